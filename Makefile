@@ -1,0 +1,36 @@
+# The two commands of the README: `make demo` and `make test`. The rest serves developers.
+.PHONY: demo test build packages clean bench-boot bench-boot-replay bench-nbd bench-observe
+
+BUILD := build/release
+JOBS  := 2
+
+packages:
+	@packaging/install
+
+$(BUILD)/build.ninja: CMakeLists.txt CMakePresets.json | packages
+	cmake --preset release
+
+build: packages $(BUILD)/build.ninja
+	cmake --build --preset release --parallel $(JOBS)
+
+demo: build
+	demo/run
+
+test: build
+	cd $(BUILD) && ctest --output-on-failure
+
+bench-boot: build
+	bench/boot --out build/bench/boot.json
+
+bench-boot-replay: build
+	bench/boot_replay --out build/bench/boot_replay.json
+
+bench-nbd: build
+	bench/nbd --out build/bench/nbd.json
+
+bench-observe: build
+	mkdir -p build/bench
+	$(BUILD)/bin/observe_bench --benchmark_out=build/bench/observe.json --benchmark_out_format=json
+
+clean:
+	rm -rf build
