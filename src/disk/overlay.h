@@ -1,0 +1,62 @@
+// One VM's own writes, over a shared read-only image: a sparse data file at disk offsets, and a map of which 4 KiB
+// blocks are here, kept durable by a journal of checksummed records. Format: docs/format_overlay.md.
+//
+// The durability law: what flush() acknowledged survives a crash and a power cut. Order of a flush: data file, then
+// journal. Before the journal's record is durable a block may read as old or new; never torn below 512 bytes if it was
+// flushed, never as another block's data.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+
+#include "core/bytes.h"
+#include "core/id.h"
+#include "core/result.h"
+#include "core/storage_file.h"
+
+namespace forerun::disk {
+
+inline constexpr uint32_t kOverlayBlockSize = 4096;
+
+enum class BlockState : uint8_t { kBase = 0, kData = 1, kZero = 2 };
+
+struct OverlayRun {
+  ByteRange range;
+  BlockState state = BlockState::kBase;
+};
+
+// Thread-safe: overlapping writes are ordered, others run side by side.
+class Overlay {
+ public:
+  struct Options {
+    uint64_t size_bytes = 0;
+    Digest base;                                     // the image's index digest: an overlay belongs to one image
+    uint64_t journal_bytes_max = 8ull << 20;         // then the map is rewritten as one snapshot
+    uint64_t owner_token = 0;                        // fencing: opening with a smaller token than the file's is refused
+  };
+  // Opens `name` in `folder` or creates it; recovers the map from the journal, dropping what a power cut tore.
+  // ERRORS: kCorrupt, kInvalid (another image or size), kDenied (fenced), kIo.
+  static Result<std::unique_ptr<Overlay>> open(StorageFolder& folder, const std::string& name, Options options);
+  ~Overlay();
+
+  // Appends runs that cover `range` in order. Runs of kBase are for the caller to fill from the image.
+  void look_up(ByteRange range, std::vector<OverlayRun>& runs) const;
+  // Reads a range whose blocks are all kData.
+  Status read(uint64_t offset, MutableByteView out);
+
+  // Supplies base content for the block-aligned `range` when a write covers a block of kBase only in part.
+  using ReadBase = std::function<Status(ByteRange range, MutableByteView out)>;
+  Status write(uint64_t offset, ByteView data, const ReadBase& read_base);
+  Status write_zeroes(ByteRange range, bool may_punch, const ReadBase& read_base);
+  Status flush();
+
+  uint64_t allocated_bytes() const;
+
+ private:
+  struct Impl;
+  explicit Overlay(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace forerun::disk

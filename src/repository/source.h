@@ -1,0 +1,48 @@
+// Where chunks and indexes come from. Floor 4 implements it (a directory in os terms, http in net/), sim/ with a link
+// that delays, drops and parts.
+//
+// Layout of a repository, the same in a directory and behind a web server (docs/format_repository.md):
+//   chunks/ab/ab12…            a stored chunk, named by the SHA-256 of its content
+//   indexes/<sha256>           an image index, named by the SHA-256 of its bytes
+//   images/<name>.json         {"name","index","size_bytes",…}: the tag that names an index
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/bytes.h"
+#include "core/id.h"
+#include "core/result.h"
+
+namespace forerun::repository {
+
+// Thread-safe: several transport threads fetch at once. Nothing returned is verified yet.
+class Source {
+ public:
+  virtual ~Source() = default;
+
+  // Returns the object at `path` (relative, as in the layout above).
+  // ERRORS: kNotFound; kTooLarge if it has more than `size_max` bytes; kUnavailable, kTimedOut: try again later.
+  virtual Result<Buffer> fetch(const std::string& path, size_t size_max) = 0;
+  // Returns the names of the images here, sorted. ERRORS: kUnsupported where the driver cannot list.
+  virtual Result<std::vector<std::string>> list_images() = 0;
+  // Returns what to call it in logs: "http://repo.example/forerun".
+  virtual std::string_view name() const = 0;
+};
+
+// A repository that can be written to: importers use it.
+class Store : public Source {
+ public:
+  // Returns whether `path` exists.
+  virtual bool contains(const std::string& path) = 0;
+  // Puts `data` at `path`, atomically: a reader sees all of it or nothing. Not durable before flush().
+  virtual Status put(const std::string& path, ByteView data) = 0;
+  virtual Status flush() = 0;
+};
+
+std::string chunk_path(const ChunkId& id);
+std::string index_path(const Digest& digest);
+std::string image_path(std::string_view image_name);
+
+}  // namespace forerun::repository
