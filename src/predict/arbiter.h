@@ -1,0 +1,67 @@
+// The arbiter: asks every model, turns what each says into a calibrated probability, and merges the answers into
+// proposals. It scores every candidate against what the guest then did, issued or not, so a model that was silenced is
+// still watched and can earn its way back.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/time.h"
+#include "predict/model.h"
+#include "trace/access.h"
+
+namespace forerun::predict {
+
+// A run of blocks worth fetching, most probable model first. Blocks as in trace::Access.
+struct Proposal {
+  ComponentId component;
+  uint64_t first_block = 0;
+  uint32_t block_count = 0;
+  float probability = 0;    // calibrated: of those said at 0.8, 80 % are read before they expire
+  uint8_t model = 0;        // index into Arbiter::models(), whose idea it was
+  Time due{};
+};
+
+struct ModelReport {
+  std::string name;
+  uint64_t said = 0;            // blocks predicted, and since then decided
+  uint64_t came_true = 0;
+  float calibration_gap = 0;    // mean |said − happened| over the bins in use, weighted by count
+  bool muted = false;
+  size_t state_bytes = 0;
+  struct Bin {
+    float said = 0, happened = 0;
+    uint64_t count = 0;
+  };
+  std::vector<Bin> bins;        // ten equal ones of calibrated probability
+};
+
+// One VM session. One thread.
+class Arbiter {
+ public:
+  struct Options {
+    float probability_min = 0.05f;           // below: not proposed (still scored)
+    uint32_t pending_max = 1 << 16;          // candidates that await their outcome; the oldest expire first
+    Nanos horizon = std::chrono::seconds(60);  // a candidate not read by due + horizon did not come true
+    uint32_t proposals_per_access_max = 64;
+  };
+  Arbiter(Options options, std::vector<std::unique_ptr<Model>> models);
+  ~Arbiter();
+
+  void on_start(Time now, std::vector<Proposal>& out);
+  void on_access(const trace::Access& access, std::vector<Proposal>& out);
+  void on_end(Time now);
+
+  std::vector<ModelReport> report() const;
+  std::span<const std::unique_ptr<Model>> models() const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace forerun::predict
