@@ -1,0 +1,212 @@
+// What the REST layer asks of the daemon, and the plain values that go back and forth. The daemon
+// implements Service; tests implement it with a fake. Units are in the names; times are seconds
+// since the epoch, UTC.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/result.h"
+#include "core/time.h"
+
+namespace forerun::api {
+
+// ---- images and operations
+
+enum class ImageFormat : uint8_t { kAuto, kRaw, kQcow2 };
+
+struct ImportRequest {
+  std::string source_path;  // absolute, on the daemon's host
+  std::string name;
+  ImageFormat format = ImageFormat::kAuto;
+};
+
+struct ImageInfo {
+  std::string name;
+  std::string digest;         // of the index: names the content, 64 hex digits
+  uint64_t size_bytes = 0;    // of the virtual disk
+  uint64_t stored_bytes = 0;  // of its chunks in the repository, compressed, each counted once
+  uint64_t chunk_bytes = 0;   // size of a whole chunk
+  uint64_t chunk_count = 0;   // chunks with data, zero chunks not counted
+  uint64_t zero_chunk_count = 0;
+  uint64_t learned_boot_count = 0;  // boots whose reads the replay model has merged
+};
+
+enum class OperationState : uint8_t { kRunning, kSucceeded, kFailed };
+
+// Kept after its end, failed ones too, up to a limit that the daemon states.
+struct OperationInfo {
+  std::string id;       // "o-17"
+  std::string kind;     // "image_import"
+  std::string subject;  // the image's name
+  OperationState state = OperationState::kRunning;
+  uint64_t done_bytes = 0;
+  uint64_t total_bytes = 0;    // 0: not known yet
+  std::string message;         // what it does now, or what came of it: "1180 chunks, 402 new"
+  std::optional<Error> error;  // set exactly if it failed
+  int64_t started_unix_seconds = 0;
+  int64_t ended_unix_seconds = 0;  // 0 while it runs
+};
+
+// ---- VMs
+
+enum class DiskBus : uint8_t { kVirtio, kNvme };
+enum class PrefetchMode : uint8_t {
+  kOn,
+  kObserve,  // models learn and are scored, nothing is fetched ahead
+  kOff,
+};
+enum class VmState : uint8_t { kRunning, kStopped, kFailed };
+
+struct PortForward {  // TCP
+  std::string host_address = "127.0.0.1";
+  uint16_t host_port = 0;
+  uint16_t guest_port = 0;
+  bool operator==(const PortForward&) const = default;
+};
+
+struct RunRequest {
+  std::string name;
+  std::string image;
+  uint64_t memory_bytes = 512ull << 20;
+  uint32_t cpus = 1;
+  std::vector<PortForward> forwards;
+  std::string
+      kernel;  // absolute paths on the daemon's host; empty: boot from the disk's boot loader
+  std::string initrd;
+  std::string append;  // kernel command line
+  DiskBus disk_bus = DiskBus::kVirtio;
+  PrefetchMode prefetch = PrefetchMode::kOn;
+};
+
+struct VmInfo {
+  std::string name;
+  VmState state = VmState::kStopped;
+  std::string detail;  // why it failed; empty otherwise
+  int pid = 0;         // 0 if it does not run
+  std::string image;
+  std::string image_digest;
+  std::string export_uri;    // nbd+unix:///NAME?socket=…
+  std::string console_path;  // unix socket of the serial console
+  std::string log_path;      // what the serial console printed
+  std::string accelerator;   // "kvm" or "tcg"
+  uint64_t memory_bytes = 0;
+  uint32_t cpus = 0;
+  std::vector<PortForward> forwards;
+  PrefetchMode prefetch = PrefetchMode::kOn;
+  int64_t created_unix_seconds = 0;
+  int64_t started_unix_seconds = 0;
+};
+
+struct StopRequest {
+  bool force = false;                        // do not ask the guest
+  Nanos timeout = std::chrono::seconds(60);  // of the ACPI power-down, before force
+};
+
+// ---- what came of it
+
+struct CalibrationBin {
+  double said = 0, happened = 0;  // mean probability said; share that came true
+  uint64_t count = 0;
+};
+
+struct ModelStats {
+  std::string name;
+  uint64_t said_blocks = 0;  // predicted and decided since
+  uint64_t came_true_blocks = 0;
+  uint64_t issued_chunks = 0, used_chunks = 0, late_chunks = 0, wasted_chunks = 0;
+  double calibration_gap_ratio = 0;
+  bool muted = false;
+  std::vector<CalibrationBin> bins;
+};
+
+// Since the VM's last start. A chunk fetched ahead is hit (there when the guest came), late (on its
+// way) or wasted (never used).
+struct VmStats {
+  std::string name;
+  double uptime_seconds = 0;
+  uint64_t reads = 0, writes = 0, read_bytes = 0, written_bytes = 0;
+  bool stalled_now = false;  // a guest read is outstanding on the link
+  double stall_seconds = 0;  // time during which at least one was
+  double stall_bin_seconds = 0.1;
+  std::vector<uint16_t> stall_bin_ms;  // stalled milliseconds in each bin since the start; bounded,
+                                       // later bins are cut
+  uint64_t demand_reads = 0;           // reads that waited for the link
+  double demand_p50_seconds = 0, demand_p99_seconds = 0;
+  uint64_t issued_chunks = 0, hit_chunks = 0, late_chunks = 0, wasted_chunks = 0;
+  uint64_t demand_fetched_bytes = 0, prefetch_fetched_bytes = 0, wasted_bytes = 0;
+  double prefetch_budget_bytes_per_s = 0;  // earned by usefulness
+  uint64_t observations_dropped = 0;
+  std::vector<ModelStats> models;
+};
+
+struct SchedulerClassStats {
+  std::string name;  // critical, prefetch, background
+  uint64_t queued = 0, in_flight = 0, done = 0, done_bytes = 0, cancelled = 0, promoted = 0;
+  double waited_seconds = 0;
+};
+
+struct HostStats {
+  std::string version;
+  double uptime_seconds = 0;
+  std::string accelerator;  // "kvm" or "tcg"
+  uint64_t vms_running = 0;
+  // tier
+  uint64_t tier_memory_bytes = 0, tier_memory_bytes_max = 0, tier_file_bytes = 0,
+           tier_file_bytes_max = 0;
+  uint64_t tier_probation_bytes = 0;
+  uint64_t tier_memory_hits = 0, tier_file_hits = 0, tier_misses = 0;
+  uint64_t tier_evicted = 0, tier_evicted_unused = 0, tier_corrupt = 0;
+  // link to the repository
+  std::string repository;            // its address
+  double link_rate_bytes_per_s = 0;  // 0: not known yet
+  double link_round_trip_seconds = 0;
+  std::vector<SchedulerClassStats> classes;
+};
+
+enum class CheckStatus : uint8_t { kPass, kWarn, kFail };
+
+struct Check {
+  std::string name;  // "repository"
+  CheckStatus status = CheckStatus::kPass;
+  std::string detail;  // what was found
+  std::string fix;     // what to do; empty if kPass
+};
+
+// Thread-safe: called from the HTTP server's worker threads. A call may block for as long as its
+// work takes (a stop: its timeout); anything longer is an operation.
+class Service {
+ public:
+  virtual ~Service() = default;
+
+  // Starts to import a disk and returns the operation. ERRORS: kInvalid, kNotFound (no such file),
+  // kExists (an import of that name runs, or the name holds other content).
+  virtual Result<OperationInfo> import_image(const ImportRequest& request) = 0;
+  virtual Result<std::vector<ImageInfo>> list_images() = 0;  // by name
+  virtual Result<ImageInfo> get_image(const std::string& name) = 0;
+
+  virtual std::vector<OperationInfo> list_operations() = 0;  // newest first
+  virtual Result<OperationInfo> get_operation(const std::string& id) = 0;
+
+  // Creates and starts a VM. A stopped VM of that name and image is started again with these
+  // settings and its own writes. ERRORS: kExists (it runs, or belongs to another image), kNotFound
+  // (image), kInvalid, kUnavailable.
+  virtual Result<VmInfo> run_vm(const RunRequest& request) = 0;
+  virtual std::vector<VmInfo> list_vms() = 0;  // by name
+  virtual Result<VmInfo> get_vm(const std::string& name) = 0;
+  // Returns once it is stopped; stopping a stopped VM is no error.
+  virtual Result<VmInfo> stop_vm(const std::string& name, const StopRequest& request) = 0;
+  // Forgets a stopped VM and deletes its own writes. ERRORS: kExists if it runs.
+  virtual Status remove_vm(const std::string& name) = 0;
+  virtual Result<VmStats> vm_stats(const std::string& name) = 0;
+
+  virtual HostStats host_stats() = 0;
+  // Returns what only the daemon can know: repository reachable, state folder writable, space left.
+  virtual std::vector<Check> run_checks() = 0;
+  // Returns the Prometheus text of /metrics.
+  virtual std::string metrics_text() = 0;
+};
+
+}  // namespace forerun::api
