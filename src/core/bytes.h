@@ -25,7 +25,9 @@ struct ByteRange {
 
   uint64_t end() const { return offset + length; }
   bool empty() const { return length == 0; }
-  bool overlaps(const ByteRange& other) const { return offset < other.end() && other.offset < end(); }
+  bool overlaps(const ByteRange& other) const {
+    return offset < other.end() && other.offset < end();
+  }
   bool operator==(const ByteRange&) const = default;
 };
 
@@ -42,7 +44,9 @@ inline bool fits(const ByteRange& range, uint64_t size) {
 }
 
 inline uint64_t round_down(uint64_t value, uint64_t unit) { return value - value % unit; }
-inline uint64_t round_up(uint64_t value, uint64_t unit) { return round_down(value + unit - 1, unit); }
+inline uint64_t round_up(uint64_t value, uint64_t unit) {
+  return round_down(value + unit - 1, unit);
+}
 
 inline ByteView as_bytes(std::string_view text) {
   return {reinterpret_cast<const std::byte*>(text.data()), text.size()};

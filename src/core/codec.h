@@ -1,4 +1,5 @@
-// Little-endian fields of formats on disk and wire. The reader never passes the end: it turns bad once and stays bad.
+// Little-endian fields of formats on disk and wire. The reader never passes the end: it turns bad
+// once and stays bad.
 #pragma once
 
 #include <cstdint>
@@ -22,7 +23,8 @@ class ByteWriter {
  private:
   template <typename T>
   void integer(T value) {
-    for (size_t i = 0; i < sizeof value; ++i) out_.push_back(static_cast<std::byte>(value >> (8 * i)));
+    for (size_t i = 0; i < sizeof value; ++i)
+      out_.push_back(static_cast<std::byte>(value >> (8 * i)));
   }
   Buffer out_;
 };
@@ -54,7 +56,8 @@ class ByteReader {
   T integer() {
     const ByteView field = bytes(sizeof(T));
     T value = 0;
-    for (size_t i = 0; i < field.size(); ++i) value = static_cast<T>(value | static_cast<T>(static_cast<T>(field[i]) << (8 * i)));
+    for (size_t i = 0; i < field.size(); ++i)
+      value = static_cast<T>(value | static_cast<T>(static_cast<T>(field[i]) << (8 * i)));
     return value;
   }
   ByteView data_;

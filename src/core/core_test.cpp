@@ -46,7 +46,8 @@ TEST(Digest, HexRoundTripAndKnownAnswer) {
 
 TEST(Name, RefusesWhatCouldBeAPathOrAnOption) {
   EXPECT_TRUE(is_valid_name("web-1.a_B"));
-  for (const char* bad : {"", ".", "..", "a/b", "-x", ".hidden", "a b", "ü"}) EXPECT_FALSE(is_valid_name(bad)) << bad;
+  for (const char* bad : {"", ".", "..", "a/b", "-x", ".hidden", "a b", "ü"})
+    EXPECT_FALSE(is_valid_name(bad)) << bad;
   EXPECT_FALSE(is_valid_name(std::string(65, 'a')));
 }
 
@@ -74,7 +75,8 @@ TEST(Metrics, RendersFamiliesOnceWithTheirLabels) {
   metrics::counter("forerun_test_total", "A test.", "kind=\"b\"").add(1);
   metrics::histogram("forerun_test_seconds", "A test.").observe(0.003);
   const std::string text = metrics::render();
-  EXPECT_THAT(text, testing::HasSubstr("# TYPE forerun_test_total counter\nforerun_test_total{kind=\"a\"} 3\n"));
+  EXPECT_THAT(text, testing::HasSubstr(
+                        "# TYPE forerun_test_total counter\nforerun_test_total{kind=\"a\"} 3\n"));
   EXPECT_THAT(text, testing::HasSubstr("forerun_test_seconds_bucket{le=\"0.005\"} 1\n"));
   EXPECT_THAT(text, testing::HasSubstr("forerun_test_seconds_count 1\n"));
 }

@@ -36,7 +36,8 @@ Result<Digest> parse_digest(std::string_view hex) {
   for (size_t i = 0; i < 32; ++i) {
     const int high = value(hex[2 * i]);
     const int low = value(hex[2 * i + 1]);
-    if (high < 0 || low < 0) return fail(ErrorCode::kInvalid, "a digest holds only digits 0-9 and a-f");
+    if (high < 0 || low < 0)
+      return fail(ErrorCode::kInvalid, "a digest holds only digits 0-9 and a-f");
     digest.bytes[i] = static_cast<uint8_t>(high << 4 | low);
   }
   return digest;
@@ -45,8 +46,8 @@ Result<Digest> parse_digest(std::string_view hex) {
 bool is_valid_name(std::string_view name) {
   if (name.empty() || name.size() > 64 || name[0] == '.' || name[0] == '-') return false;
   return std::all_of(name.begin(), name.end(), [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_' ||
-           c == '-';
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
+           c == '_' || c == '-';
   });
 }
 

@@ -25,8 +25,8 @@ struct Digest {
     std::memcpy(&value, bytes.data(), sizeof value);
     return value;
   }
-  std::string hex() const;          // 64 lower-case digits
-  std::string short_hex() const;    // the first 12, for people
+  std::string hex() const;        // 64 lower-case digits
+  std::string short_hex() const;  // the first 12, for people
 };
 
 // Returns the SHA-256 of `data`.
@@ -43,14 +43,16 @@ struct VmId {
   auto operator<=>(const VmId&) const = default;
 };
 
-// A component (today: the one component that is a whole imported image) as this process numbers it. Models see accesses
-// as (component, block), so what one disk taught serves every disk that holds the component.
+// A component (today: the one component that is a whole imported image) as this process numbers it.
+// Models see accesses as (component, block), so what one disk taught serves every disk that holds
+// the component.
 struct ComponentId {
   uint32_t value = 0;
   auto operator<=>(const ComponentId&) const = default;
 };
 
-// Returns whether `name` may name an image, VM or export: 1–64 characters of [a-z A-Z 0-9 . _ -], not starting with
+// Returns whether `name` may name an image, VM or export: 1–64 characters of [a-z A-Z 0-9 . _ -],
+// not starting with
 // '.' or '-'.
 bool is_valid_name(std::string_view name);
 

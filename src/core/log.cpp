@@ -17,8 +17,8 @@ bool enabled(Level level) { return level >= threshold.load(std::memory_order_rel
 
 void write(Level level, std::string_view message) {
   const std::time_t now = std::time(nullptr);
-  const std::string line =
-      fmt::format("{:%Y-%m-%dT%H:%M:%SZ} {:<5} {}\n", fmt::gmtime(now), kNames[static_cast<int>(level)], message);
+  const std::string line = fmt::format("{:%Y-%m-%dT%H:%M:%SZ} {:<5} {}\n", fmt::gmtime(now),
+                                       kNames[static_cast<int>(level)], message);
   std::fwrite(line.data(), 1, line.size(), stderr);
 }
 

@@ -1,5 +1,5 @@
-// Log lines on stderr, by what the operator must do: error = an asked action failed; warn = odd but safe;
-// info = state changed; debug = ours. Thread-safe.
+// Log lines on stderr, by what the operator must do: error = an asked action failed; warn = odd but
+// safe; info = state changed; debug = ours. Thread-safe.
 #pragma once
 
 #include <fmt/format.h>
@@ -16,7 +16,8 @@ void write(Level level, std::string_view message);
 
 template <typename... Args>
 void debug(fmt::format_string<Args...> format, Args&&... args) {
-  if (enabled(Level::kDebug)) write(Level::kDebug, fmt::format(format, std::forward<Args>(args)...));
+  if (enabled(Level::kDebug))
+    write(Level::kDebug, fmt::format(format, std::forward<Args>(args)...));
 }
 template <typename... Args>
 void info(fmt::format_string<Args...> format, Args&&... args) {
@@ -28,7 +29,8 @@ void warn(fmt::format_string<Args...> format, Args&&... args) {
 }
 template <typename... Args>
 void error(fmt::format_string<Args...> format, Args&&... args) {
-  if (enabled(Level::kError)) write(Level::kError, fmt::format(format, std::forward<Args>(args)...));
+  if (enabled(Level::kError))
+    write(Level::kError, fmt::format(format, std::forward<Args>(args)...));
 }
 
 }  // namespace forerun::log

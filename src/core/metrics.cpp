@@ -39,18 +39,23 @@ Metric& find(std::map<std::string, Family<Metric>, std::less<>>& families, std::
   return *slot;
 }
 
-std::string braces(std::string_view labels) { return labels.empty() ? "" : fmt::format("{{{}}}", labels); }
+std::string braces(std::string_view labels) {
+  return labels.empty() ? "" : fmt::format("{{{}}}", labels);
+}
 
-void render_histogram(std::string& out, const std::string& name, const std::string& labels, const Histogram& metric) {
+void render_histogram(std::string& out, const std::string& name, const std::string& labels,
+                      const Histogram& metric) {
   const std::string comma = labels.empty() ? "" : ",";
   uint64_t running = 0;
   for (size_t i = 0; i < Histogram::kBounds.size(); ++i) {
     running += metric.bucket(i);
-    out += fmt::format("{}_bucket{{{}{}le=\"{}\"}} {}\n", name, labels, comma, Histogram::kBounds[i], running);
+    out += fmt::format("{}_bucket{{{}{}le=\"{}\"}} {}\n", name, labels, comma,
+                       Histogram::kBounds[i], running);
   }
   running += metric.bucket(Histogram::kBounds.size());
   out += fmt::format("{}_bucket{{{}{}le=\"+Inf\"}} {}\n", name, labels, comma, running);
-  out += fmt::format("{}_sum{} {}\n{}_count{} {}\n", name, braces(labels), metric.sum(), name, braces(labels), running);
+  out += fmt::format("{}_sum{} {}\n{}_count{} {}\n", name, braces(labels), metric.sum(), name,
+                     braces(labels), running);
 }
 
 }  // namespace
@@ -58,7 +63,8 @@ void render_histogram(std::string& out, const std::string& name, const std::stri
 void Histogram::observe(double seconds) {
   const auto bound = std::lower_bound(kBounds.begin(), kBounds.end(), seconds);
   buckets_[static_cast<size_t>(bound - kBounds.begin())].fetch_add(1, std::memory_order_relaxed);
-  sum_nanos_.fetch_add(static_cast<uint64_t>(std::max(0.0, seconds) * 1e9), std::memory_order_relaxed);
+  sum_nanos_.fetch_add(static_cast<uint64_t>(std::max(0.0, seconds) * 1e9),
+                       std::memory_order_relaxed);
 }
 
 uint64_t Histogram::count() const {
@@ -96,7 +102,8 @@ std::string render() {
   }
   for (const auto& [name, family] : all.histograms) {
     head(name, family.help, "histogram");
-    for (const auto& [labels, metric] : family.by_labels) render_histogram(out, name, labels, *metric);
+    for (const auto& [labels, metric] : family.by_labels)
+      render_histogram(out, name, labels, *metric);
   }
   return out;
 }

@@ -1,5 +1,5 @@
-// Counters, gauges and histograms that /metrics prints in the Prometheus text format. The one kind of global that the
-// house allows. Thread-safe; an increment is one relaxed atomic add.
+// Counters, gauges and histograms that /metrics prints in the Prometheus text format. The one kind
+// of global that the house allows. Thread-safe; an increment is one relaxed atomic add.
 #pragma once
 
 #include <array>
@@ -33,11 +33,14 @@ class Gauge {
 // Time spans in seconds, in fixed buckets from 10 µs to 10 s, three a decade.
 class Histogram {
  public:
-  static constexpr std::array<double, 19> kBounds = {
-      1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 1e-1, 2e-1, 5e-1, 1, 2, 5, 10};
+  static constexpr std::array<double, 19> kBounds = {1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3,
+                                                     2e-3, 5e-3, 1e-2, 2e-2, 5e-2, 1e-1, 2e-1,
+                                                     5e-1, 1,    2,    5,    10};
   void observe(double seconds);
   uint64_t count() const;
-  double sum() const { return static_cast<double>(sum_nanos_.load(std::memory_order_relaxed)) * 1e-9; }
+  double sum() const {
+    return static_cast<double>(sum_nanos_.load(std::memory_order_relaxed)) * 1e-9;
+  }
   uint64_t bucket(size_t index) const { return buckets_[index].load(std::memory_order_relaxed); }
 
  private:
@@ -45,8 +48,9 @@ class Histogram {
   std::atomic<uint64_t> sum_nanos_{0};
 };
 
-// Return the metric of this name and label set, created at first use and never destroyed. `labels` is the inside of
-// the braces: `outcome="hit"`. Names begin with forerun_, counters end in _total. Look up once, keep the reference.
+// Return the metric of this name and label set, created at first use and never destroyed. `labels`
+// is the inside of the braces: `outcome="hit"`. Names begin with forerun_, counters end in _total.
+// Look up once, keep the reference.
 Counter& counter(std::string_view name, std::string_view help, std::string_view labels = "");
 Gauge& gauge(std::string_view name, std::string_view help, std::string_view labels = "");
 Histogram& histogram(std::string_view name, std::string_view help, std::string_view labels = "");

@@ -11,18 +11,30 @@ namespace forerun {
 
 std::string_view error_code_name(ErrorCode code) {
   switch (code) {
-    case ErrorCode::kInvalid: return "invalid";
-    case ErrorCode::kNotFound: return "not_found";
-    case ErrorCode::kExists: return "exists";
-    case ErrorCode::kCorrupt: return "corrupt";
-    case ErrorCode::kUnavailable: return "unavailable";
-    case ErrorCode::kTimedOut: return "timed_out";
-    case ErrorCode::kTooLarge: return "too_large";
-    case ErrorCode::kNoSpace: return "no_space";
-    case ErrorCode::kDenied: return "denied";
-    case ErrorCode::kIo: return "io";
-    case ErrorCode::kUnsupported: return "unsupported";
-    case ErrorCode::kInternal: return "internal";
+    case ErrorCode::kInvalid:
+      return "invalid";
+    case ErrorCode::kNotFound:
+      return "not_found";
+    case ErrorCode::kExists:
+      return "exists";
+    case ErrorCode::kCorrupt:
+      return "corrupt";
+    case ErrorCode::kUnavailable:
+      return "unavailable";
+    case ErrorCode::kTimedOut:
+      return "timed_out";
+    case ErrorCode::kTooLarge:
+      return "too_large";
+    case ErrorCode::kNoSpace:
+      return "no_space";
+    case ErrorCode::kDenied:
+      return "denied";
+    case ErrorCode::kIo:
+      return "io";
+    case ErrorCode::kUnsupported:
+      return "unsupported";
+    case ErrorCode::kInternal:
+      return "internal";
   }
   return "internal";
 }
@@ -41,17 +53,30 @@ std::unexpected<Error> fail(ErrorCode code, std::string message) {
 std::unexpected<Error> fail_errno(std::string_view attempted, int errno_value) {
   ErrorCode code = ErrorCode::kIo;
   switch (errno_value) {
-    case ENOENT: code = ErrorCode::kNotFound; break;
-    case EEXIST: code = ErrorCode::kExists; break;
+    case ENOENT:
+      code = ErrorCode::kNotFound;
+      break;
+    case EEXIST:
+      code = ErrorCode::kExists;
+      break;
     case ENOSPC:
-    case EDQUOT: code = ErrorCode::kNoSpace; break;
+    case EDQUOT:
+      code = ErrorCode::kNoSpace;
+      break;
     case EACCES:
-    case EPERM: code = ErrorCode::kDenied; break;
-    case ETIMEDOUT: code = ErrorCode::kTimedOut; break;
+    case EPERM:
+      code = ErrorCode::kDenied;
+      break;
+    case ETIMEDOUT:
+      code = ErrorCode::kTimedOut;
+      break;
     case ECONNREFUSED:
     case ECONNRESET:
-    case EPIPE: code = ErrorCode::kUnavailable; break;
-    default: break;
+    case EPIPE:
+      code = ErrorCode::kUnavailable;
+      break;
+    default:
+      break;
   }
   char text[128];
   const char* reason = strerror_r(errno_value, text, sizeof text);

@@ -1,5 +1,5 @@
-// Time as a value. Nothing outside os/ reads a clock: a Clock is passed in, so that sim/ can run the same code in
-// virtual time.
+// Time as a value. Nothing outside os/ reads a clock: a Clock is passed in, so that sim/ can run
+// the same code in virtual time.
 #pragma once
 
 #include <chrono>

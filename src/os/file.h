@@ -43,7 +43,7 @@ class PosixFile final : public StorageFile {
 
   Status read(uint64_t offset, MutableByteView out) override;
   Status write(uint64_t offset, ByteView data) override;
-  Status flush() override;   // fdatasync
+  Status flush() override;  // fdatasync
   Status punch(ByteRange range) override;
   Status resize(uint64_t size) override;
   Result<uint64_t> size() override;
@@ -77,9 +77,11 @@ Result<Buffer> read_file(const std::string& path, size_t size_max);
 // Writes a temporary file beside `path`, flushes it, renames it, flushes the folder.
 Status write_file_atomic(const std::string& path, ByteView data);
 Status make_folders(const std::string& path, unsigned mode = 0700);
-Result<std::vector<std::string>> list_folder(const std::string& path);   // names, sorted, without . and ..
+Result<std::vector<std::string>> list_folder(
+    const std::string& path);  // names, sorted, without . and ..
 bool path_exists(const std::string& path);
-// Takes an exclusive lock on `path` (created if needed), held while the Fd lives. ERRORS: kExists if another holds it.
+// Takes an exclusive lock on `path` (created if needed), held while the Fd lives. ERRORS: kExists
+// if another holds it.
 Result<Fd> lock_file(const std::string& path);
 Result<uint64_t> free_bytes(const std::string& path);
 

@@ -1,4 +1,5 @@
-// Child processes that outlive us (QEMU) or not (qemu-img), and processes found again by pid and start time.
+// Child processes that outlive us (QEMU) or not (qemu-img), and processes found again by pid and
+// start time.
 #pragma once
 
 #include <string>
@@ -9,7 +10,8 @@
 
 namespace forerun::os {
 
-// A pid alone may be reused; with the start time (clock ticks since boot, /proc/PID/stat field 22) it names one process.
+// A pid alone may be reused; with the start time (clock ticks since boot, /proc/PID/stat field 22)
+// it names one process.
 struct ProcessId {
   int pid = 0;
   uint64_t start_ticks = 0;
@@ -17,22 +19,24 @@ struct ProcessId {
 };
 
 struct SpawnOptions {
-  std::vector<std::string> argv;     // argv[0] is looked up in PATH
-  std::string output_path;           // stdout and stderr are appended here; empty: /dev/null
-  std::string working_folder;        // empty: ours
+  std::vector<std::string> argv;  // argv[0] is looked up in PATH
+  std::string output_path;        // stdout and stderr are appended here; empty: /dev/null
+  std::string working_folder;     // empty: ours
 };
 
-// Starts a process in a session of its own, reparented to init: it survives us, and is no zombie when it ends.
-// Only descriptors 0–2 are inherited. ERRORS: kNotFound if there is no such program.
+// Starts a process in a session of its own, reparented to init: it survives us, and is no zombie
+// when it ends. Only descriptors 0–2 are inherited. ERRORS: kNotFound if there is no such program.
 Result<ProcessId> spawn_detached(const SpawnOptions& options);
 
 struct RunResult {
-  int exit_code = -1;    // 128 + signal if it was killed
-  std::string output;    // stdout
-  std::string errors;    // stderr
+  int exit_code = -1;  // 128 + signal if it was killed
+  std::string output;  // stdout
+  std::string errors;  // stderr
 };
-// Runs a program to its end and returns what it printed. ERRORS: kTimedOut (it is killed), kTooLarge, kNotFound.
-Result<RunResult> run(const std::vector<std::string>& argv, Nanos timeout, size_t output_max = 16 << 20);
+// Runs a program to its end and returns what it printed. ERRORS: kTimedOut (it is killed),
+// kTooLarge, kNotFound.
+Result<RunResult> run(const std::vector<std::string>& argv, Nanos timeout,
+                      size_t output_max = 16 << 20);
 
 Result<ProcessId> identify(int pid);
 bool is_alive(const ProcessId& process);

@@ -1,4 +1,5 @@
-// Stream sockets: unix and TCP, listening and connecting, and the ByteStream that TLS can stand in for.
+// Stream sockets: unix and TCP, listening and connecting, and the ByteStream that TLS can stand in
+// for.
 #pragma once
 
 #include <sys/uio.h>
@@ -14,23 +15,27 @@
 
 namespace forerun::os {
 
-// Creates a listening unix socket at `path` with `mode` bits; a stale socket file is replaced, a live one is kExists.
+// Creates a listening unix socket at `path` with `mode` bits; a stale socket file is replaced, a
+// live one is kExists.
 Result<Fd> listen_unix(const std::string& path, unsigned mode = 0600, int backlog = 1024);
 // `address` is a numeric IPv4 or IPv6 address; port 0 picks a free one (see local_port).
 Result<Fd> listen_tcp(const std::string& address, uint16_t port, int backlog = 1024);
 Result<uint16_t> local_port(int fd);
 Result<Fd> connect_unix(const std::string& path);
 Result<Fd> connect_tcp(const std::string& host, uint16_t port, Nanos timeout);
-// Returns the next connection (close-on-exec). ERRORS: kTimedOut after `timeout`; kUnavailable once shut down.
+// Returns the next connection (close-on-exec). ERRORS: kTimedOut after `timeout`; kUnavailable once
+// shut down.
 Result<Fd> accept_connection(int listener, Nanos timeout);
 // Returns the uid of the process at the other end of a unix socket.
 Result<unsigned> peer_uid(int fd);
 
-// A blocking, reliable byte stream: a socket, or TLS over one. One reader thread and one writer thread at a time.
+// A blocking, reliable byte stream: a socket, or TLS over one. One reader thread and one writer
+// thread at a time.
 class ByteStream {
  public:
   virtual ~ByteStream() = default;
-  // Returns how many bytes were read: at least 1, or 0 at the orderly end. ERRORS: kTimedOut, kUnavailable.
+  // Returns how many bytes were read: at least 1, or 0 at the orderly end. ERRORS: kTimedOut,
+  // kUnavailable.
   virtual Result<size_t> read_some(MutableByteView out) = 0;
   // Writes all of it.
   virtual Status write_all(std::span<const iovec> parts) = 0;
@@ -40,7 +45,7 @@ class ByteStream {
   virtual void shut_down() = 0;
   virtual int fd() const = 0;
 
-  Status read_exact(MutableByteView out);   // ERRORS: kUnavailable if the stream ends first
+  Status read_exact(MutableByteView out);  // ERRORS: kUnavailable if the stream ends first
   Status write_bytes(ByteView data);
 };
 
