@@ -1,9 +1,11 @@
-// One scheduler per contended resource (a link to a source): which request goes next, and whether now. Classes:
-// critical before prefetch before background, each with a floor so that none starves; within a class by VM (today
-// first come first served; weighted fair queuing comes here), then by due time.
+// One scheduler per contended resource (a link to a source): which request goes next, and whether
+// now. Classes: critical before prefetch before background, each with a floor so that none starves;
+// within a class by VM (today first come first served; weighted fair queuing comes here), then by
+// due time.
 //
-// A prefetch never delays a guest read: what is in flight below critical is kept within the link's measured
-// bandwidth × delay product, so that a critical request that arrives waits for at most about one chunk.
+// A prefetch never delays a guest read: what is in flight below critical is kept within the link's
+// measured bandwidth × delay product, so that a critical request that arrives waits for at most
+// about one chunk.
 #pragma once
 
 #include <cstdint>
@@ -19,31 +21,32 @@ enum class IoClass : uint8_t { kCritical = 0, kPrefetch = 1, kBackground = 2 };
 inline constexpr size_t kIoClassCount = 3;
 
 struct Request {
-  uint64_t key = 0;        // the caller's name for it, unique among those queued or in flight
+  uint64_t key = 0;  // the caller's name for it, unique among those queued or in flight
   IoClass io_class = IoClass::kCritical;
   VmId vm{};
-  uint32_t bytes = 0;      // expected on the resource
-  Time due{};              // earlier goes first within a class and VM
+  uint32_t bytes = 0;  // expected on the resource
+  Time due{};          // earlier goes first within a class and VM
 };
 
 enum class Discipline : uint8_t {
-  kClasses,   // as described above
-  kFifo,      // no classes, at most fifo_depth prefetches in flight: how trace-replay readahead works elsewhere. The
-              // baseline that benchmarks compare with.
+  kClasses,  // as described above
+  kFifo,  // no classes, at most fifo_depth prefetches in flight: how trace-replay readahead works
+          // elsewhere. The baseline that benchmarks compare with.
 };
 
 struct SchedulerOptions {
   Discipline discipline = Discipline::kClasses;
-  uint32_t in_flight_max = 16;               // of all classes
+  uint32_t in_flight_max = 16;  // of all classes
   uint32_t fifo_depth = 8;
-  double floor_ratio[kIoClassCount] = {0, 0.02, 0.01};   // of bytes sent while a higher class is backlogged
+  double floor_ratio[kIoClassCount] = {0, 0.02,
+                                       0.01};  // of bytes sent while a higher class is backlogged
   uint32_t queued_max = 1 << 20;
 };
 
-// What was learned of the resource. SOURCE: BBR (Cardwell et al., 2016): windowed maximum of delivery rate, windowed
-// minimum of round-trip time.
+// What was learned of the resource. SOURCE: BBR (Cardwell et al., 2016): windowed maximum of
+// delivery rate, windowed minimum of round-trip time.
 struct LinkEstimate {
-  double rate_bytes_per_s = 0;   // 0: not known yet
+  double rate_bytes_per_s = 0;  // 0: not known yet
   Nanos round_trip{0};
   uint64_t bandwidth_delay_bytes() const;
 };
@@ -51,7 +54,7 @@ struct LinkEstimate {
 struct ClassStats {
   uint64_t queued = 0, in_flight = 0, in_flight_bytes = 0;
   uint64_t done = 0, done_bytes = 0, cancelled = 0, promoted = 0;
-  double waited_seconds = 0;     // in the queue, summed
+  double waited_seconds = 0;  // in the queue, summed
 };
 
 // One thread (its owner holds a mutex around it).
@@ -62,7 +65,8 @@ class Scheduler {
 
   // Returns false if the queue is full (queued_max).
   bool push(const Request& request, Time now);
-  // Raises a queued or in-flight request to a more urgent class; a request in flight is only re-counted.
+  // Raises a queued or in-flight request to a more urgent class; a request in flight is only
+  // re-counted.
   void promote(uint64_t key, IoClass io_class, Time now);
   // Takes a queued request back. Returns false if it is in flight or unknown.
   bool cancel(uint64_t key);
