@@ -1,0 +1,175 @@
+#include "vmm/qemu_command.h"
+
+#include <arpa/inet.h>
+
+#include "core/bytes.h"
+#include "core/id.h"
+
+namespace forerun::vmm {
+namespace {
+
+using Argv = std::vector<std::string>;
+
+void add(Argv& argv, std::string option, std::string value) {
+  argv.push_back(std::move(option));
+  argv.push_back(std::move(value));
+}
+
+Status check_path(std::string_view field, const std::string& path, size_t bytes_max) {
+  if (!path.starts_with('/')) {
+    return fail(ErrorCode::kInvalid,
+                fmt::format("{} must be an absolute path, not '{}'", field, path));
+  }
+  if (path.size() > bytes_max) {
+    return fail(ErrorCode::kTooLarge,
+                fmt::format("{} is longer than {} bytes: '{}'", field, bytes_max, path));
+  }
+  if (path.find('\0') != std::string::npos) {
+    return fail(ErrorCode::kInvalid, fmt::format("{} holds a zero byte", field));
+  }
+  return {};
+}
+
+Status check_forwards(const std::vector<Forward>& forwards) {
+  if (forwards.size() > kForwardsMax) {
+    return fail(ErrorCode::kTooLarge, fmt::format("forwards: more than {}", kForwardsMax));
+  }
+  for (const Forward& forward : forwards) {
+    in_addr address{};
+    if (inet_pton(AF_INET, forward.host_address.c_str(), &address) != 1) {
+      return fail(ErrorCode::kInvalid, fmt::format("forwards: '{}' is not a numeric IPv4 address",
+                                                   forward.host_address));
+    }
+    if (forward.host_port == 0 || forward.guest_port == 0) {
+      return fail(ErrorCode::kInvalid, "forwards: a port must be 1 to 65535");
+    }
+  }
+  return {};
+}
+
+Status check_boot(const QemuOptions& options) {
+  constexpr size_t kPathBytesMax = 4095;
+  if (options.kernel.empty()) {
+    if (!options.initrd.empty() || !options.append.empty()) {
+      return fail(ErrorCode::kInvalid, "initrd and append need a kernel");
+    }
+    return {};
+  }
+  FR_CHECK(check_path("kernel", options.kernel, kPathBytesMax));
+  if (!options.initrd.empty()) FR_CHECK(check_path("initrd", options.initrd, kPathBytesMax));
+  if (options.append.size() > kAppendBytesMax) {
+    return fail(ErrorCode::kTooLarge,
+                fmt::format("append is longer than {} bytes", kAppendBytesMax));
+  }
+  if (options.append.find('\0') != std::string::npos) {
+    return fail(ErrorCode::kInvalid, "append holds a zero byte");
+  }
+  return {};
+}
+
+Status check(const QemuOptions& options) {
+  if (!is_valid_name(options.name)) {
+    return fail(ErrorCode::kInvalid, fmt::format("'{}' is no name for a VM", options.name));
+  }
+  if (options.memory_bytes < kMemoryBytesMin || options.memory_bytes > kMemoryBytesMax) {
+    return fail(ErrorCode::kInvalid, "memory must be 32 MiB to 4 TiB");
+  }
+  if (options.cpus == 0 || options.cpus > kCpusMax) {
+    return fail(ErrorCode::kInvalid, fmt::format("cpus must be 1 to {}", kCpusMax));
+  }
+  FR_CHECK(check_path("qmp_socket", options.qmp_socket, kSocketPathBytesMax));
+  FR_CHECK(check_path("console_socket", options.console_socket, kSocketPathBytesMax));
+  FR_CHECK(check_path("console_log", options.console_log, 4095));
+  if (!options.nbd_socket.empty() || !options.export_name.empty()) {
+    FR_CHECK(check_path("nbd_socket", options.nbd_socket, kSocketPathBytesMax));
+    if (!is_valid_name(options.export_name)) {
+      return fail(ErrorCode::kInvalid,
+                  fmt::format("'{}' is no name for an export", options.export_name));
+    }
+  }
+  FR_CHECK(check_boot(options));
+  return check_forwards(options.forwards);
+}
+
+void add_disk(Argv& argv, const QemuOptions& options) {
+  if (options.nbd_socket.empty()) return;
+  // cache.no-flush=off is the default, said aloud: a guest's flush must reach the export.
+  // reconnect-delay holds requests while the server restarts; open-timeout retries the first
+  // connection.
+  add(argv, "-blockdev",
+      fmt::format(
+          "driver=nbd,node-name=disk0,server.type=unix,server.path={},export={},"
+          "reconnect-delay={},open-timeout={},discard=unmap,detect-zeroes=off,cache.no-flush=off",
+          escape_commas(options.nbd_socket), options.export_name, options.reconnect_delay_seconds,
+          options.open_timeout_seconds));
+  if (options.disk_bus == DiskBus::kNvme) {
+    add(argv, "-device", "nvme,drive=disk0,serial=forerun0,bootindex=0");
+  } else {
+    add(argv, "-device",
+        "virtio-blk-pci,drive=disk0,serial=forerun0,bootindex=0,write-cache=on,"
+        "werror=report,rerror=report");
+  }
+}
+
+void add_network(Argv& argv, const QemuOptions& options) {
+  std::string value = "user,id=net0";
+  for (const Forward& forward : options.forwards) {
+    value += fmt::format(",hostfwd=tcp:{}:{}-:{}", forward.host_address, forward.host_port,
+                         forward.guest_port);
+  }
+  add(argv, "-netdev", std::move(value));
+  add(argv, "-device", "virtio-net-pci,netdev=net0,romfile=");
+}
+
+void add_boot(Argv& argv, const QemuOptions& options) {
+  if (options.kernel.empty()) return;
+  add(argv, "-kernel", options.kernel);
+  if (!options.initrd.empty()) add(argv, "-initrd", options.initrd);
+  if (!options.append.empty()) add(argv, "-append", options.append);
+}
+
+}  // namespace
+
+uint64_t memory_kib(uint64_t memory_bytes, Accelerator accelerator) {
+  const uint64_t kib = round_up(memory_bytes, 8 * kKiB) / kKiB;  // QEMU wants multiples of 8 KiB
+  return accelerator == Accelerator::kTcg && kib % 256 == 0 ? kib + 8 : kib;
+}
+
+std::string escape_commas(std::string_view value) {
+  std::string escaped;
+  for (const char c : value) {
+    escaped += c;
+    if (c == ',') escaped += ',';
+  }
+  return escaped;
+}
+
+Result<std::vector<std::string>> qemu_argv(const QemuOptions& options) {
+  FR_CHECK(check(options));
+  Argv argv{options.program};
+  add(argv, "-name", fmt::format("guest={},debug-threads=on", options.name));
+  argv.insert(argv.end(), {"-no-user-config", "-nodefaults", "-display", "none"});
+  // What a guest that escapes into QEMU may still ask of the host: no new programs, no more rights.
+  add(argv, "-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny");
+  const bool kvm = options.accelerator == Accelerator::kKvm;
+  add(argv, "-accel", kvm ? "kvm" : "tcg,thread=multi");
+  add(argv, "-cpu", kvm ? "host" : "max");
+  add(argv, "-smp", fmt::to_string(options.cpus));
+  add(argv, "-m", fmt::format("{}K", memory_kib(options.memory_bytes, options.accelerator)));
+  if (options.start_paused) argv.emplace_back("-S");
+  if (options.no_reboot) argv.emplace_back("-no-reboot");
+  add(argv, "-chardev",
+      fmt::format("socket,id=qmp0,path={},server=on,wait=off", escape_commas(options.qmp_socket)));
+  add(argv, "-mon", "chardev=qmp0,mode=control");
+  add(argv, "-chardev",
+      fmt::format("socket,id=ser0,path={},server=on,wait=off,logfile={},logappend=on",
+                  escape_commas(options.console_socket), escape_commas(options.console_log)));
+  add(argv, "-serial", "chardev:ser0");
+  add_disk(argv, options);
+  add_network(argv, options);
+  add(argv, "-device", "virtio-rng-pci");
+  add_boot(argv, options);
+  return argv;
+}
+
+}  // namespace forerun::vmm

@@ -1,0 +1,69 @@
+// From what a VM should be to QEMU's arguments. Pure. Known to hold for QEMU 7.2 and later.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/result.h"
+#include "vmm/accelerator.h"
+
+namespace forerun::vmm {
+
+enum class DiskBus : uint8_t { kVirtio, kNvme };
+
+struct Forward {                           // TCP, from the host to the guest
+  std::string host_address = "127.0.0.1";  // numeric IPv4
+  uint16_t host_port = 0;
+  uint16_t guest_port = 0;
+  bool operator==(const Forward&) const = default;
+};
+
+struct QemuOptions {
+  std::string program = "qemu-system-x86_64";
+  std::string name;
+  Accelerator accelerator = Accelerator::kTcg;
+  uint64_t memory_bytes = 512ull << 20;
+  uint32_t cpus = 1;
+
+  // The disk: an export of an NBD server on a unix socket. Both empty: no disk.
+  std::string nbd_socket;
+  std::string export_name;
+  DiskBus disk_bus = DiskBus::kVirtio;
+  // How long requests wait for a server that went away before the guest sees an error: a restart of
+  // the daemon must never be an I/O error in a guest, so this is long.
+  uint32_t reconnect_delay_seconds = 3600;
+  uint32_t open_timeout_seconds = 30;  // of the first connection
+
+  std::string kernel, initrd, append;  // kernel empty: the disk's boot loader
+  std::vector<Forward> forwards;
+
+  std::string qmp_socket;
+  std::string console_socket;
+  std::string console_log;
+  bool start_paused = false;
+  bool no_reboot = false;  // a guest that reboots ends QEMU
+
+  bool operator==(const QemuOptions&) const = default;
+};
+
+inline constexpr uint64_t kMemoryBytesMin = 32ull << 20;
+inline constexpr uint64_t kMemoryBytesMax = 4ull << 40;
+inline constexpr uint32_t kCpusMax = 255;
+inline constexpr size_t kForwardsMax = 64;
+inline constexpr size_t kAppendBytesMax = 2000;     // Linux' COMMAND_LINE_SIZE is 2048
+inline constexpr size_t kSocketPathBytesMax = 107;  // sockaddr_un
+
+// Returns the arguments, argv[0] first. ERRORS: kInvalid, kTooLarge, naming the field.
+Result<std::vector<std::string>> qemu_argv(const QemuOptions& options);
+
+// Returns the RAM that is asked of QEMU, in KiB: at least `memory_bytes`. Under TCG never a
+// multiple of 256 KiB: QEMU 7.2 then loses guest writes in multi-round pre-copy (its dirty-bitmap
+// fast path; repaired upstream by 03bfc2188f), so 8 KiB are added.
+uint64_t memory_kib(uint64_t memory_bytes, Accelerator accelerator);
+
+// Returns `value` with every comma doubled, as QEMU's option lists want it.
+std::string escape_commas(std::string_view value);
+
+}  // namespace forerun::vmm

@@ -1,0 +1,140 @@
+#include "vmm/qemu_command.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "core/bytes.h"
+
+namespace forerun::vmm {
+namespace {
+
+using ::testing::Contains;
+using ::testing::HasSubstr;
+
+QemuOptions plain() {
+  QemuOptions options;
+  options.name = "web-1";
+  options.memory_bytes = 512 * kMiB;
+  options.nbd_socket = "/run/f/nbd.sock";
+  options.export_name = "web-1";
+  options.qmp_socket = "/run/f/web-1.qmp";
+  options.console_socket = "/run/f/web-1.console";
+  options.console_log = "/var/f/web-1.log";
+  return options;
+}
+
+std::string joined(const QemuOptions& options) {
+  const auto argv = qemu_argv(options);
+  return argv ? fmt::format("{}", fmt::join(*argv, " ")) : argv.error().message;
+}
+
+Error error_of(const QemuOptions& options) {
+  const auto argv = qemu_argv(options);
+  return argv ? Error{ErrorCode::kInternal, "accepted"} : argv.error();
+}
+
+TEST(QemuCommand, GoldenTcg) {
+  EXPECT_EQ(joined(plain()),
+            "qemu-system-x86_64 -name guest=web-1,debug-threads=on -no-user-config -nodefaults "
+            "-display none "
+            "-sandbox on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny "
+            "-accel tcg,thread=multi -cpu max -smp 1 -m 524296K "
+            "-chardev socket,id=qmp0,path=/run/f/web-1.qmp,server=on,wait=off "
+            "-mon chardev=qmp0,mode=control "
+            "-chardev socket,id=ser0,path=/run/f/web-1.console,server=on,wait=off,"
+            "logfile=/var/f/web-1.log,logappend=on -serial chardev:ser0 "
+            "-blockdev driver=nbd,node-name=disk0,server.type=unix,server.path=/run/f/nbd.sock,"
+            "export=web-1,reconnect-delay=3600,open-timeout=30,discard=unmap,detect-zeroes=off,"
+            "cache.no-flush=off "
+            "-device virtio-blk-pci,drive=disk0,serial=forerun0,bootindex=0,write-cache=on,"
+            "werror=report,rerror=report "
+            "-netdev user,id=net0 -device virtio-net-pci,netdev=net0,romfile= "
+            "-device virtio-rng-pci");
+}
+
+TEST(QemuCommand, GoldenKvmWithKernelNvmeAndForwards) {
+  QemuOptions options = plain();
+  options.accelerator = Accelerator::kKvm;
+  options.cpus = 4;
+  options.disk_bus = DiskBus::kNvme;
+  options.kernel = "/boot/vmlinuz";
+  options.initrd = "/boot/initrd";
+  options.append = "console=ttyS0 root=/dev/nvme0n1,x";
+  options.forwards = {{"127.0.0.1", 8080, 80}, {"0.0.0.0", 2222, 22}};
+  const auto argv = qemu_argv(options);
+  ASSERT_TRUE(argv);
+  EXPECT_THAT(joined(options), HasSubstr("-accel kvm -cpu host -smp 4 -m 524288K "));
+  EXPECT_THAT(*argv, Contains("nvme,drive=disk0,serial=forerun0,bootindex=0"));
+  EXPECT_THAT(*argv,
+              Contains("user,id=net0,hostfwd=tcp:127.0.0.1:8080-:80,hostfwd=tcp:0.0.0.0:2222-:22"));
+  EXPECT_THAT(*argv, Contains("/boot/initrd"));
+  EXPECT_THAT(*argv, Contains("console=ttyS0 root=/dev/nvme0n1,x"));  // no option list: unchanged
+}
+
+TEST(QemuCommand, NoDiskNoBlockdev) {
+  QemuOptions options = plain();
+  options.nbd_socket.clear();
+  options.export_name.clear();
+  options.start_paused = true;
+  EXPECT_THAT(joined(options), ::testing::Not(HasSubstr("-blockdev")));
+  EXPECT_THAT(joined(options), HasSubstr(" -S "));
+}
+
+TEST(QemuCommand, CommasInPathsAreDoubled) {
+  QemuOptions options = plain();
+  options.nbd_socket = "/run/a,b/nbd.sock";
+  options.console_socket = "/run/a,server=off/c";
+  EXPECT_THAT(joined(options), HasSubstr("server.path=/run/a,,b/nbd.sock,export="));
+  EXPECT_THAT(joined(options), HasSubstr("path=/run/a,,server=off/c,server=on"));
+}
+
+TEST(QemuCommand, MemoryUnderTcgIsNeverAMultipleOf256KiB) {
+  EXPECT_EQ(memory_kib(192 * kMiB, Accelerator::kTcg), 196616u);
+  EXPECT_EQ(memory_kib(192 * kMiB + 8 * kKiB, Accelerator::kTcg), 196616u);
+  EXPECT_EQ(memory_kib(192 * kMiB - 1, Accelerator::kTcg), 196616u);
+  EXPECT_EQ(memory_kib(192 * kMiB, Accelerator::kKvm), 196608u);
+}
+
+TEST(QemuCommand, RefusesHostileNames) {
+  for (const char* name : {"", "a,b", "../x", "-S", "a b", "a\nb"}) {
+    QemuOptions options = plain();
+    options.name = name;
+    EXPECT_EQ(error_of(options).code, ErrorCode::kInvalid) << name;
+    options = plain();
+    options.export_name = name;
+    EXPECT_EQ(error_of(options).code, ErrorCode::kInvalid) << name;
+  }
+}
+
+TEST(QemuCommand, RefusesBadForwards) {
+  for (const Forward& forward : {Forward{"localhost", 1, 1}, Forward{"127.0.0.1,x=y", 1, 1},
+                                 Forward{"127.0.0.1", 0, 80}, Forward{"127.0.0.1", 80, 0}}) {
+    QemuOptions options = plain();
+    options.forwards = {forward};
+    EXPECT_THAT(error_of(options).message, HasSubstr("forwards"));
+  }
+  QemuOptions options = plain();
+  options.forwards.assign(kForwardsMax + 1, {"127.0.0.1", 1, 1});
+  EXPECT_EQ(error_of(options).code, ErrorCode::kTooLarge);
+}
+
+TEST(QemuCommand, RefusesWhatIsOutOfRange) {
+  QemuOptions options = plain();
+  options.memory_bytes = kMemoryBytesMin - 1;
+  EXPECT_THAT(error_of(options).message, HasSubstr("memory"));
+  options = plain();
+  options.cpus = 0;
+  EXPECT_THAT(error_of(options).message, HasSubstr("cpus"));
+  options = plain();
+  options.append = "quiet";
+  EXPECT_THAT(error_of(options).message, HasSubstr("need a kernel"));
+  options = plain();
+  options.kernel = "vmlinuz";
+  EXPECT_THAT(error_of(options).message, HasSubstr("absolute"));
+  options = plain();
+  options.qmp_socket = "/" + std::string(kSocketPathBytesMax, 'a');
+  EXPECT_EQ(error_of(options).code, ErrorCode::kTooLarge);
+}
+
+}  // namespace
+}  // namespace forerun::vmm

@@ -1,0 +1,129 @@
+#include "vmm/qmp.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace forerun::vmm {
+namespace {
+
+using ::testing::HasSubstr;
+
+// Gives out `input` a few bytes at a time, then the orderly end; keeps what was written.
+class ScriptedStream final : public os::ByteStream {
+ public:
+  ScriptedStream(std::string input, std::string* written)
+      : input_(std::move(input)), written_(written) {}
+
+  Result<size_t> read_some(MutableByteView out) override {
+    const size_t count = std::min({out.size(), input_.size() - position_, size_t{7}});
+    std::memcpy(out.data(), input_.data() + position_, count);
+    position_ += count;
+    return count;
+  }
+  Status write_all(std::span<const iovec> parts) override {
+    for (const iovec& part : parts)
+      written_->append(static_cast<const char*>(part.iov_base), part.iov_len);
+    return {};
+  }
+  Status set_timeout(Nanos) override { return {}; }
+  void shut_down() override {}
+  int fd() const override { return -1; }
+
+ private:
+  std::string input_;
+  size_t position_ = 0;
+  std::string* written_;
+};
+
+constexpr std::string_view kHello =
+    "{\"QMP\": {\"version\": {}, \"capabilities\": [\"oob\"]}}\r\n{\"return\": {}}\r\n";
+
+// Starts a client against a QEMU that greets, accepts the capabilities and then says `answers`.
+Result<std::unique_ptr<QmpClient>> talk(std::string_view answers, QmpLimits limits = {}) {
+  static std::string unread;  // what the client writes; no test that uses this looks at it
+  return QmpClient::start(
+      std::make_unique<ScriptedStream>(std::string(kHello) + std::string(answers), &unread),
+      limits);
+}
+
+TEST(Qmp, NegotiatesAndAsksForTheState) {
+  std::string written;
+  auto client = QmpClient::start(std::make_unique<ScriptedStream>(
+      std::string(kHello) + "{\"return\": {\"status\": \"paused\", \"running\": false}}\n",
+      &written));
+  ASSERT_TRUE(client);
+  EXPECT_EQ((*client)->run_state(), "paused");
+  EXPECT_EQ(written, "{\"execute\":\"qmp_capabilities\"}\n{\"execute\":\"query-status\"}\n");
+}
+
+TEST(Qmp, SkipsEvents) {
+  auto client = talk(
+      "{\"timestamp\": {}, \"event\": \"RESUME\"}\n{\"event\": \"POWERDOWN\"}\n{\"return\": {}}\n");
+  ASSERT_TRUE(client);
+  EXPECT_TRUE((*client)->power_down());
+}
+
+TEST(Qmp, RefusalCarriesTheWordsOfQemuAndIsNotFatal) {
+  auto client = talk(
+      "{\"error\": {\"class\": \"GenericError\", \"desc\": \"no such thing\"}}\n{\"return\": 5}\n");
+  ASSERT_TRUE(client);
+  const auto refused = (*client)->execute("x");
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, ErrorCode::kInvalid);
+  EXPECT_THAT(refused.error().message, HasSubstr("no such thing"));
+  EXPECT_EQ((*client)->execute("y"), "5");
+}
+
+TEST(Qmp, QuitCountsAConnectionThatEndsAsSuccess) {
+  auto client = talk("");
+  ASSERT_TRUE(client);
+  EXPECT_TRUE((*client)->quit());
+  const auto state = (*client)->run_state();
+  ASSERT_FALSE(state);
+  EXPECT_EQ(state.error().code, ErrorCode::kUnavailable);
+}
+
+TEST(Qmp, LineOverTheLimitIsRefused) {
+  auto client = talk("{\"return\": \"" + std::string(200, 'x') + "\"}\n", {.line_bytes_max = 128});
+  ASSERT_TRUE(client);
+  EXPECT_EQ((*client)->execute("x").error().code, ErrorCode::kTooLarge);
+}
+
+TEST(Qmp, EventFloodIsRefused) {
+  auto client =
+      talk("{\"event\": \"A\"}\n{\"event\": \"A\"}\n{\"event\": \"A\"}\n{\"return\": {}}\n",
+           {.events_skipped_max = 2});
+  ASSERT_TRUE(client);
+  EXPECT_EQ((*client)->execute("x").error().code, ErrorCode::kTooLarge);
+}
+
+TEST(Qmp, WhatIsNotQmpIsRefused) {
+  std::string written;
+  for (const std::string_view greeting :
+       {"hello\n", "[1]\n", "{}\n", "{\"QMP\":{}}\n{\"surprise\":1}\n"}) {
+    const auto refused =
+        QmpClient::start(std::make_unique<ScriptedStream>(std::string(greeting), &written));
+    ASSERT_FALSE(refused) << greeting;
+    EXPECT_EQ(refused.error().code, ErrorCode::kCorrupt) << greeting;
+  }
+  auto client = talk(std::string(100, '[') + "\n");
+  ASSERT_TRUE(client);
+  EXPECT_EQ((*client)->execute("x").error().code, ErrorCode::kCorrupt);
+}
+
+TEST(Qmp, ListsBlockDevicesAndTheirErrors) {
+  auto client = talk(
+      R"({"return": [{"qdev": "/machine/peripheral-anon/device[0]/virtio-backend", "io-status": "ok",)"
+      R"( "inserted": {"node-name": "disk0"}}, {"io-status": "nospace"}, 7]})"
+      "\n");
+  ASSERT_TRUE(client);
+  const auto devices = (*client)->block_devices();
+  ASSERT_TRUE(devices);
+  ASSERT_EQ(devices->size(), 2u);
+  EXPECT_EQ((*devices)[0].node_name, "disk0");
+  EXPECT_FALSE((*devices)[0].io_error);
+  EXPECT_TRUE((*devices)[1].io_error);
+}
+
+}  // namespace
+}  // namespace forerun::vmm

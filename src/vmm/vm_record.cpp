@@ -1,0 +1,229 @@
+#include "vmm/vm_record.h"
+
+#include <boost/json.hpp>
+
+#include "core/bytes.h"
+#include "core/id.h"
+#include "os/file.h"
+
+namespace forerun::vmm {
+namespace {
+
+namespace json = boost::json;
+
+// Reads members of one object and remembers the first that is missing or wrong.
+class Reader {
+ public:
+  explicit Reader(const json::object& object) : object_(object) {}
+
+  void read(std::string_view key, std::string& out) {
+    const json::value* value = find(key);
+    if (value && value->is_string()) {
+      out = std::string(value->as_string());
+    } else {
+      blame(key);
+    }
+  }
+  void read(std::string_view key, bool& out) {
+    const json::value* value = find(key);
+    if (value && value->is_bool()) {
+      out = value->as_bool();
+    } else {
+      blame(key);
+    }
+  }
+  template <std::integral T>
+  void read(std::string_view key, T& out) {
+    const json::value* value = find(key);
+    json::error_code error;
+    if (value) out = value->to_number<T>(error);  // refuses what does not fit or is no whole number
+    if (!value || error) blame(key);
+  }
+  const json::value* find(std::string_view key) const { return object_.if_contains(key); }
+  void blame(std::string_view key) {
+    if (wrong_.empty()) wrong_ = std::string(key);
+  }
+  Status status() const {
+    if (wrong_.empty()) return {};
+    return fail(ErrorCode::kCorrupt,
+                fmt::format("the VM record's '{}' is missing or of a wrong type", wrong_));
+  }
+
+ private:
+  const json::object& object_;
+  std::string wrong_;
+};
+
+json::object encode_qemu(const QemuOptions& qemu) {
+  json::array forwards;
+  for (const Forward& forward : qemu.forwards) {
+    forwards.push_back(json::object{{"host_address", forward.host_address},
+                                    {"host_port", forward.host_port},
+                                    {"guest_port", forward.guest_port}});
+  }
+  return {{"program", qemu.program},
+          {"accelerator", accelerator_name(qemu.accelerator)},
+          {"memory_bytes", qemu.memory_bytes},
+          {"cpus", qemu.cpus},
+          {"nbd_socket", qemu.nbd_socket},
+          {"export_name", qemu.export_name},
+          {"disk_bus", qemu.disk_bus == DiskBus::kNvme ? "nvme" : "virtio"},
+          {"reconnect_delay_seconds", qemu.reconnect_delay_seconds},
+          {"open_timeout_seconds", qemu.open_timeout_seconds},
+          {"kernel", qemu.kernel},
+          {"initrd", qemu.initrd},
+          {"append", qemu.append},
+          {"forwards", std::move(forwards)},
+          {"qmp_socket", qemu.qmp_socket},
+          {"console_socket", qemu.console_socket},
+          {"console_log", qemu.console_log},
+          {"start_paused", qemu.start_paused},
+          {"no_reboot", qemu.no_reboot}};
+}
+
+void decode_forwards(Reader& reader, std::vector<Forward>& forwards) {
+  const json::value* list = reader.find("forwards");
+  if (!list || !list->is_array() || list->as_array().size() > kForwardsMax) {
+    return reader.blame("forwards");
+  }
+  for (const json::value& item : list->as_array()) {
+    if (!item.is_object()) return reader.blame("forwards");
+    Reader member(item.as_object());
+    Forward forward;
+    member.read("host_address", forward.host_address);
+    member.read("host_port", forward.host_port);
+    member.read("guest_port", forward.guest_port);
+    if (!member.status()) return reader.blame("forwards");
+    forwards.push_back(std::move(forward));
+  }
+}
+
+Result<QemuOptions> decode_qemu(const json::object& object) {
+  Reader reader(object);
+  QemuOptions qemu;
+  std::string accelerator, disk_bus;
+  reader.read("program", qemu.program);
+  reader.read("accelerator", accelerator);
+  reader.read("memory_bytes", qemu.memory_bytes);
+  reader.read("cpus", qemu.cpus);
+  reader.read("nbd_socket", qemu.nbd_socket);
+  reader.read("export_name", qemu.export_name);
+  reader.read("disk_bus", disk_bus);
+  reader.read("reconnect_delay_seconds", qemu.reconnect_delay_seconds);
+  reader.read("open_timeout_seconds", qemu.open_timeout_seconds);
+  reader.read("kernel", qemu.kernel);
+  reader.read("initrd", qemu.initrd);
+  reader.read("append", qemu.append);
+  decode_forwards(reader, qemu.forwards);
+  reader.read("qmp_socket", qemu.qmp_socket);
+  reader.read("console_socket", qemu.console_socket);
+  reader.read("console_log", qemu.console_log);
+  reader.read("start_paused", qemu.start_paused);
+  reader.read("no_reboot", qemu.no_reboot);
+  qemu.accelerator = accelerator == "kvm" ? Accelerator::kKvm : Accelerator::kTcg;
+  qemu.disk_bus = disk_bus == "nvme" ? DiskBus::kNvme : DiskBus::kVirtio;
+  FR_CHECK(reader.status());
+  return qemu;
+}
+
+std::string record_path(const std::string& folder, const std::string& name) {
+  return fmt::format("{}/{}.json", folder, name);
+}
+
+}  // namespace
+
+std::string encode_vm_record(const VmRecord& record) {
+  const json::object object{{"version", kVmRecordVersion},
+                            {"name", record.name},
+                            {"image", record.image},
+                            {"image_digest", record.image_digest},
+                            {"prefetch", record.prefetch},
+                            {"should_run", record.should_run},
+                            {"boot_id", record.boot_id},
+                            {"pid", record.process.pid},
+                            {"pid_start_ticks", record.process.start_ticks},
+                            {"created_unix_seconds", record.created_unix_seconds},
+                            {"started_unix_seconds", record.started_unix_seconds},
+                            {"qemu", encode_qemu(record.qemu)}};
+  return json::serialize(object) + "\n";
+}
+
+Result<VmRecord> decode_vm_record(std::string_view text) {
+  if (text.size() > kVmRecordBytesMax)
+    return fail(ErrorCode::kTooLarge, "the VM record is too large");
+  json::error_code error;
+  const json::value value = json::parse(text, error);
+  if (error || !value.is_object())
+    return fail(ErrorCode::kCorrupt, "the VM record is no JSON object");
+  Reader reader(value.as_object());
+  int version = 0;
+  reader.read("version", version);
+  FR_CHECK(reader.status());
+  if (version != kVmRecordVersion) {
+    return fail(ErrorCode::kUnsupported, fmt::format("VM record version {} is not known", version));
+  }
+  VmRecord record;
+  reader.read("name", record.name);
+  reader.read("image", record.image);
+  reader.read("image_digest", record.image_digest);
+  reader.read("prefetch", record.prefetch);
+  reader.read("should_run", record.should_run);
+  reader.read("boot_id", record.boot_id);
+  reader.read("pid", record.process.pid);
+  reader.read("pid_start_ticks", record.process.start_ticks);
+  reader.read("created_unix_seconds", record.created_unix_seconds);
+  reader.read("started_unix_seconds", record.started_unix_seconds);
+  const json::value* qemu = reader.find("qemu");
+  if (!qemu || !qemu->is_object()) reader.blame("qemu");
+  FR_CHECK(reader.status());
+  if (!is_valid_name(record.name))
+    return fail(ErrorCode::kCorrupt, "the VM record's name is invalid");
+  FR_TRY(record.qemu, decode_qemu(qemu->as_object()));
+  record.qemu.name = record.name;
+  return record;
+}
+
+Status save_vm_record(const std::string& folder, const VmRecord& record) {
+  if (!is_valid_name(record.name)) {
+    return fail(ErrorCode::kInvalid, fmt::format("'{}' is no name for a VM", record.name));
+  }
+  return os::write_file_atomic(record_path(folder, record.name),
+                               as_bytes(encode_vm_record(record)));
+}
+
+Result<VmRecord> load_vm_record(const std::string& folder, const std::string& name) {
+  if (!is_valid_name(name)) {
+    return fail(ErrorCode::kInvalid, fmt::format("'{}' is no name for a VM", name));
+  }
+  const std::string path = record_path(folder, name);
+  FR_TRY(const Buffer bytes, os::read_file(path, kVmRecordBytesMax));
+  auto record = decode_vm_record(as_text(bytes));
+  if (!record) return std::unexpected(std::move(record.error()).within(path));
+  if (record->name != name) {
+    return fail(ErrorCode::kCorrupt,
+                fmt::format("{} is the record of VM '{}'", path, record->name));
+  }
+  return record;
+}
+
+Status remove_vm_record(const std::string& folder, const std::string& name) {
+  if (!is_valid_name(name)) {
+    return fail(ErrorCode::kInvalid, fmt::format("'{}' is no name for a VM", name));
+  }
+  FR_TRY(const auto opened, os::PosixFolder::open(folder));
+  return opened->remove(name + ".json");
+}
+
+Result<std::vector<std::string>> list_vm_records(const std::string& folder) {
+  FR_TRY(const std::vector<std::string> entries, os::list_folder(folder));
+  std::vector<std::string> names;
+  for (const std::string& entry : entries) {
+    constexpr std::string_view kSuffix = ".json";
+    if (!entry.ends_with(kSuffix)) continue;
+    std::string name = entry.substr(0, entry.size() - kSuffix.size());
+    if (is_valid_name(name)) names.push_back(std::move(name));
+  }
+  return names;
+}
+
+}  // namespace forerun::vmm

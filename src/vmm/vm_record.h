@@ -1,0 +1,46 @@
+// What outlives the daemon about a VM: one JSON file each, from which a restarted daemon finds its
+// VMs again. Written atomically; read with suspicion.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/result.h"
+#include "os/process.h"
+#include "vmm/qemu_command.h"
+
+namespace forerun::vmm {
+
+struct VmRecord {
+  std::string name;
+  std::string image;
+  std::string image_digest;     // 64 hex digits, or empty
+  std::string prefetch = "on";  // on, observe, off
+  bool should_run = false;      // started and not asked to stop
+  std::string boot_id;          // the host boot in which `process` is meaningful
+  os::ProcessId process{};
+  int64_t created_unix_seconds = 0;
+  int64_t started_unix_seconds = 0;
+  QemuOptions qemu;
+
+  bool operator==(const VmRecord&) const = default;
+};
+
+inline constexpr int kVmRecordVersion = 1;
+inline constexpr size_t kVmRecordBytesMax = 1 << 20;
+
+std::string encode_vm_record(const VmRecord& record);
+// ERRORS: kCorrupt, naming the member that is missing or of a wrong type; kUnsupported for another
+// version.
+Result<VmRecord> decode_vm_record(std::string_view text);
+
+// Writes `folder`/NAME.json. ERRORS: kInvalid (name), kIo, kNoSpace.
+Status save_vm_record(const std::string& folder, const VmRecord& record);
+Result<VmRecord> load_vm_record(const std::string& folder, const std::string& name);
+Status remove_vm_record(const std::string& folder, const std::string& name);
+// Returns the names of all records in `folder`, sorted.
+Result<std::vector<std::string>> list_vm_records(const std::string& folder);
+
+}  // namespace forerun::vmm
