@@ -95,7 +95,7 @@ bool VmProcess::power_down(const StopOptions& options) const {
   const os::SystemClock clock;
   const Time deadline = clock.now() + options.power_down_timeout;
   while (clock.now() < deadline) {
-    const auto client = QmpClient::connect(qmp_socket_, kQmpTimeout);
+    const auto client = QmpClient::connect(qmp_socket_, options.qmp_timeout);
     if (!client || !(*client)->power_down()) return os::wait_for_end(id_, 100ms);
     if (os::wait_for_end(id_, std::min(options.press_interval, deadline - clock.now())))
       return true;
@@ -106,7 +106,7 @@ bool VmProcess::power_down(const StopOptions& options) const {
 Result<StoppedBy> VmProcess::stop(const StopOptions& options) const {
   if (!is_alive()) return StoppedBy::kItself;
   if (options.ask_guest && power_down(options)) return StoppedBy::kPowerDown;
-  if (const auto client = QmpClient::connect(qmp_socket_, kQmpTimeout); client) {
+  if (const auto client = QmpClient::connect(qmp_socket_, options.qmp_timeout); client) {
     if ((*client)->quit() && os::wait_for_end(id_, options.quit_timeout)) return StoppedBy::kQuit;
   }
   for (const auto& [signal, how] :

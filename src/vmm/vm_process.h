@@ -40,6 +40,11 @@ class VmProcess {
   static Result<VmProcess> adopt(const os::ProcessId& process, const std::string& qmp_socket,
                                  Nanos timeout = std::chrono::seconds(10));
 
+  // Returns a handle for a process that may be gone or hang: enough to stop it.
+  static VmProcess of(const os::ProcessId& process, std::string qmp_socket) {
+    return VmProcess(process, std::move(qmp_socket));
+  }
+
   const os::ProcessId& id() const { return id_; }
   bool is_alive() const { return os::is_alive(id_); }
   // Returns QEMU's word for it: "running", "paused", …
