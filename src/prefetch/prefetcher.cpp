@@ -1,0 +1,341 @@
+#include "prefetch/prefetcher.h"
+
+#include <algorithm>
+#include <map>
+#include <set>
+#include <unordered_map>
+
+namespace forerun::prefetch {
+
+using score::Outcome;
+
+namespace {
+
+constexpr size_t kEndedVmsMax = 256;  // whose figures are kept
+
+// Likely ones first; within a band what is due first goes first.
+uint8_t band_of(float probability) { return probability >= 0.5f ? 0 : probability >= 0.2f ? 1 : 2; }
+
+struct BlockKey {
+  ComponentId component;
+  uint64_t block = 0;
+  auto operator<=>(const BlockKey&) const = default;
+};
+
+struct CandidateOrder {
+  uint8_t band = 0;
+  Time due{};
+  uint64_t sequence = 0;
+  BlockKey key;
+  auto operator<=>(const CandidateOrder&) const = default;
+};
+
+struct Candidate {
+  CandidateOrder order;
+  float probability = 0;
+  uint8_t model = 0;
+};
+
+struct Issued {
+  repository::ChunkRef chunk;
+  VmId vm{};
+  BlockKey key;
+  uint8_t model = 0;
+  float probability = 0;
+  Time at{};
+  bool is_under_way = true;
+  bool was_charged = false;  // to the budget, as wasted: it stayed unused beyond the patience
+};
+
+struct Vm {
+  explicit Vm(const score::Budget::Options& budget_options, std::vector<std::string> models)
+      : budget(budget_options), ledger({}, std::move(models)) {}
+
+  score::Budget budget;
+  score::Ledger ledger;
+  std::map<BlockKey, Candidate> candidates;
+  std::set<CandidateOrder> order;
+  PrefetchStats stats;
+  bool has_ended = false;
+  uint64_t ended_sequence = 0;
+
+  void drop(std::map<BlockKey, Candidate>::iterator candidate) {
+    order.erase(candidate->second.order);
+    candidates.erase(candidate);
+  }
+};
+
+}  // namespace
+
+struct Prefetcher::Impl {
+  Impl(PrefetcherOptions with, Resolve how, IsHere where)
+      : options(with), resolve(std::move(how)), is_here(std::move(where)), bucket(with.stagger) {}
+
+  PrefetcherOptions options;
+  Resolve resolve;
+  IsHere is_here;
+  iosched::TokenBucket bucket;
+  std::map<VmId, Vm> vms;
+  std::unordered_map<ChunkId, Issued> issued;
+  std::multimap<Time, ChunkId> patience_ends;
+  std::vector<PrefetchCommand> cancels;
+  uint32_t under_way = 0;
+  uint64_t sequence = 0;
+  VmId last_served{};
+
+  // Ends the account of one prefetched chunk.
+  void decide(const ChunkId& id, Outcome outcome, Nanos waited, Time now) {
+    const auto found = issued.find(id);
+    const Issued record = found->second;
+    issued.erase(found);
+    if (record.is_under_way) --under_way;
+    const auto owner = vms.find(record.vm);
+    if (owner == vms.end()) return;
+    Vm& vm = owner->second;
+    const uint64_t bytes = record.chunk.stored_size;
+    switch (outcome) {
+      case Outcome::kHit:
+        ++vm.stats.hit;
+        vm.stats.hit_bytes += bytes;
+        break;
+      case Outcome::kLate:
+        ++vm.stats.late;
+        vm.stats.late_bytes += bytes;
+        break;
+      case Outcome::kWasted:
+        ++vm.stats.wasted;
+        vm.stats.wasted_bytes += bytes;
+        break;
+      case Outcome::kCancelled:
+        ++vm.stats.cancelled;
+        --vm.stats.issued;
+        vm.stats.issued_bytes -= bytes;
+        break;
+    }
+    --vm.stats.undecided;
+    if (!record.was_charged) {
+      if (outcome == Outcome::kWasted) vm.budget.on_wasted(bytes);
+      if (outcome == Outcome::kCancelled) vm.budget.on_cancelled(bytes);
+      if (outcome == Outcome::kHit || outcome == Outcome::kLate) vm.budget.on_used(bytes);
+    }
+    score::Record line;
+    line.issued_at = record.at;
+    line.decided_at = now;
+    line.component = record.key.component;
+    line.block = record.key.block;
+    line.bytes = static_cast<uint32_t>(bytes);
+    line.probability = record.probability;
+    line.model = record.model;
+    line.outcome = outcome;
+    vm.ledger.on_outcome(line, waited);
+  }
+
+  // Returns whether the candidate was handed over.
+  bool issue(VmId id, Vm& vm, const CandidateOrder& order, const repository::ChunkRef& chunk,
+             Time now, std::vector<PrefetchCommand>& out) {
+    const Candidate& candidate = vm.candidates.at(order.key);
+    if (!vm.budget.take(chunk.stored_size)) return false;
+    Issued record{chunk, id, order.key, candidate.model, candidate.probability, now, true, false};
+    issued.emplace(chunk.id, record);
+    patience_ends.emplace(std::max(order.due, now) + options.patience, chunk.id);
+    ++under_way;
+    ++vm.stats.issued;
+    ++vm.stats.undecided;
+    vm.stats.issued_bytes += chunk.stored_size;
+    vm.ledger.on_issued(candidate.model, chunk.stored_size);
+    out.push_back({PrefetchCommand::Kind::kWant, chunk, id, order.due});
+    vm.drop(vm.candidates.find(order.key));
+    return true;
+  }
+
+  // Hands over this VM's best candidate. Returns false if it has none that may go now.
+  bool serve(VmId id, Vm& vm, Time now, std::vector<PrefetchCommand>& out) {
+    while (!vm.order.empty()) {
+      const CandidateOrder best = *vm.order.begin();
+      const repository::ChunkRef chunk = resolve(best.key.component, best.key.block);
+      const bool is_stale = now - best.due > options.patience && best.due != kTimeZero;
+      if (chunk.is_zero() || is_stale || issued.contains(chunk.id) || is_here(chunk.id)) {
+        vm.drop(vm.candidates.find(best.key));
+        continue;
+      }
+      if (vm.budget.available_bytes() < chunk.stored_size) return false;
+      if (!bucket.take(chunk.stored_size, now)) return false;
+      return issue(id, vm, best, chunk, now, out);
+    }
+    return false;
+  }
+
+  void charge_the_overdue(Time now) {
+    while (!patience_ends.empty() && patience_ends.begin()->first <= now) {
+      const ChunkId id = patience_ends.begin()->second;
+      patience_ends.erase(patience_ends.begin());
+      const auto found = issued.find(id);
+      if (found == issued.end() || found->second.was_charged || found->second.is_under_way)
+        continue;
+      if (now - found->second.at < options.patience)
+        continue;  // an earlier prefetch of the same chunk set this alarm
+      found->second.was_charged = true;
+      if (const auto vm = vms.find(found->second.vm); vm != vms.end())
+        vm->second.budget.on_wasted(found->second.chunk.stored_size);
+    }
+  }
+
+  void forget_old_vms() {
+    const auto has_ended = [](const auto& entry) { return entry.second.has_ended; };
+    while (static_cast<size_t>(std::count_if(vms.begin(), vms.end(), has_ended)) > kEndedVmsMax) {
+      auto oldest = vms.end();
+      for (auto entry = vms.begin(); entry != vms.end(); ++entry)
+        if (entry->second.has_ended &&
+            (oldest == vms.end() || entry->second.ended_sequence < oldest->second.ended_sequence))
+          oldest = entry;
+      vms.erase(oldest);
+    }
+  }
+};
+
+Prefetcher::Prefetcher(PrefetcherOptions options, Resolve resolve, IsHere is_here)
+    : impl_(std::make_unique<Impl>(options, std::move(resolve), std::move(is_here))) {}
+Prefetcher::~Prefetcher() = default;
+
+void Prefetcher::start_vm(VmId vm, std::vector<std::string> models, Time) {
+  impl_->vms.erase(vm);
+  impl_->vms.emplace(vm, Vm(impl_->options.budget, std::move(models)));
+}
+
+void Prefetcher::end_vm(VmId id, Time now) {
+  const auto found = impl_->vms.find(id);
+  if (found == impl_->vms.end() || found->second.has_ended) return;
+  Vm& vm = found->second;
+  vm.candidates.clear();
+  vm.order.clear();
+  vm.has_ended = true;
+  vm.ended_sequence = ++impl_->sequence;
+  std::vector<ChunkId> unused;
+  for (const auto& [chunk, record] : impl_->issued) {
+    if (record.vm != id) continue;
+    if (record.is_under_way)
+      impl_->cancels.push_back({PrefetchCommand::Kind::kCancel, record.chunk, id, {}});
+    else
+      unused.push_back(chunk);
+  }
+  std::sort(unused.begin(), unused.end());
+  for (const ChunkId& chunk : unused) impl_->decide(chunk, Outcome::kWasted, 0ns, now);
+  std::sort(impl_->cancels.begin(), impl_->cancels.end(),
+            [](const auto& a, const auto& b) { return a.chunk.id < b.chunk.id; });
+  impl_->forget_old_vms();
+}
+
+void Prefetcher::offer(VmId id, std::span<const predict::Proposal> proposals, Time) {
+  const auto found = impl_->vms.find(id);
+  if (found == impl_->vms.end() || found->second.has_ended) return;
+  Vm& vm = found->second;
+  for (const predict::Proposal& proposal : proposals) {
+    for (uint32_t i = 0; i < proposal.block_count; ++i) {
+      const BlockKey key{proposal.component, proposal.first_block + i};
+      CandidateOrder order{band_of(proposal.probability), proposal.due, impl_->sequence++, key};
+      const auto known = vm.candidates.find(key);
+      if (known != vm.candidates.end()) {
+        if (known->second.order.band <= order.band && known->second.order.due <= order.due)
+          continue;
+        order.due = std::min(order.due, known->second.order.due);
+        order.band = std::min(order.band, known->second.order.band);
+        vm.drop(known);
+      }
+      vm.candidates[key] = {order, proposal.probability, proposal.model};
+      vm.order.insert(order);
+      if (vm.candidates.size() > impl_->options.candidates_max)
+        vm.drop(vm.candidates.find(std::prev(vm.order.end())->key));
+    }
+  }
+}
+
+void Prefetcher::on_access(const trace::Access& access, Time now) {
+  if (access.op != trace::Op::kRead) return;
+  const auto reader = impl_->vms.find(access.vm);
+  for (uint32_t i = 0; i < access.block_count; ++i) {
+    const BlockKey key{access.component, access.first_block + i};
+    if (reader != impl_->vms.end()) {
+      if (const auto candidate = reader->second.candidates.find(key);
+          candidate != reader->second.candidates.end())
+        reader->second.drop(candidate);
+    }
+    if (impl_->issued.empty()) continue;
+    const repository::ChunkRef chunk = impl_->resolve(key.component, key.block);
+    if (chunk.is_zero() || !impl_->issued.contains(chunk.id)) continue;
+    const bool waited = access.served_from == trace::ServedFrom::kRepository;
+    impl_->decide(chunk.id, waited ? Outcome::kLate : Outcome::kHit,
+                  std::chrono::microseconds(access.waited_us), now);
+  }
+}
+
+void Prefetcher::on_fetched(const ChunkId& id, bool is_here, Time now) {
+  const auto found = impl_->issued.find(id);
+  if (found == impl_->issued.end() || !found->second.is_under_way) return;
+  const auto owner = impl_->vms.find(found->second.vm);
+  if (!is_here) {
+    if (owner != impl_->vms.end()) ++owner->second.stats.failed;
+    impl_->decide(id, Outcome::kCancelled, 0ns, now);
+    return;
+  }
+  found->second.is_under_way = false;
+  --impl_->under_way;
+  if (owner == impl_->vms.end() || owner->second.has_ended)
+    impl_->decide(id, Outcome::kWasted, 0ns, now);
+}
+
+void Prefetcher::on_cancelled(const ChunkId& id, Time now) {
+  if (impl_->issued.contains(id)) impl_->decide(id, Outcome::kCancelled, 0ns, now);
+}
+
+void Prefetcher::on_evicted_unused(const ChunkId& id, Time now) {
+  const auto found = impl_->issued.find(id);
+  if (found != impl_->issued.end() && !found->second.is_under_way)
+    impl_->decide(id, Outcome::kWasted, 0ns, now);
+}
+
+void Prefetcher::set_link_rate(double rate_bytes_per_s, Time now) {
+  const double configured = impl_->options.stagger.rate_bytes_per_s;
+  double rate = rate_bytes_per_s * impl_->options.stagger_ratio;
+  if (configured > 0) rate = rate > 0 ? std::min(rate, configured) : configured;
+  if (rate > 0) impl_->bucket.set_rate(rate, now);
+}
+
+void Prefetcher::pull(Time now, std::vector<PrefetchCommand>& out) {
+  out.insert(out.end(), impl_->cancels.begin(), impl_->cancels.end());
+  impl_->cancels.clear();
+  impl_->charge_the_overdue(now);
+  for (auto& [id, vm] : impl_->vms) vm.budget.tick(now);
+  // One chunk a VM and turn, beginning after the VM that was served last.
+  for (bool served = true; served && impl_->under_way < impl_->options.handed_over_max;) {
+    served = false;
+    std::vector<VmId> turn;
+    for (auto entry = impl_->vms.upper_bound(impl_->last_served); entry != impl_->vms.end();
+         ++entry)
+      turn.push_back(entry->first);
+    for (auto entry = impl_->vms.begin();
+         entry != impl_->vms.end() && entry->first <= impl_->last_served; ++entry)
+      turn.push_back(entry->first);
+    for (const VmId id : turn) {
+      if (impl_->under_way >= impl_->options.handed_over_max) break;
+      if (!impl_->serve(id, impl_->vms.at(id), now, out)) continue;
+      impl_->last_served = id;
+      served = true;
+    }
+  }
+}
+
+PrefetchStats Prefetcher::stats(VmId id) const {
+  const auto found = impl_->vms.find(id);
+  if (found == impl_->vms.end()) return {};
+  PrefetchStats stats = found->second.stats;
+  stats.waiting = found->second.candidates.size();
+  stats.budget_bytes = found->second.budget.available_bytes();
+  return stats;
+}
+
+const score::Ledger* Prefetcher::ledger(VmId id) const {
+  const auto found = impl_->vms.find(id);
+  return found == impl_->vms.end() ? nullptr : &found->second.ledger;
+}
+
+}  // namespace forerun::prefetch
