@@ -20,10 +20,10 @@ std::string_view stopped_by_name(StoppedBy how);
 struct StopOptions {
   bool ask_guest = true;  // else begin with QMP quit
   Nanos power_down_timeout = std::chrono::seconds(60);
-  Nanos press_interval =
-      std::chrono::seconds(5);  // the button is pressed again: an early boot misses it
-  Nanos quit_timeout =
-      std::chrono::seconds(10);  // of QMP quit, and again of SIGTERM and of SIGKILL
+  // The button is pressed again: an early boot misses it.
+  Nanos press_interval = std::chrono::seconds(5);
+  Nanos quit_timeout = std::chrono::seconds(10);  // of QMP quit, and again of SIGTERM and SIGKILL
+  Nanos qmp_timeout = std::chrono::seconds(10);   // of each answer; a QEMU that hangs gives none
 };
 
 // Thread-safe: holds no mutable state, every call opens its own QMP connection (QEMU serves them
