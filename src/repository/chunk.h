@@ -1,4 +1,5 @@
-// The unit of storage, transfer, verification and caching: up to 64 KiB of component data, named by its SHA-256.
+// The unit of storage, transfer, verification and caching: up to 64 KiB of component data, named by
+// its SHA-256.
 #pragma once
 
 #include <cstdint>
@@ -11,11 +12,13 @@
 namespace forerun::repository {
 
 inline constexpr uint32_t kChunkSize = 64 * 1024;
-// A stored chunk is never larger than its content plus this header: incompressible data is stored as it is.
+// A stored chunk is never larger than its content plus this header: incompressible data is stored
+// as it is.
 inline constexpr uint32_t kStoredHeaderSize = 1;
 inline constexpr uint32_t kStoredSizeMax = kChunkSize + kStoredHeaderSize;
 
-// What an index says of one chunk. A chunk of zeroes is not stored: stored_size is 0 and the id is all zero.
+// What an index says of one chunk. A chunk of zeroes is not stored: stored_size is 0 and the id is
+// all zero.
 struct ChunkRef {
   ChunkId id;
   uint32_t size = 0;         // bytes of content; kChunkSize but for an image's last chunk
@@ -41,8 +44,8 @@ struct EncodedChunk {
 // REQUIRES: 1 ≤ content.size() ≤ kChunkSize.
 EncodedChunk encode_chunk(ByteView content, int zstd_level = 3);
 
-// Returns the content of `stored`, verified against ref.id and ref.size. Never allocates more than ref.size.
-// ERRORS: kCorrupt, naming the chunk and what is wrong with it.
+// Returns the content of `stored`, verified against ref.id and ref.size. Never allocates more than
+// ref.size. ERRORS: kCorrupt, naming the chunk and what is wrong with it.
 Result<ChunkPtr> decode_chunk(const ChunkRef& ref, ByteView stored);
 
 // Returns whether `content` is what `id` names.

@@ -1,5 +1,5 @@
-// The index of an image: which chunk stands at each 64 KiB of the disk. Named by the SHA-256 of its serialised bytes.
-// Format: docs/format_index.md.
+// The index of an image: which chunk stands at each 64 KiB of the disk. Named by the SHA-256 of its
+// serialised bytes. Format: docs/format_index.md.
 #pragma once
 
 #include <cstdint>
@@ -10,21 +10,31 @@
 
 namespace forerun::repository {
 
-inline constexpr uint64_t kImageSizeMax = 64ull << 40;        // 64 TiB
-inline constexpr size_t kIndexBytesMax = 512 * 1024 * 1024;   // what a reader accepts
+// 1 TiB. An index in memory takes 40 bytes per chunk, zeroes too: 640 MiB at this limit, whatever
+// its file's size.
+inline constexpr uint64_t kImageSizeMax = 1ull << 40;
+inline constexpr size_t kIndexBytesMax = 640 * 1024 * 1024;  // what a reader accepts
+inline constexpr size_t kTagBytesMax = 4096;
+inline constexpr size_t kImageListBytesMax = 8 * 1024 * 1024;
 
 struct ImageIndex {
   uint64_t size_bytes = 0;
   std::vector<ChunkRef> chunks;  // ceil(size_bytes / kChunkSize) of them
 
-  uint64_t stored_bytes() const;   // sum over distinct chunks
+  uint64_t stored_bytes() const;  // sum over distinct chunks
   bool operator==(const ImageIndex&) const = default;
 };
 
+inline uint64_t chunk_count(uint64_t size_bytes) {
+  return size_bytes / kChunkSize + (size_bytes % kChunkSize != 0);
+}
+
+// Returns the one serialised form of `index`. REQUIRES: as parse_index would accept it.
 Buffer serialize(const ImageIndex& index);
-// Returns the index in `data`, which comes from outside: every count and size is checked before use.
-// ERRORS: kCorrupt, kUnsupported (a newer version), saying what and where.
-Result<ImageIndex> parse_index(ByteView data);
+// Returns the index in `data`, which comes from outside: every count and size is checked before
+// use. Accepts only what serialize() writes, so an image has one name. ERRORS: kCorrupt,
+// kUnsupported (a newer version), kTooLarge, saying what and where.
+Result<ImageIndex> parse_index(ByteView data, uint64_t image_size_max = kImageSizeMax);
 
 // The tag images/<name>.json.
 struct ImageTag {
@@ -37,6 +47,11 @@ struct ImageTag {
   bool operator==(const ImageTag&) const = default;
 };
 std::string serialize(const ImageTag& tag);
+// ERRORS: kCorrupt, kUnsupported (a newer version).
 Result<ImageTag> parse_tag(std::string_view json);
+
+// The list images.json: names, sorted.
+std::string serialize_image_list(const std::vector<std::string>& names);
+Result<std::vector<std::string>> parse_image_list(std::string_view json);
 
 }  // namespace forerun::repository

@@ -1,10 +1,12 @@
-// Where chunks and indexes come from. Floor 4 implements it (a directory in os terms, http in net/), sim/ with a link
-// that delays, drops and parts.
+// Where chunks and indexes come from. Floor 4 implements it (a directory in os terms, http in
+// net/), sim/ with a link that delays, drops and parts.
 //
-// Layout of a repository, the same in a directory and behind a web server (docs/format_repository.md):
+// Layout of a repository, the same in a directory and behind a web server
+// (docs/format_repository.md):
 //   chunks/ab/ab12…            a stored chunk, named by the SHA-256 of its content
 //   indexes/<sha256>           an image index, named by the SHA-256 of its bytes
 //   images/<name>.json         {"name","index","size_bytes",…}: the tag that names an index
+//   images.json                the names of the images: a static web server lists nothing by itself
 #pragma once
 
 #include <string>
@@ -23,9 +25,11 @@ class Source {
   virtual ~Source() = default;
 
   // Returns the object at `path` (relative, as in the layout above).
-  // ERRORS: kNotFound; kTooLarge if it has more than `size_max` bytes; kUnavailable, kTimedOut: try again later.
+  // ERRORS: kNotFound; kTooLarge if it has more than `size_max` bytes; kUnavailable, kTimedOut: try
+  // again later.
   virtual Result<Buffer> fetch(const std::string& path, size_t size_max) = 0;
-  // Returns the names of the images here, sorted. ERRORS: kUnsupported where the driver cannot list.
+  // Returns the names of the images here, sorted. ERRORS: kUnsupported where the driver cannot
+  // list.
   virtual Result<std::vector<std::string>> list_images() = 0;
   // Returns what to call it in logs: "http://repo.example/forerun".
   virtual std::string_view name() const = 0;
@@ -36,13 +40,23 @@ class Store : public Source {
  public:
   // Returns whether `path` exists.
   virtual bool contains(const std::string& path) = 0;
-  // Puts `data` at `path`, atomically: a reader sees all of it or nothing. Not durable before flush().
+  // Puts `data` at `path`, atomically: a reader sees all of it or nothing. Not durable before
+  // flush().
   virtual Status put(const std::string& path, ByteView data) = 0;
   virtual Status flush() = 0;
 };
 
+inline constexpr std::string_view kImageListPath = "images.json";
+inline constexpr size_t kObjectPathMax = 200;
+inline constexpr size_t kObjectPathDepthMax = 3;
+
 std::string chunk_path(const ChunkId& id);
 std::string index_path(const Digest& digest);
+// REQUIRES: is_valid_name(image_name).
 std::string image_path(std::string_view image_name);
+
+// Returns whether `path` may be asked of a Source: up to three components of [a-zA-Z0-9._-], none
+// starting with '.' or '-'. So it can neither leave the repository nor mean anything to a URL.
+bool is_valid_object_path(std::string_view path);
 
 }  // namespace forerun::repository
