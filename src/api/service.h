@@ -96,6 +96,7 @@ struct VmInfo {
   uint32_t cpus = 0;
   std::vector<PortForward> forwards;
   PrefetchMode prefetch = PrefetchMode::kOn;
+  bool disk_only = false;
   int64_t created_unix_seconds = 0;
   int64_t started_unix_seconds = 0;
 };
@@ -137,7 +138,8 @@ struct VmStats {
   double demand_p50_seconds = 0, demand_p99_seconds = 0;
   uint64_t issued_chunks = 0, hit_chunks = 0, late_chunks = 0, wasted_chunks = 0;
   uint64_t demand_fetched_bytes = 0, prefetch_fetched_bytes = 0, wasted_bytes = 0;
-  double prefetch_budget_bytes_per_s = 0;  // earned by usefulness
+  uint64_t undecided_chunks = 0;       // fetched ahead or under way, not yet used
+  uint64_t prefetch_budget_bytes = 0;  // may be fetched ahead now; earned by usefulness
   uint64_t observations_dropped = 0;
   std::vector<ModelStats> models;
 };

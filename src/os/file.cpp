@@ -202,6 +202,11 @@ Result<std::vector<std::string>> list_folder(const std::string& path) {
   return names;
 }
 
+Status remove_folder(const std::string& path) {
+  if (::rmdir(path.c_str()) != 0) return fail_errno(fmt::format("remove folder {}", path), errno);
+  return {};
+}
+
 bool path_exists(const std::string& path) { return ::access(path.c_str(), F_OK) == 0; }
 
 Result<Fd> lock_file(const std::string& path) {

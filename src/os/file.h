@@ -79,6 +79,8 @@ Status write_file_atomic(const std::string& path, ByteView data);
 Status make_folders(const std::string& path, unsigned mode = 0700);
 Result<std::vector<std::string>> list_folder(
     const std::string& path);  // names, sorted, without . and ..
+// Removes an empty folder. ERRORS: kIo if it is not empty.
+Status remove_folder(const std::string& path);
 bool path_exists(const std::string& path);
 // Takes an exclusive lock on `path` (created if needed), held while the Fd lives. ERRORS: kExists
 // if another holds it.
