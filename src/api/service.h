@@ -73,12 +73,12 @@ struct RunRequest {
   uint64_t memory_bytes = 512ull << 20;
   uint32_t cpus = 1;
   std::vector<PortForward> forwards;
-  std::string
-      kernel;  // absolute paths on the daemon's host; empty: boot from the disk's boot loader
-  std::string initrd;
+  // Absolute paths on the daemon's host; no kernel: boot from the disk's boot loader.
+  std::string kernel, initrd;
   std::string append;  // kernel command line
   DiskBus disk_bus = DiskBus::kVirtio;
   PrefetchMode prefetch = PrefetchMode::kOn;
+  bool disk_only = false;  // export the disk, start no QEMU: some other client uses it
 };
 
 struct VmInfo {
