@@ -1,4 +1,5 @@
-// What an export serves: a disk of bytes. Implemented by the daemon's served disk; by fakes in tests.
+// What an export serves: a disk of bytes. Implemented by the daemon's served disk; by fakes in
+// tests.
 #pragma once
 
 #include <cstdint>
@@ -11,10 +12,10 @@
 
 namespace forerun::disk {
 
-// The answer to a read, as slices that may point straight into shared chunks; `owners` and `buffers` keep them alive.
-// Reuse one per connection: clear() keeps the capacity.
+// The answer to a read, as slices that may point straight into shared chunks; `owners` and
+// `buffers` keep them alive. Reuse one per connection: clear() keeps the capacity.
 struct ReadSlices {
-  std::vector<ByteView> slices;                       // in order; together exactly the range that was read
+  std::vector<ByteView> slices;  // in order; together exactly the range that was read
   std::vector<std::shared_ptr<const void>> owners;
   std::vector<Buffer> buffers;
 
@@ -27,13 +28,13 @@ struct ReadSlices {
 
 struct StatusExtent {
   uint64_t length = 0;
-  bool is_hole = false;   // not allocated
-  bool is_zero = false;   // reads as zeroes
+  bool is_hole = false;  // not allocated
+  bool is_zero = false;  // reads as zeroes
   bool operator==(const StatusExtent&) const = default;
 };
 
-// Thread-safe. Ranges are checked by the caller: REQUIRES fits(range, size_bytes()). Any alignment is allowed.
-// A read that runs beside a write of the same bytes may see either.
+// Thread-safe. Ranges are checked by the caller: REQUIRES fits(range, size_bytes()). Any alignment
+// is allowed. A read that runs beside a write of the same bytes may see either.
 class BlockDevice {
  public:
   virtual ~BlockDevice() = default;
@@ -41,10 +42,11 @@ class BlockDevice {
   virtual uint64_t size_bytes() const = 0;
   virtual bool is_read_only() const = 0;
 
-  // Appends the data of `range` and returns true if nothing has to be waited for (memory, overlay, zeroes); otherwise
-  // leaves `out` as it was and returns false. ERRORS: kIo.
+  // Appends the data of `range` and returns true if nothing has to be waited for (memory, overlay,
+  // zeroes); otherwise leaves `out` as it was and returns false. ERRORS: kIo.
   virtual Result<bool> try_read(ByteRange range, ReadSlices& out) = 0;
-  // Appends the data of `range`, waiting for what is missing. ERRORS: kIo, kUnavailable, kCorrupt: the client gets EIO.
+  // Appends the data of `range`, waiting for what is missing. ERRORS: kIo, kUnavailable, kCorrupt:
+  // the client gets EIO.
   virtual Status read(ByteRange range, ReadSlices& out) = 0;
   // With `fua`, the data is durable on return. ERRORS: kNoSpace → ENOSPC; others → EIO.
   virtual Status write(uint64_t offset, ByteView data, bool fua) = 0;
@@ -54,7 +56,8 @@ class BlockDevice {
   // Makes durable every write that completed before the call, on any connection.
   virtual Status flush() = 0;
   // Appends extents that cover `range` from its start; at most `extents_max` of them, at least one.
-  virtual Status block_status(ByteRange range, size_t extents_max, std::vector<StatusExtent>& out) = 0;
+  virtual Status block_status(ByteRange range, size_t extents_max,
+                              std::vector<StatusExtent>& out) = 0;
 };
 
 }  // namespace forerun::disk

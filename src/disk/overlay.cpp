@@ -1,0 +1,343 @@
+#include "disk/overlay.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <condition_variable>
+#include <mutex>
+
+#include "core/log.h"
+#include "disk/block_map.h"
+#include "disk/live_map.h"
+#include "disk/overlay_journal.h"
+#include "disk/range_lock.h"
+
+namespace forerun::disk {
+namespace {
+
+using BlockBuffer = std::array<std::byte, kOverlayBlockSize>;
+
+const std::array<std::byte, 64 * kKiB> kZeroes{};
+
+}  // namespace
+
+struct Overlay::Impl {
+  Impl(StorageFolder& folder_in, std::string name_in, Options options_in)
+      : folder(folder_in),
+        name(std::move(name_in)),
+        options(options_in),
+        map(round_up(options_in.size_bytes, kOverlayBlockSize) / kOverlayBlockSize) {}
+
+  Status open();
+  Status open_data(bool map_is_new);
+  Status open_live();
+
+  ByteRange bytes_of(uint64_t block) const {
+    return intersect({block * kOverlayBlockSize, kOverlayBlockSize}, {0, options.size_bytes});
+  }
+  Status put(uint64_t offset, ByteView data, const ReadBase& read_base);
+  Status put_zeroes(ByteRange range, const ReadBase& read_base);
+  Status fill_around(uint64_t block, ByteRange written, const ReadBase& read_base);
+  Status write_data(uint64_t offset, ByteView data);
+  Status change(uint64_t first, uint64_t end, BlockState state);
+  Status punch(ByteRange blocks);
+
+  Status flush();
+  Status flush_files();
+  Status flush_data();
+  Status commit(std::span<const BlockRun> changed, ByteView snapshot, bool rewrite);
+  Status give_up(Error error, std::string_view attempted);
+
+  StorageFolder& folder;
+  const std::string name;
+  const Options options;
+  BlockMap map;
+  RangeLock locks;
+  std::unique_ptr<StorageFile> data;
+  std::unique_ptr<LiveMap> live;            // null without a boot token
+  std::unique_ptr<OverlayJournal> journal;  // used by the one running flush
+  std::atomic<bool> is_data_dirty{
+      true};  // also what a killed predecessor wrote has yet to be flushed
+  std::atomic<uint64_t> journal_bytes{0};
+  std::atomic<uint64_t> rewrites{0};
+
+  mutable std::mutex flush_mutex;  // guards what follows; not held while a flush runs
+  std::condition_variable flush_ended;
+  bool is_flushing = false;
+  uint64_t flushes_begun = 0;
+  uint64_t flushes_ended = 0;
+  uint64_t last_good_flush = 0;
+  uint64_t flush_calls = 0;
+  std::optional<Error> last_error;  // of the last flush that failed
+  std::optional<Error> given_up;    // set once: no flush is acknowledged any more
+};
+
+Status Overlay::Impl::open() {
+  const bool map_is_new = !folder.exists(name + ".map");
+  if (map_is_new && folder.exists(name + ".data")) {
+    return fail(ErrorCode::kCorrupt,
+                fmt::format("overlay {}: its data file is here, but its map is missing", name));
+  }
+  FR_TRY(journal, OverlayJournal::open(folder, name + ".map",
+                                       {.size_bytes = options.size_bytes,
+                                        .base = options.base,
+                                        .bytes_max = options.journal_bytes_max,
+                                        .owner_token = options.owner_token},
+                                       map));
+  journal_bytes = journal->bytes();
+  FR_CHECK(open_data(map_is_new));
+  return open_live();
+}
+
+Status Overlay::Impl::open_data(bool map_is_new) {
+  const std::string file_name = name + ".data";
+  if (!folder.exists(file_name)) {
+    if (!map_is_new && map.data_blocks() > 0) {
+      return fail(ErrorCode::kCorrupt, fmt::format("overlay {}: its data file is missing", name));
+    }
+    // Through replace(), so that the name is durable before anything in the file is.
+    FR_TRY(const auto fresh, folder.open(file_name + ".new", true));
+    FR_CHECK(fresh->resize(options.size_bytes));
+    FR_CHECK(fresh->flush());
+    FR_CHECK(folder.replace(file_name + ".new", file_name));
+  }
+  FR_TRY(data, folder.open(file_name, false));
+  return {};
+}
+
+Status Overlay::Impl::open_live() {
+  const std::string file_name = name + ".live";
+  if (options.boot_token == 0) {
+    // Nobody keeps it up to date from now on, so the next opening must not believe it.
+    return folder.exists(file_name) ? folder.remove(file_name) : Status{};
+  }
+  FR_TRY(live, LiveMap::open(folder, file_name,
+                             {.boot_token = options.boot_token, .base = options.base}, map));
+  return {};
+}
+
+Status Overlay::Impl::write_data(uint64_t offset, ByteView bytes) {
+  if (bytes.empty()) return {};
+  FR_CHECK(data->write(offset, bytes));
+  is_data_dirty.store(true, std::memory_order_release);
+  return {};
+}
+
+// The data stands in the data file before the map says so, in the live map and in memory.
+Status Overlay::Impl::change(uint64_t first, uint64_t end, BlockState state) {
+  if (map.run_end(first, end, state) == end) return {};
+  if (live) FR_CHECK(live->set(first, end, state));
+  map.set(first, end, state, BlockMap::Mark::kDirty);
+  return {};
+}
+
+// Writes what `written` leaves of a block that is not in the data file yet.
+Status Overlay::Impl::fill_around(uint64_t block, ByteRange written, const ReadBase& read_base) {
+  const BlockState state = map.state(block);
+  const ByteRange whole = bytes_of(block);
+  const ByteRange covered = intersect(whole, written);
+  if (state == BlockState::kData || covered == whole) return {};
+  BlockBuffer buffer{};
+  const MutableByteView content = MutableByteView(buffer).first(whole.length);
+  if (state == BlockState::kBase) FR_CHECK(read_base(whole, content));
+  const uint64_t before = covered.offset - whole.offset;
+  const uint64_t behind = whole.end() - covered.end();
+  FR_CHECK(write_data(whole.offset, content.first(before)));
+  return write_data(covered.end(), content.last(behind));
+}
+
+Status Overlay::Impl::put(uint64_t offset, ByteView bytes, const ReadBase& read_base) {
+  const ByteRange range{offset, bytes.size()};
+  const uint64_t first = offset / kOverlayBlockSize;
+  const uint64_t last = (range.end() - 1) / kOverlayBlockSize;
+  if (map.run_end(first, last + 1, BlockState::kData) == last + 1) return write_data(offset, bytes);
+  FR_CHECK(fill_around(first, range, read_base));
+  if (last != first) FR_CHECK(fill_around(last, range, read_base));
+  FR_CHECK(write_data(offset, bytes));
+  return change(first, last + 1, BlockState::kData);
+}
+
+Status Overlay::Impl::put_zeroes(ByteRange range, const ReadBase& read_base) {
+  while (!range.empty()) {
+    const uint64_t length = std::min<uint64_t>(range.length, kZeroes.size());
+    FR_CHECK(put(range.offset, ByteView(kZeroes).first(length), read_base));
+    range = {range.offset + length, range.length - length};
+  }
+  return {};
+}
+
+// Makes whole blocks zero and gives back the space of those that had some.
+Status Overlay::Impl::punch(ByteRange blocks) {
+  const uint64_t first = blocks.offset / kOverlayBlockSize;
+  const uint64_t end = round_up(blocks.end(), kOverlayBlockSize) / kOverlayBlockSize;
+  std::vector<ByteRange> held;
+  for (uint64_t block = first; block < end;) {
+    const BlockState state = map.state(block);
+    const uint64_t stop = std::max(map.run_end(block, end, state), block + 1);
+    if (state == BlockState::kData) {
+      held.push_back({block * kOverlayBlockSize, (stop - block) * kOverlayBlockSize});
+    }
+    block = stop;
+  }
+  FR_CHECK(change(first, end, BlockState::kZero));
+  for (const ByteRange& range : held) {
+    is_data_dirty.store(true, std::memory_order_release);
+    const Status punched = data->punch(intersect(range, {0, options.size_bytes}));
+    // The blocks read as zeroes all the same; only their space is still taken.
+    if (!punched) log::warn("overlay {}: {}", name, punched.error().message);
+  }
+  return {};
+}
+
+Status Overlay::Impl::give_up(Error error, std::string_view attempted) {
+  error = std::move(error).within(
+      fmt::format("overlay {}: {} failed, so writes since the last flush may be lost; no flush is "
+                  "acknowledged until the overlay is opened again",
+                  name, attempted));
+  log::error("{}", error.message);
+  {
+    const std::lock_guard lock(flush_mutex);
+    given_up = error;
+  }
+  return std::unexpected(std::move(error));
+}
+
+// Group commit: one caller flushes the files for all who arrived before it began. Who arrives later
+// needs the next one, since a running flush need not cover a write that completed after its
+// beginning.
+Status Overlay::Impl::flush() {
+  std::unique_lock lock(flush_mutex);
+  ++flush_calls;
+  const uint64_t needed = flushes_begun + 1;
+  while (true) {
+    if (given_up) return std::unexpected(*given_up);
+    if (flushes_ended >= needed) {
+      return last_good_flush >= needed ? Status{} : std::unexpected(*last_error);
+    }
+    if (is_flushing) {
+      flush_ended.wait(lock);
+      continue;
+    }
+    is_flushing = true;
+    const uint64_t number = ++flushes_begun;
+    lock.unlock();
+    Status status = flush_files();
+    lock.lock();
+    is_flushing = false;
+    flushes_ended = number;
+    if (status) {
+      last_good_flush = number;
+    } else {
+      last_error = std::move(status.error());
+    }
+    flush_ended.notify_all();
+  }
+}
+
+// The order that the durability law rests on: read which blocks changed; make the data durable;
+// then write that they changed. A block that changes after the first step may have data that is not
+// durable, so it waits for the next flush.
+Status Overlay::Impl::flush_files() {
+  const std::vector<BlockRun> changed = map.take_dirty();
+  const bool rewrite = !changed.empty() && journal->is_full();
+  const Buffer snapshot = rewrite ? journal->encode_snapshot(map) : Buffer{};
+  if (!is_data_dirty.exchange(false, std::memory_order_acq_rel) && changed.empty()) return {};
+  if (auto owner = journal->check_owner(); !owner) {
+    return give_up(std::move(owner.error()), "checking its owner");
+  }
+  if (auto status = data->flush(); !status) {
+    return give_up(std::move(status.error()), "flushing its data file");
+  }
+  return changed.empty() ? Status{} : commit(changed, snapshot, rewrite);
+}
+
+Status Overlay::Impl::commit(std::span<const BlockRun> changed, ByteView snapshot, bool rewrite) {
+  Status written = rewrite ? journal->write_snapshot(snapshot) : journal->append(changed);
+  if (!written) {
+    map.mark_dirty(changed);
+    return std::unexpected(
+        std::move(written.error()).within(fmt::format("cannot flush overlay {}", name)));
+  }
+  Status durable = rewrite ? journal->adopt_snapshot() : journal->flush();
+  if (!durable) return give_up(std::move(durable.error()), "flushing its map");
+  journal_bytes = journal->bytes();
+  if (rewrite) ++rewrites;
+  return {};
+}
+
+Overlay::Overlay(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Overlay::~Overlay() = default;
+
+Result<std::unique_ptr<Overlay>> Overlay::open(StorageFolder& folder, const std::string& name,
+                                               Options options) {
+  if (options.size_bytes == 0) return fail(ErrorCode::kInvalid, "an overlay of 0 bytes");
+  auto impl = std::make_unique<Impl>(folder, name, options);
+  FR_CHECK(impl->open());
+  return std::unique_ptr<Overlay>(new Overlay(std::move(impl)));
+}
+
+void Overlay::look_up(ByteRange range, std::vector<OverlayRun>& runs) const {
+  const BlockMap& map = impl_->map;
+  const uint64_t end = round_up(range.end(), kOverlayBlockSize) / kOverlayBlockSize;
+  uint64_t block = range.offset / kOverlayBlockSize;
+  while (!range.empty() && block < end) {
+    const BlockState state = map.state(block);
+    // A block may change between the two reads; the run then holds just this one.
+    const uint64_t stop = std::max(map.run_end(block, end, state), block + 1);
+    const ByteRange run{block * kOverlayBlockSize, (stop - block) * kOverlayBlockSize};
+    runs.push_back({intersect(run, range), state});
+    block = stop;
+  }
+}
+
+Status Overlay::read(uint64_t offset, MutableByteView out) {
+  return impl_->data->read(offset, out);
+}
+
+Status Overlay::write(uint64_t offset, ByteView data, const ReadBase& read_base) {
+  if (data.empty()) return {};
+  const RangeLock::Guard guard(impl_->locks, offset / kOverlayBlockSize,
+                               (offset + data.size() - 1) / kOverlayBlockSize + 1);
+  return impl_->put(offset, data, read_base);
+}
+
+Status Overlay::write_zeroes(ByteRange range, bool may_punch, const ReadBase& read_base) {
+  if (range.empty()) return {};
+  const RangeLock::Guard guard(impl_->locks, range.offset / kOverlayBlockSize,
+                               (range.end() - 1) / kOverlayBlockSize + 1);
+  if (!may_punch) return impl_->put_zeroes(range, read_base);
+  const uint64_t size = impl_->options.size_bytes;
+  const uint64_t first = round_up(range.offset, kOverlayBlockSize);
+  const uint64_t end = range.end() == size ? size : round_down(range.end(), kOverlayBlockSize);
+  const auto zero_part = [&](ByteRange part) -> Status {
+    // A block of zeroes stays one.
+    if (part.empty() || impl_->map.state(part.offset / kOverlayBlockSize) == BlockState::kZero) {
+      return {};
+    }
+    return impl_->put_zeroes(part, read_base);
+  };
+  if (end <= first) {  // within one block, or the edges of two
+    const uint64_t middle = std::min(first, range.end());
+    FR_CHECK(zero_part({range.offset, middle - range.offset}));
+    return zero_part({middle, range.end() - middle});
+  }
+  FR_CHECK(zero_part({range.offset, first - range.offset}));
+  FR_CHECK(impl_->punch({first, end - first}));
+  return zero_part({end, range.end() - end});
+}
+
+Status Overlay::flush() { return impl_->flush(); }
+
+uint64_t Overlay::allocated_bytes() const { return impl_->map.data_blocks() * kOverlayBlockSize; }
+
+Overlay::Stats Overlay::stats() const {
+  const std::lock_guard lock(impl_->flush_mutex);
+  return {.flush_calls = impl_->flush_calls,
+          .flush_runs = impl_->flushes_begun,
+          .journal_bytes = impl_->journal_bytes.load(),
+          .rewrites = impl_->rewrites.load()};
+}
+
+}  // namespace forerun::disk
