@@ -60,13 +60,15 @@ Status unpack_zstd(const ChunkRef& ref, ByteView frame, MutableByteView out) {
 
 }  // namespace
 
-EncodedChunk encode_chunk(ByteView content, int zstd_level) {
-  FR_ASSERT(!content.empty() && content.size() <= kChunkSize);
-  EncodedChunk encoded;
-  encoded.ref.size = static_cast<uint32_t>(content.size());
-  if (is_zeroes(content)) return encoded;
+std::optional<ChunkId> name_chunk(ByteView content) {
+  FR_ASSERT(!content.empty());
+  if (is_zeroes(content)) return std::nullopt;
+  return sha256(content);
+}
 
-  encoded.ref.id = sha256(content);
+EncodedChunk pack_chunk(const ChunkId& id, ByteView content, int zstd_level) {
+  FR_ASSERT(!content.empty() && content.size() <= kChunkSize);
+  EncodedChunk encoded{{id, static_cast<uint32_t>(content.size()), 0}, {}};
   Buffer& stored = encoded.stored;
   stored.resize(kStoredHeaderSize + ZSTD_compressBound(content.size()));
   const size_t packed = ZSTD_compressCCtx(compressor(), stored.data() + kStoredHeaderSize,
@@ -82,6 +84,11 @@ EncodedChunk encode_chunk(ByteView content, int zstd_level) {
   }
   encoded.ref.stored_size = static_cast<uint32_t>(stored.size());
   return encoded;
+}
+
+EncodedChunk encode_chunk(ByteView content, int zstd_level) {
+  if (const auto id = name_chunk(content)) return pack_chunk(*id, content, zstd_level);
+  return {{{}, static_cast<uint32_t>(content.size()), 0}, {}};
 }
 
 Result<ChunkPtr> decode_chunk(const ChunkRef& ref, ByteView stored) {

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 
 #include "core/bytes.h"
 #include "core/id.h"
@@ -40,7 +41,11 @@ struct EncodedChunk {
   Buffer stored;  // one codec byte (0 = as it is, 1 = one zstd frame), then the payload
 };
 
-// Returns the stored form of `content`; zeroes give a zero ref and an empty `stored`.
+// Returns the id of `content`, or nothing if it is all zeroes. REQUIRES: content is not empty.
+std::optional<ChunkId> name_chunk(ByteView content);
+// Returns the stored form of `content`, which name_chunk() named `id`.
+EncodedChunk pack_chunk(const ChunkId& id, ByteView content, int zstd_level = 3);
+// Both in one: zeroes give a zero ref and an empty `stored`.
 // REQUIRES: 1 ≤ content.size() ≤ kChunkSize.
 EncodedChunk encode_chunk(ByteView content, int zstd_level = 3);
 
