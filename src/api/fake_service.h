@@ -1,0 +1,95 @@
+// A Service for tests: answers with one of each thing, remembers what it was asked, or fails with
+// `error`.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "api/service.h"
+
+namespace forerun::api {
+
+class FakeService final : public Service {
+ public:
+  Result<OperationInfo> import_image(const ImportRequest& request) override {
+    import_request = request;
+    return or_error(operation);
+  }
+  Result<std::vector<ImageInfo>> list_images() override { return or_error(std::vector{image}); }
+  Result<ImageInfo> get_image(const std::string& name) override {
+    asked_name = name;
+    return or_error(image);
+  }
+  std::vector<OperationInfo> list_operations() override { return {operation}; }
+  Result<OperationInfo> get_operation(const std::string& id) override {
+    asked_name = id;
+    return or_error(operation);
+  }
+  Result<VmInfo> run_vm(const RunRequest& request) override {
+    run_request = request;
+    return or_error(vm);
+  }
+  std::vector<VmInfo> list_vms() override { return {vm}; }
+  Result<VmInfo> get_vm(const std::string& name) override {
+    asked_name = name;
+    return or_error(vm);
+  }
+  Result<VmInfo> stop_vm(const std::string& name, const StopRequest& request) override {
+    asked_name = name;
+    stop_request = request;
+    return or_error(vm);
+  }
+  Status remove_vm(const std::string& name) override {
+    asked_name = name;
+    if (error) return std::unexpected(*error);
+    return {};
+  }
+  Result<VmStats> vm_stats(const std::string& name) override {
+    asked_name = name;
+    return or_error(stats);
+  }
+  HostStats host_stats() override { return host; }
+  std::vector<Check> run_checks() override {
+    return {{"repository", CheckStatus::kWarn, "answers in 2 s", "look at the link"}};
+  }
+  std::string metrics_text() override { return "forerun_x_total 1\n"; }
+
+  std::optional<Error> error;
+  ImageInfo image{"debian", std::string(64, 'a'), 1 << 30, 1 << 20, 65536, 400, 15984, 2};
+  OperationInfo operation{.id = "o-1",
+                          .kind = "image_import",
+                          .subject = "debian",
+                          .done_bytes = 5,
+                          .total_bytes = 10,
+                          .started_unix_seconds = 1790000000};
+  VmInfo vm{.name = "web-1",
+            .state = VmState::kRunning,
+            .pid = 42,
+            .image = "debian",
+            .export_uri = "nbd+unix:///web-1?socket=/run/n",
+            .console_path = "/run/c",
+            .accelerator = "tcg",
+            .memory_bytes = 512 << 20,
+            .cpus = 1,
+            .forwards = {{"127.0.0.1", 8080, 80}}};
+  VmStats stats{.name = "web-1",
+                .stall_seconds = 1.5,
+                .stall_bin_ms = {0, 100, 7},
+                .models = {{.name = "replay", .said_blocks = 9, .bins = {{0.8, 0.79, 100}}}}};
+  HostStats host{
+      .version = "0.1.0", .repository = "http://x", .classes = {{.name = "critical", .done = 3}}};
+
+  std::string asked_name;
+  ImportRequest import_request;
+  RunRequest run_request;
+  StopRequest stop_request;
+
+ private:
+  template <typename T>
+  Result<T> or_error(T value) const {
+    if (error) return std::unexpected(*error);
+    return value;
+  }
+};
+
+}  // namespace forerun::api

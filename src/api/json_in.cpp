@@ -1,0 +1,196 @@
+#include "api/json_in.h"
+
+#include <boost/json.hpp>
+
+#include "core/id.h"
+
+namespace forerun::api {
+namespace {
+
+namespace json = boost::json;
+
+constexpr size_t kPathBytesMax = 4096;
+constexpr size_t kForwardsMax = 64;
+
+Result<json::object> parse_object(std::string_view body) {
+  if (body.size() > kRequestBytesMax) {
+    return fail(ErrorCode::kTooLarge, fmt::format("the body is over {} bytes", kRequestBytesMax));
+  }
+  json::parse_options options;
+  options.max_depth = kRequestDepthMax;
+  json::error_code error;
+  json::value value = json::parse(body, error, {}, options);
+  if (error)
+    return fail(ErrorCode::kInvalid, fmt::format("the body is no JSON: {}", error.message()));
+  if (!value.is_object()) return fail(ErrorCode::kInvalid, "the body must be a JSON object");
+  return std::move(value.as_object());
+}
+
+// Reads members of one object; keeps the first complaint. Absent or null members keep their
+// defaults.
+class Members {
+ public:
+  Members(const json::object& object, std::string_view where) : object_(object), where_(where) {}
+
+  void text(std::string_view key, std::string& out, size_t bytes_max) {
+    const json::value* value = find(key);
+    if (!value) return;
+    if (!value->is_string()) return complain(key, "must be a string");
+    const auto& found = value->as_string();
+    if (found.size() > bytes_max) return complain(key, fmt::format("is over {} bytes", bytes_max));
+    if (std::string_view(found).find('\0') != std::string_view::npos) {
+      return complain(key, "holds a zero byte");
+    }
+    out.assign(found.data(), found.size());
+  }
+  void name(std::string_view key, std::string& out) {
+    text(key, out, 64);
+    if (ok() && !is_valid_name(out)) {
+      complain(key,
+               "must be 1 to 64 of letters, digits, '.', '_', '-', and not begin with '.' or '-'");
+    }
+  }
+  void path(std::string_view key, std::string& out, bool required) {
+    text(key, out, kPathBytesMax);
+    if (!ok() || (out.empty() && !required)) return;
+    if (!out.starts_with('/')) complain(key, "must be an absolute path");
+  }
+  void flag(std::string_view key, bool& out) {
+    const json::value* value = find(key);
+    if (!value) return;
+    if (!value->is_bool()) return complain(key, "must be true or false");
+    out = value->as_bool();
+  }
+  template <std::unsigned_integral T>
+  void whole(std::string_view key, T& out, T min, T max) {
+    const json::value* value = find(key);
+    if (!value) return;
+    json::error_code error;
+    const T found = value->is_number() ? value->to_number<T>(error) : T{0};
+    if (!value->is_number() || error || found < min || found > max) {
+      return complain(key, fmt::format("must be a whole number from {} to {}", min, max));
+    }
+    out = found;
+  }
+  void seconds(std::string_view key, Nanos& out, double max) {
+    const json::value* value = find(key);
+    if (!value) return;
+    json::error_code error;
+    const double found = value->is_number() ? value->to_number<double>(error) : -1;
+    if (error || !(found >= 0) || found > max) {
+      return complain(key, fmt::format("must be a number of seconds from 0 to {}", max));
+    }
+    out = from_seconds(found);
+  }
+  // Reads one of the words in `choices`.
+  template <typename Enum>
+  void choice(std::string_view key, Enum& out,
+              std::initializer_list<std::pair<std::string_view, Enum>> choices) {
+    std::string word;
+    text(key, word, 32);
+    if (!ok() || word.empty()) return;
+    std::string known;
+    for (const auto& [name, value] : choices) {
+      if (name == word) {
+        out = value;
+        return;
+      }
+      known += fmt::format("{}{}", known.empty() ? "" : ", ", name);
+    }
+    complain(key, fmt::format("must be one of {}", known));
+  }
+  const json::value* find(std::string_view key) const {
+    const json::value* value = object_.if_contains(key);
+    return value && !value->is_null() ? value : nullptr;
+  }
+  void complain(std::string_view key, std::string_view what) {
+    if (ok()) complaint_ = fmt::format("{}{} {}", where_, key, what);
+  }
+  bool ok() const { return complaint_.empty(); }
+  Status status() const {
+    if (ok()) return {};
+    return fail(ErrorCode::kInvalid, complaint_);
+  }
+
+ private:
+  const json::object& object_;
+  std::string_view where_;  // "forwards[0]."
+  std::string complaint_;
+};
+
+Status parse_forwards(const json::value& list, std::vector<PortForward>& out) {
+  if (!list.is_array()) return fail(ErrorCode::kInvalid, "forwards must be a list");
+  if (list.as_array().size() > kForwardsMax) {
+    return fail(ErrorCode::kInvalid, fmt::format("forwards has over {} entries", kForwardsMax));
+  }
+  for (const json::value& item : list.as_array()) {
+    const std::string where = fmt::format("forwards[{}].", out.size());
+    if (!item.is_object()) return fail(ErrorCode::kInvalid, where + " must be an object");
+    Members members(item.as_object(), where);
+    PortForward forward;
+    std::string protocol = "tcp";
+    members.text("protocol", protocol, 8);
+    if (members.ok() && protocol != "tcp") members.complain("protocol", "must be tcp");
+    members.text("host_address", forward.host_address, 64);
+    members.whole<uint16_t>("host_port", forward.host_port, 1, 65535);
+    members.whole<uint16_t>("guest_port", forward.guest_port, 1, 65535);
+    if (forward.host_port == 0) members.complain("host_port", "is missing");
+    if (forward.guest_port == 0) members.complain("guest_port", "is missing");
+    FR_CHECK(members.status());
+    out.push_back(std::move(forward));
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<ImportRequest> parse_import_request(std::string_view body) {
+  FR_TRY(const json::object object, parse_object(body));
+  Members members(object, "");
+  ImportRequest request;
+  members.path("source_path", request.source_path, true);
+  members.name("name", request.name);
+  members.choice(
+      "format", request.format,
+      {{"auto", ImageFormat::kAuto}, {"raw", ImageFormat::kRaw}, {"qcow2", ImageFormat::kQcow2}});
+  FR_CHECK(members.status());
+  return request;
+}
+
+Result<RunRequest> parse_run_request(std::string_view body) {
+  FR_TRY(const json::object object, parse_object(body));
+  Members members(object, "");
+  RunRequest request;
+  members.name("name", request.name);
+  members.name("image", request.image);
+  members.whole<uint64_t>("memory_bytes", request.memory_bytes, 32ull << 20, 4ull << 40);
+  members.whole<uint32_t>("cpus", request.cpus, 1, 255);
+  members.path("kernel", request.kernel, false);
+  members.path("initrd", request.initrd, false);
+  members.text("append", request.append, 2000);
+  members.choice("disk_bus", request.disk_bus,
+                 {{"virtio", DiskBus::kVirtio}, {"nvme", DiskBus::kNvme}});
+  members.choice("prefetch", request.prefetch,
+                 {{"on", PrefetchMode::kOn},
+                  {"observe", PrefetchMode::kObserve},
+                  {"off", PrefetchMode::kOff}});
+  members.flag("disk_only", request.disk_only);
+  FR_CHECK(members.status());
+  if (const json::value* list = members.find("forwards")) {
+    FR_CHECK(parse_forwards(*list, request.forwards));
+  }
+  return request;
+}
+
+Result<StopRequest> parse_stop_request(std::string_view body) {
+  StopRequest request;
+  if (body.empty()) return request;
+  FR_TRY(const json::object object, parse_object(body));
+  Members members(object, "");
+  members.flag("force", request.force);
+  members.seconds("timeout_seconds", request.timeout, 3600);
+  FR_CHECK(members.status());
+  return request;
+}
+
+}  // namespace forerun::api

@@ -1,0 +1,20 @@
+// Request bodies, read with suspicion: bounded in size and depth, unknown members ignored, a wrong
+// type refused with the member named.
+#pragma once
+
+#include <string_view>
+
+#include "api/service.h"
+#include "core/result.h"
+
+namespace forerun::api {
+
+inline constexpr size_t kRequestBytesMax = 64 << 10;
+inline constexpr size_t kRequestDepthMax = 16;
+
+// ERRORS of all: kInvalid, kTooLarge; the message names the member.
+Result<ImportRequest> parse_import_request(std::string_view body);
+Result<RunRequest> parse_run_request(std::string_view body);
+Result<StopRequest> parse_stop_request(std::string_view body);  // an empty body: all defaults
+
+}  // namespace forerun::api

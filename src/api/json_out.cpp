@@ -1,0 +1,358 @@
+#include "api/json_out.h"
+
+#include <boost/json.hpp>
+#include <cmath>
+
+#include "os/clock.h"
+
+namespace forerun::api {
+namespace {
+
+namespace json = boost::json;
+
+json::value text(std::string_view value) { return json::string(repair_utf8(value)); }
+
+json::value number(double value) {
+  return std::isfinite(value) ? json::value(value) : json::value();
+}
+
+json::value moment(int64_t unix_seconds) {
+  return unix_seconds == 0 ? json::value() : json::value(os::format_utc(unix_seconds));
+}
+
+json::value text_or_null(std::string_view value) {
+  return value.empty() ? json::value() : text(value);
+}
+
+std::string_view word(OperationState state) {
+  switch (state) {
+    case OperationState::kRunning:
+      return "running";
+    case OperationState::kSucceeded:
+      return "succeeded";
+    case OperationState::kFailed:
+      return "failed";
+  }
+  return "failed";
+}
+
+std::string_view word(VmState state) {
+  switch (state) {
+    case VmState::kRunning:
+      return "running";
+    case VmState::kStopped:
+      return "stopped";
+    case VmState::kFailed:
+      return "failed";
+  }
+  return "failed";
+}
+
+std::string_view word(PrefetchMode mode) {
+  switch (mode) {
+    case PrefetchMode::kOn:
+      return "on";
+    case PrefetchMode::kObserve:
+      return "observe";
+    case PrefetchMode::kOff:
+      return "off";
+  }
+  return "off";
+}
+
+std::string_view word(CheckStatus status) {
+  switch (status) {
+    case CheckStatus::kPass:
+      return "pass";
+    case CheckStatus::kWarn:
+      return "warn";
+    case CheckStatus::kFail:
+      return "fail";
+  }
+  return "fail";
+}
+
+json::value value_of(const ImageInfo& image) {
+  return {{"name", text(image.name)},
+          {"digest", text(image.digest)},
+          {"size_bytes", image.size_bytes},
+          {"stored_bytes", image.stored_bytes},
+          {"chunk_bytes", image.chunk_bytes},
+          {"chunk_count", image.chunk_count},
+          {"zero_chunk_count", image.zero_chunk_count},
+          {"learned_boot_count", image.learned_boot_count}};
+}
+
+json::value value_of(const OperationInfo& operation) {
+  json::value error;
+  if (operation.error) {
+    error = {{"code", error_code_name(operation.error->code)},
+             {"detail", text(operation.error->message)}};
+  }
+  json::value progress;
+  if (operation.total_bytes != 0) {
+    progress = number(static_cast<double>(operation.done_bytes) /
+                      static_cast<double>(operation.total_bytes));
+  }
+  return {{"id", text(operation.id)},
+          {"kind", text(operation.kind)},
+          {"subject", text(operation.subject)},
+          {"state", word(operation.state)},
+          {"done_bytes", operation.done_bytes},
+          {"total_bytes",
+           operation.total_bytes == 0 ? json::value() : json::value(operation.total_bytes)},
+          {"progress_ratio", progress},
+          {"message", text(operation.message)},
+          {"error", error},
+          {"started_at", moment(operation.started_unix_seconds)},
+          {"ended_at", moment(operation.ended_unix_seconds)}};
+}
+
+json::value value_of(const VmInfo& vm) {
+  json::array forwards;
+  for (const PortForward& forward : vm.forwards) {
+    forwards.push_back({{"protocol", "tcp"},
+                        {"host_address", text(forward.host_address)},
+                        {"host_port", forward.host_port},
+                        {"guest_port", forward.guest_port}});
+  }
+  return {{"name", text(vm.name)},
+          {"state", word(vm.state)},
+          {"detail", text_or_null(vm.detail)},
+          {"pid", vm.pid == 0 ? json::value() : json::value(vm.pid)},
+          {"image", text(vm.image)},
+          {"image_digest", text_or_null(vm.image_digest)},
+          {"export_uri", text_or_null(vm.export_uri)},
+          {"console_path", text_or_null(vm.console_path)},
+          {"log_path", text_or_null(vm.log_path)},
+          {"accelerator", text_or_null(vm.accelerator)},
+          {"memory_bytes", vm.memory_bytes},
+          {"cpus", vm.cpus},
+          {"forwards", std::move(forwards)},
+          {"prefetch", word(vm.prefetch)},
+          {"disk_only", vm.disk_only},
+          {"created_at", moment(vm.created_unix_seconds)},
+          {"started_at", moment(vm.started_unix_seconds)}};
+}
+
+json::value value_of(const Check& check) {
+  return {{"name", text(check.name)},
+          {"status", word(check.status)},
+          {"detail", text(check.detail)},
+          {"fix", text_or_null(check.fix)}};
+}
+
+json::value value_of(const ModelStats& model) {
+  json::array bins;
+  for (const CalibrationBin& bin : model.bins) {
+    bins.push_back({{"said_ratio", number(bin.said)},
+                    {"happened_ratio", number(bin.happened)},
+                    {"count", bin.count}});
+  }
+  return {{"name", text(model.name)},
+          {"said_blocks", model.said_blocks},
+          {"came_true_blocks", model.came_true_blocks},
+          {"issued_chunks", model.issued_chunks},
+          {"used_chunks", model.used_chunks},
+          {"late_chunks", model.late_chunks},
+          {"wasted_chunks", model.wasted_chunks},
+          {"calibration_gap_ratio", number(model.calibration_gap_ratio)},
+          {"muted", model.muted},
+          {"bins", std::move(bins)}};
+}
+
+json::value value_of(const SchedulerClassStats& stats) {
+  return {{"name", text(stats.name)},       {"queued", stats.queued},
+          {"in_flight", stats.in_flight},   {"done", stats.done},
+          {"done_bytes", stats.done_bytes}, {"cancelled", stats.cancelled},
+          {"promoted", stats.promoted},     {"waited_seconds", number(stats.waited_seconds)}};
+}
+
+template <typename T>
+json::array list_of(const std::vector<T>& values) {
+  json::array items;
+  items.reserve(values.size());
+  for (const T& value : values) items.push_back(value_of(value));
+  return items;
+}
+
+template <typename T>
+std::string items_json(const std::vector<T>& values, int64_t as_of) {
+  return json::serialize(json::value{{"items", list_of(values)}, {"as_of", moment(as_of)}});
+}
+
+std::string_view title_of(ErrorCode code) {
+  switch (code) {
+    case ErrorCode::kInvalid:
+      return "The request is wrong";
+    case ErrorCode::kNotFound:
+      return "There is no such thing";
+    case ErrorCode::kExists:
+      return "It exists already or is in use";
+    case ErrorCode::kCorrupt:
+      return "Data is damaged";
+    case ErrorCode::kUnavailable:
+      return "Something needed does not answer now";
+    case ErrorCode::kTimedOut:
+      return "It took too long";
+    case ErrorCode::kTooLarge:
+      return "Over a limit";
+    case ErrorCode::kNoSpace:
+      return "No space is left";
+    case ErrorCode::kDenied:
+      return "Permission denied";
+    case ErrorCode::kIo:
+      return "The operating system reported an error";
+    case ErrorCode::kUnsupported:
+      return "Not supported";
+    case ErrorCode::kInternal:
+      return "Internal error";
+  }
+  return "Internal error";
+}
+
+// Returns the length of the valid UTF-8 sequence at the start of `text`, or 0.
+size_t sequence_length(std::string_view text) {
+  const auto byte = [&](size_t i) { return static_cast<uint8_t>(text[i]); };
+  if (byte(0) < 0x80) return 1;
+  const size_t length = byte(0) >= 0xF0 ? 4 : byte(0) >= 0xE0 ? 3 : 2;
+  if (byte(0) < 0xC2 || byte(0) > 0xF4 || length > text.size()) return 0;
+  for (size_t i = 1; i < length; ++i) {
+    if ((byte(i) & 0xC0) != 0x80) return 0;
+  }
+  const bool overlong = (byte(0) == 0xE0 && byte(1) < 0xA0) || (byte(0) == 0xF0 && byte(1) < 0x90);
+  const bool beyond = (byte(0) == 0xED && byte(1) > 0x9F) || (byte(0) == 0xF4 && byte(1) > 0x8F);
+  return overlong || beyond ? 0 : length;
+}
+
+}  // namespace
+
+std::string repair_utf8(std::string_view text) {
+  std::string repaired;
+  while (!text.empty()) {
+    const size_t length = sequence_length(text);
+    if (length == 0) {
+      repaired += "\xEF\xBF\xBD";
+      text.remove_prefix(1);
+    } else {
+      repaired += text.substr(0, length);
+      text.remove_prefix(length);
+    }
+  }
+  return repaired;
+}
+
+std::string to_json(const ImageInfo& image) { return json::serialize(value_of(image)); }
+std::string to_json(const OperationInfo& operation) { return json::serialize(value_of(operation)); }
+std::string to_json(const VmInfo& vm) { return json::serialize(value_of(vm)); }
+
+std::string to_json(const VmStats& stats, int64_t as_of) {
+  json::array stalls;
+  stalls.reserve(stats.stall_bin_ms.size());
+  for (const uint16_t ms : stats.stall_bin_ms) stalls.push_back(ms);
+  return json::serialize(json::value{{"name", text(stats.name)},
+                                     {"as_of", moment(as_of)},
+                                     {"uptime_seconds", number(stats.uptime_seconds)},
+                                     {"reads", stats.reads},
+                                     {"writes", stats.writes},
+                                     {"read_bytes", stats.read_bytes},
+                                     {"written_bytes", stats.written_bytes},
+                                     {"stalled_now", stats.stalled_now},
+                                     {"stall_seconds", number(stats.stall_seconds)},
+                                     {"stall_bin_seconds", number(stats.stall_bin_seconds)},
+                                     {"stall_bin_ms", std::move(stalls)},
+                                     {"demand_reads", stats.demand_reads},
+                                     {"demand_p50_seconds", number(stats.demand_p50_seconds)},
+                                     {"demand_p99_seconds", number(stats.demand_p99_seconds)},
+                                     {"issued_chunks", stats.issued_chunks},
+                                     {"hit_chunks", stats.hit_chunks},
+                                     {"late_chunks", stats.late_chunks},
+                                     {"wasted_chunks", stats.wasted_chunks},
+                                     {"undecided_chunks", stats.undecided_chunks},
+                                     {"demand_fetched_bytes", stats.demand_fetched_bytes},
+                                     {"prefetch_fetched_bytes", stats.prefetch_fetched_bytes},
+                                     {"wasted_bytes", stats.wasted_bytes},
+                                     {"prefetch_budget_bytes", stats.prefetch_budget_bytes},
+                                     {"observations_dropped", stats.observations_dropped},
+                                     {"models", list_of(stats.models)}});
+}
+
+std::string to_json(const HostStats& stats, int64_t as_of) {
+  const json::value tier{{"memory_bytes", stats.tier_memory_bytes},
+                         {"memory_bytes_max", stats.tier_memory_bytes_max},
+                         {"file_bytes", stats.tier_file_bytes},
+                         {"file_bytes_max", stats.tier_file_bytes_max},
+                         {"probation_bytes", stats.tier_probation_bytes},
+                         {"memory_hits", stats.tier_memory_hits},
+                         {"file_hits", stats.tier_file_hits},
+                         {"misses", stats.tier_misses},
+                         {"evicted", stats.tier_evicted},
+                         {"evicted_unused", stats.tier_evicted_unused},
+                         {"corrupt", stats.tier_corrupt}};
+  const bool known = stats.link_rate_bytes_per_s > 0;
+  const json::value link{
+      {"repository", text_or_null(stats.repository)},
+      {"rate_bytes_per_second", known ? number(stats.link_rate_bytes_per_s) : json::value()},
+      {"round_trip_seconds", known ? number(stats.link_round_trip_seconds) : json::value()},
+      {"classes", list_of(stats.classes)}};
+  return json::serialize(json::value{{"version", text(stats.version)},
+                                     {"as_of", moment(as_of)},
+                                     {"uptime_seconds", number(stats.uptime_seconds)},
+                                     {"accelerator", text(stats.accelerator)},
+                                     {"vms_running", stats.vms_running},
+                                     {"tier", tier},
+                                     {"link", link}});
+}
+
+std::string to_json(const std::vector<ImageInfo>& images, int64_t as_of) {
+  return items_json(images, as_of);
+}
+std::string to_json(const std::vector<OperationInfo>& operations, int64_t as_of) {
+  return items_json(operations, as_of);
+}
+std::string to_json(const std::vector<VmInfo>& vms, int64_t as_of) {
+  return items_json(vms, as_of);
+}
+std::string to_json(const std::vector<Check>& checks, int64_t as_of) {
+  return items_json(checks, as_of);
+}
+
+std::string problem_json(const Error& error, int status, std::string_view instance) {
+  const std::string_view code = error_code_name(error.code);
+  return json::serialize(json::value{{"type", fmt::format("/problems/{}", code)},
+                                     {"title", title_of(error.code)},
+                                     {"status", status},
+                                     {"detail", text(error.message)},
+                                     {"instance", text(instance)},
+                                     {"code", code}});
+}
+
+int http_status(ErrorCode code) {
+  switch (code) {
+    case ErrorCode::kInvalid:
+      return 400;
+    case ErrorCode::kNotFound:
+      return 404;
+    case ErrorCode::kExists:
+      return 409;
+    case ErrorCode::kUnavailable:
+      return 503;
+    case ErrorCode::kTimedOut:
+      return 504;
+    case ErrorCode::kTooLarge:
+      return 413;
+    case ErrorCode::kNoSpace:
+      return 507;
+    case ErrorCode::kDenied:
+      return 403;
+    case ErrorCode::kUnsupported:
+      return 501;
+    case ErrorCode::kCorrupt:
+    case ErrorCode::kIo:
+    case ErrorCode::kInternal:
+      return 500;
+  }
+  return 500;
+}
+
+}  // namespace forerun::api

@@ -1,0 +1,165 @@
+#include "api/router.h"
+
+#include "api/json_in.h"
+#include "api/json_out.h"
+#include "core/id.h"
+
+namespace forerun::api {
+namespace {
+
+using net::HttpRequest;
+using net::HttpResponse;
+
+HttpResponse ok(std::string body, int status = 200) {
+  return {status, "application/json", std::move(body), {}};
+}
+
+HttpResponse problem(const HttpRequest& request, const Error& error, int status = 0) {
+  if (status == 0) status = http_status(error.code);
+  return {status, "application/problem+json", problem_json(error, status, request.path), {}};
+}
+
+HttpResponse no_such_path(const HttpRequest& request) {
+  return problem(request, {ErrorCode::kNotFound, fmt::format("no resource at {}", request.path)});
+}
+
+HttpResponse wrong_method(const HttpRequest& request, std::string_view allowed) {
+  HttpResponse response =
+      problem(request,
+              {ErrorCode::kUnsupported,
+               fmt::format("{} is not for {}; it takes {}", request.method, request.path, allowed)},
+              405);
+  response.headers.emplace_back("Allow", allowed);
+  return response;
+}
+
+// Returns the answer of a call as `status` with its JSON, or its error as a problem.
+template <typename T>
+HttpResponse answer(const HttpRequest& request, const Result<T>& result, int status = 200) {
+  return result ? ok(to_json(*result), status) : problem(request, result.error());
+}
+
+// A page in a browser cannot send this type across origins unasked.
+bool is_json(const HttpRequest& request) {
+  const std::string_view type = request.content_type;
+  return request.body.empty() || type == "application/json" ||
+         type.starts_with("application/json;");
+}
+
+HttpResponse no_json(const HttpRequest& request) {
+  return problem(request, {ErrorCode::kInvalid, "send Content-Type: application/json"}, 415);
+}
+
+std::vector<std::string_view> split(std::string_view path) {
+  std::vector<std::string_view> segments;
+  while (path.starts_with('/')) {
+    path.remove_prefix(1);
+    const size_t end = std::min(path.find('/'), path.size());
+    segments.push_back(path.substr(0, end));
+    path.remove_prefix(end);
+    if (segments.size() > 8) break;  // no path of ours is longer
+  }
+  return segments;
+}
+
+}  // namespace
+
+Router::Router(Service& service, std::function<int64_t()> unix_seconds)
+    : service_(service), unix_seconds_(std::move(unix_seconds)) {}
+
+HttpResponse Router::handle(const HttpRequest& request) const {
+  const Segments path = split(request.path);
+  const bool is_get = request.method == "GET";
+  if (path.empty()) return no_such_path(request);
+  if (path.size() >= 2 && path[0] == "api" && path[1] == "v1") {
+    return v1(request, Segments(path.begin() + 2, path.end()));
+  }
+  if (path.size() != 1) return no_such_path(request);
+  if (path[0] != "api" && path[0] != "metrics" && path[0] != "healthz")
+    return no_such_path(request);
+  if (!is_get) return wrong_method(request, "GET");
+  if (path[0] == "api") return ok(R"({"versions":["v1"],"features":[]})");
+  if (path[0] == "healthz") return {200, "text/plain; charset=utf-8", "ok\n", {}};
+  return {200, "text/plain; version=0.0.4; charset=utf-8", service_.metrics_text(), {}};
+}
+
+HttpResponse Router::v1(const HttpRequest& request, const Segments& path) const {
+  if (path.empty()) return no_such_path(request);
+  const bool is_named = path[0] == "images" || path[0] == "vms";
+  if (is_named && path.size() >= 2 && !is_valid_name(path[1])) {
+    return problem(request, {ErrorCode::kInvalid, fmt::format("'{}' is no valid name", path[1])});
+  }
+  if (path[0] == "images") return images(request, path);
+  if (path[0] == "operations") return operations(request, path);
+  if (path[0] == "vms") return vms(request, path);
+  if (path.size() != 1 || (path[0] != "host" && path[0] != "checks")) return no_such_path(request);
+  if (request.method != "GET") return wrong_method(request, "GET");
+  if (path[0] == "host") return ok(to_json(service_.host_stats(), unix_seconds_()));
+  return ok(to_json(service_.run_checks(), unix_seconds_()));
+}
+
+HttpResponse Router::images(const HttpRequest& request, const Segments& path) const {
+  if (path.size() > 2) return no_such_path(request);
+  if (path.size() == 2) {
+    if (request.method != "GET") return wrong_method(request, "GET");
+    return answer(request, service_.get_image(std::string(path[1])));
+  }
+  if (request.method == "GET") {
+    const auto images = service_.list_images();
+    return images ? ok(to_json(*images, unix_seconds_())) : problem(request, images.error());
+  }
+  if (request.method != "POST") return wrong_method(request, "GET, POST");
+  if (!is_json(request)) return no_json(request);
+  const auto asked = parse_import_request(request.body);
+  if (!asked) return problem(request, asked.error());
+  const auto operation = service_.import_image(*asked);
+  HttpResponse response = answer(request, operation, 202);
+  if (operation) response.headers.emplace_back("Location", "/api/v1/operations/" + operation->id);
+  return response;
+}
+
+HttpResponse Router::operations(const HttpRequest& request, const Segments& path) const {
+  if (path.size() > 2) return no_such_path(request);
+  if (request.method != "GET") return wrong_method(request, "GET");
+  if (path.size() == 2) return answer(request, service_.get_operation(std::string(path[1])));
+  return ok(to_json(service_.list_operations(), unix_seconds_()));
+}
+
+HttpResponse Router::vms(const HttpRequest& request, const Segments& path) const {
+  if (path.size() > 1) return one_vm(request, path);
+  if (request.method == "GET") return ok(to_json(service_.list_vms(), unix_seconds_()));
+  if (request.method != "POST") return wrong_method(request, "GET, POST");
+  if (!is_json(request)) return no_json(request);
+  const auto asked = parse_run_request(request.body);
+  if (!asked) return problem(request, asked.error());
+  const auto vm = service_.run_vm(*asked);
+  HttpResponse response = answer(request, vm, 201);
+  if (vm) response.headers.emplace_back("Location", "/api/v1/vms/" + vm->name);
+  return response;
+}
+
+HttpResponse Router::one_vm(const HttpRequest& request, const Segments& path) const {
+  const std::string name(path[1]);
+  if (path.size() == 2) {
+    if (request.method == "GET") return answer(request, service_.get_vm(name));
+    if (request.method != "DELETE") return wrong_method(request, "GET, DELETE");
+    const Status removed = service_.remove_vm(name);
+    return removed ? HttpResponse{204, "application/json", "", {}}
+                   : problem(request, removed.error());
+  }
+  if (path.size() == 3 && path[2] == "stats") {
+    if (request.method != "GET") return wrong_method(request, "GET");
+    const auto stats = service_.vm_stats(name);
+    return stats ? ok(to_json(*stats, unix_seconds_())) : problem(request, stats.error());
+  }
+  if (path.size() == 3 && path[2] == "stop") {
+    if (request.method != "POST") return wrong_method(request, "POST");
+    if (!is_json(request)) return no_json(request);
+    const auto asked = parse_stop_request(request.body);
+    if (!asked) return problem(request, asked.error());
+    return answer(request, service_.stop_vm(name, *asked));
+  }
+  return no_such_path(request);
+}
+
+}  // namespace forerun::api

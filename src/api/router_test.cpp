@@ -1,0 +1,139 @@
+#include "api/router.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <limits>
+
+#include "api/fake_service.h"
+#include "api/json_out.h"
+
+namespace forerun::api {
+namespace {
+
+using ::testing::HasSubstr;
+
+class RouterTest : public ::testing::Test {
+ protected:
+  net::HttpResponse get(std::string path) {
+    return router_.handle({"GET", std::move(path), "", "", ""});
+  }
+  net::HttpResponse send(std::string method, std::string path, std::string body) {
+    return router_.handle(
+        {std::move(method), std::move(path), "", "application/json", std::move(body)});
+  }
+
+  FakeService service_;
+  Router router_{service_, [] { return int64_t{1790000060}; }};
+};
+
+TEST_F(RouterTest, ImportsAnImageAsAnOperation) {
+  const auto response =
+      send("POST", "/api/v1/images", R"({"source_path":"/d.raw","name":"debian"})");
+  EXPECT_EQ(response.status, 202);
+  EXPECT_THAT(response.body, HasSubstr(R"("id":"o-1")"));
+  EXPECT_THAT(response.body, HasSubstr(R"("progress_ratio":5E-1)"));
+  EXPECT_THAT(response.headers, ::testing::Contains(std::pair<std::string, std::string>(
+                                    "Location", "/api/v1/operations/o-1")));
+  EXPECT_EQ(service_.import_request.source_path, "/d.raw");
+}
+
+TEST_F(RouterTest, ListsCarryItemsAndTime) {
+  const auto response = get("/api/v1/images");
+  EXPECT_EQ(response.status, 200);
+  EXPECT_EQ(
+      response.body,
+      R"({"items":[{"name":"debian","digest":")" + std::string(64, 'a') +
+          R"(","size_bytes":1073741824,"stored_bytes":1048576,"chunk_bytes":65536,"chunk_count":400,)"
+          R"("zero_chunk_count":15984,"learned_boot_count":2}],"as_of":"2026-09-21T14:14:20Z"})");
+}
+
+TEST_F(RouterTest, RunsAndStopsAVm) {
+  EXPECT_EQ(send("POST", "/api/v1/vms", R"({"name":"web-1","image":"debian"})").status, 201);
+  EXPECT_EQ(service_.run_request.image, "debian");
+  EXPECT_EQ(send("POST", "/api/v1/vms/web-1/stop", R"({"force":true})").status, 200);
+  EXPECT_EQ(service_.asked_name, "web-1");
+  EXPECT_TRUE(service_.stop_request.force);
+  const auto removed = send("DELETE", "/api/v1/vms/web-1", "");
+  EXPECT_EQ(removed.status, 204);
+  EXPECT_EQ(removed.body, "");
+}
+
+TEST_F(RouterTest, ErrorsAreProblems) {
+  service_.error = Error{ErrorCode::kExists, "VM 'web-1' runs already", 0};
+  const auto response = send("POST", "/api/v1/vms", R"({"name":"web-1","image":"debian"})");
+  EXPECT_EQ(response.status, 409);
+  EXPECT_EQ(response.content_type, "application/problem+json");
+  EXPECT_EQ(response.body,
+            R"({"type":"/problems/exists","title":"It exists already or is in use","status":409,)"
+            R"("detail":"VM 'web-1' runs already","instance":"/api/v1/vms","code":"exists"})");
+}
+
+TEST_F(RouterTest, BadBodyIsAProblemThatNamesTheMember) {
+  const auto response = send("POST", "/api/v1/vms", R"({"name":"a","image":"b","cpus":"2"})");
+  EXPECT_EQ(response.status, 400);
+  EXPECT_THAT(response.body, HasSubstr("cpus must be a whole number"));
+}
+
+TEST_F(RouterTest, BodiesMustBeSaidToBeJson) {
+  const net::HttpRequest form{"POST", "/api/v1/vms", "", "text/plain",
+                              R"({"name":"a","image":"b"})"};
+  EXPECT_EQ(router_.handle(form).status, 415);
+  EXPECT_EQ(service_.run_request.name, "");
+}
+
+TEST_F(RouterTest, UnknownPathsAndHostileNames) {
+  for (const char* path :
+       {"", "/", "/api/v1", "/api/v1/nothing", "/api/v1/vms/a/b", "/api/v1/vms/a/stats/x",
+        "/api/v2/vms", "/metrics/x", "/api/v1/images/a/b", "//api/v1/vms"}) {
+    EXPECT_EQ(get(path).status, 404) << path;
+  }
+  for (const char* path :
+       {"/api/v1/vms/..", "/api/v1/vms/%2e%2e", "/api/v1/images/a%00", "/api/v1/vms/"}) {
+    EXPECT_EQ(get(path).status, 400) << path;
+  }
+  EXPECT_EQ(get("/api/v1/" + std::string(100000, '/')).status, 404);
+}
+
+TEST_F(RouterTest, WrongMethodNamesTheRightOnes) {
+  const auto response = send("PUT", "/api/v1/vms", "");
+  EXPECT_EQ(response.status, 405);
+  EXPECT_THAT(response.headers,
+              ::testing::Contains(std::pair<std::string, std::string>("Allow", "GET, POST")));
+  EXPECT_EQ(send("GET", "/api/v1/vms/a/stop", "").status, 405);
+  EXPECT_EQ(send("POST", "/metrics", "").status, 405);
+}
+
+TEST_F(RouterTest, GetNeverActs) {
+  for (const char* path :
+       {"/api/v1/vms", "/api/v1/vms/web-1", "/api/v1/vms/web-1/stop", "/api/v1/images"}) {
+    get(path);
+  }
+  EXPECT_EQ(service_.run_request.name, "");
+  EXPECT_FALSE(service_.stop_request.force);
+}
+
+TEST_F(RouterTest, MetricsAndHealthAreText) {
+  EXPECT_EQ(get("/metrics").body, "forerun_x_total 1\n");
+  EXPECT_THAT(get("/metrics").content_type, HasSubstr("version=0.0.4"));
+  EXPECT_EQ(get("/healthz").body, "ok\n");
+}
+
+TEST_F(RouterTest, WhatIsNoNumberIsNull) {
+  service_.stats.stall_seconds = std::numeric_limits<double>::quiet_NaN();
+  service_.stats.demand_p99_seconds = std::numeric_limits<double>::infinity();
+  const auto response = get("/api/v1/vms/web-1/stats");
+  EXPECT_THAT(response.body, HasSubstr(R"("stall_seconds":null)"));
+  EXPECT_THAT(response.body, HasSubstr(R"("demand_p99_seconds":null)"));
+}
+
+TEST(RepairUtf8, KeepsWhatIsValidAndReplacesTheRest) {
+  EXPECT_EQ(repair_utf8("plain ü € 😀"), "plain ü € 😀");
+  EXPECT_EQ(repair_utf8("a\xff"), "a\xEF\xBF\xBD");
+  EXPECT_EQ(repair_utf8("\xC0\xAF"), "\xEF\xBF\xBD\xEF\xBF\xBD");          // overlong
+  EXPECT_EQ(repair_utf8("\xE2\x82"), "\xEF\xBF\xBD\xEF\xBF\xBD");          // cut short
+  EXPECT_EQ(repair_utf8("\xED\xA0\x80").find('\xED'), std::string::npos);  // a surrogate
+}
+
+}  // namespace
+}  // namespace forerun::api
