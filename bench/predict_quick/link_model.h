@@ -1,0 +1,59 @@
+// A guest, a cache without limit, and one link, in virtual time: enough to tell a good prediction
+// from a bad one in a second. Not the truth: the daemon over a real link is (bench/boot).
+//
+// The guest is a closed loop: think time as recorded, then the next read. A read of missing blocks
+// waits for all of them. The link is one queue: a block costs its bytes at the link's rate, and
+// arrives a round trip after it was asked for at the earliest. Demand goes before prefetch but not
+// before what is already on the wire; prefetches on the wire or asked for are at most one
+// bandwidth-delay product and a block.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "core/time.h"
+#include "predict/arbiter.h"
+#include "trace/access.h"
+
+namespace forerun::bench {
+
+struct Link {
+  double rate_bytes_per_s = 12.5e6;
+  Nanos round_trip = 5ms;
+  uint32_t block_bytes = 23 * 1024;  // a 64 KiB chunk of a Debian disk, compressed, on average
+};
+
+struct TraceRead {
+  Nanos at{};  // recorded
+  uint64_t first_block = 0;
+  uint32_t block_count = 0;
+};
+
+struct RunResult {
+  double stall_s = 0;  // the guest waited
+  double total_s = 0;
+  uint64_t fetched = 0;  // blocks, by demand and prefetch
+  uint64_t prefetched = 0, hit = 0, late = 0, wasted = 0;
+  double wait_p99_ms = 0;  // of the reads that waited
+  double ns_per_access_p50 = 0;
+  std::vector<predict::ModelReport> models;
+
+  double waste_share() const {
+    return fetched == 0 ? 0 : static_cast<double>(wasted) / static_cast<double>(fetched);
+  }
+};
+
+struct RunOptions {
+  Link link;
+  double think_scale =
+      1;  // of the recorded think times; 0.1 is what a guest with hardware acceleration shows
+  bool prefetches = true;  // false: on demand
+};
+
+// Replays the reads through the arbiter. The models inside it see the run's own times, not the
+// recorded ones.
+RunResult run(const std::vector<TraceRead>& reads, predict::Arbiter& arbiter,
+              const RunOptions& options);
+
+}  // namespace forerun::bench

@@ -1,0 +1,350 @@
+// See arbiter.h. One saying = one model, one block, one confidence. Sayings wait in a bounded pool:
+// fresh, then doubted (its time passed and the guest went on reading, so it is learned as a
+// failure), then forgotten. A doubted one that is read after all is revised. Without doubting
+// early, a boot would see only successes until the horizon passed.
+#include "predict/arbiter.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+
+#include "core/result.h"
+#include "predict/block_table.h"
+#include "score/calibration.h"
+#include "score/gate.h"
+
+namespace forerun::predict {
+namespace {
+
+constexpr uint32_t kNone = ~uint32_t{0};
+constexpr size_t kModelsMax = 32;
+constexpr uint64_t kDoubtAfterReads = 96;  // reads of the guest after due; a boot makes about 900
+constexpr uint32_t kSayingsPerBlockMax = 12;  // of all models
+constexpr size_t kRecentMax = 1 << 14;        // blocks just read: the tier has them
+constexpr float kSameProbability = 0.1f;  // blocks join a proposal over differences up to this …
+constexpr Nanos kSameDue = 250ms;         // … and this
+constexpr Nanos kSooner = 100ms;          // a proposal is repeated if it is due this much sooner …
+constexpr float kSurer = 0.1f;            // … or this much likelier
+
+struct Saying {
+  BlockKey key;
+  Time due{};
+  uint64_t judged_after = 0;  // count of reads
+  float said = 0;
+  float probability = 0;
+  uint32_t next_of_block = kNone;
+  uint32_t older = kNone, newer = kNone;  // in its queue
+  uint16_t context = 0;
+  uint8_t model = 0;
+  bool doubted = false;
+};
+
+struct Block {
+  uint32_t sayings = kNone;  // list
+  uint8_t count = 0;
+  bool proposed = false;
+  float probability = 0;  // as proposed last
+  Time due{};
+};
+
+// A queue of sayings linked through the pool: oldest first.
+struct Queue {
+  uint32_t oldest = kNone, newest = kNone;
+  size_t size = 0;
+};
+
+struct Judge {
+  score::Calibration calibration{{}};
+  score::Reliability reliability;
+  score::Gate gate{{}};
+};
+
+}  // namespace
+
+struct Arbiter::Impl {
+  Impl(Options with, std::vector<std::unique_ptr<Model>> given)
+      : options(with),
+        models(std::move(given)),
+        judges(models.size()),
+        blocks(with.pending_max),
+        recent(kRecentMax),
+        recent_ring(kRecentMax) {
+    FR_ASSERT(models.size() <= kModelsMax && with.pending_max > 0);
+  }
+
+  Options options;
+  std::vector<std::unique_ptr<Model>> models;
+  std::vector<Judge> judges;
+  std::vector<Saying> pool;
+  std::vector<uint32_t> free_list;
+  Queue fresh, doubted;
+  BlockTable<Block> blocks;
+  BlockTable<Time> recent;  // when a block was last read
+  std::vector<BlockKey> recent_ring;
+  size_t recent_next = 0;
+  uint64_t reads = 0;
+  std::vector<Candidate> said;      // scratch
+  std::vector<Proposal> proposals;  // scratch
+
+  Queue& queue_of(const Saying& saying) { return saying.doubted ? doubted : fresh; }
+
+  void append(Queue& queue, uint32_t index) {
+    Saying& saying = pool[index];
+    saying.older = queue.newest;
+    saying.newer = kNone;
+    (queue.newest == kNone ? queue.oldest : pool[queue.newest].newer) = index;
+    queue.newest = index;
+    ++queue.size;
+  }
+
+  void unlink(Queue& queue, uint32_t index) {
+    Saying& saying = pool[index];
+    (saying.older == kNone ? queue.oldest : pool[saying.older].newer) = saying.newer;
+    (saying.newer == kNone ? queue.newest : pool[saying.newer].older) = saying.older;
+    --queue.size;
+  }
+
+  void learn(const Saying& saying, bool happened) {
+    Judge& judge = judges[saying.model];
+    if (happened && saying.doubted) {
+      judge.calibration.revise(saying.context, saying.said);
+      judge.reliability.revise(saying.probability);
+    } else {
+      judge.calibration.learn(saying.context, saying.said, happened);
+      judge.reliability.add(saying.probability, happened);
+    }
+    // Only what would be proposed speaks for or against a model.
+    if (saying.probability < options.probability_min) return;
+    happened&& saying.doubted ? judge.gate.revise() : judge.gate.learn(happened);
+  }
+
+  // Takes a saying out of its queue and out of the pool; its block's list is the caller's.
+  void release(uint32_t index) {
+    unlink(queue_of(pool[index]), index);
+    free_list.push_back(index);
+  }
+
+  // Lets go of a saying whose outcome is known or will never be.
+  void drop(uint32_t index) {
+    Block* block = blocks.find(pool[index].key);
+    for (uint32_t* link = &block->sayings; *link != kNone; link = &pool[*link].next_of_block) {
+      if (*link != index) continue;
+      *link = pool[index].next_of_block;
+      break;
+    }
+    --block->count;
+    if (block->sayings == kNone) blocks.erase(pool[index].key);
+    release(index);
+  }
+
+  void doubt(uint32_t index) {
+    unlink(fresh, index);
+    learn(pool[index], false);
+    pool[index].doubted = true;
+    append(doubted, index);
+  }
+
+  // Judges what is due for it: a bounded piece of work per access.
+  void judge_some(Time now) {
+    for (int i = 0; i < 64 && fresh.oldest != kNone; ++i) {
+      const uint32_t index = fresh.oldest;
+      if (pool[index].judged_after > reads) break;
+      if (pool[index].due > now) {  // not its time yet: look again later
+        pool[index].judged_after = reads + kDoubtAfterReads;
+        unlink(fresh, index);
+        append(fresh, index);
+        continue;
+      }
+      doubt(index);
+    }
+    for (int i = 0; i < 16 && doubted.oldest != kNone; ++i) {
+      const uint32_t index = doubted.oldest;
+      if (pool[index].due + options.horizon > now) break;
+      drop(index);
+    }
+  }
+
+  void make_room() {
+    if (fresh.size + doubted.size < options.pending_max) return;
+    if (doubted.oldest != kNone) return drop(doubted.oldest);
+    learn(pool[fresh.oldest], false);
+    drop(fresh.oldest);
+  }
+
+  // Files one saying. Returns its block, or null if nothing new was said.
+  Block* file(uint8_t model, const Candidate& candidate, const BlockKey& key) {
+    if (Block* known = blocks.find(key)) {
+      for (uint32_t i = known->sayings; i != kNone; i = pool[i].next_of_block) {
+        Saying& same = pool[i];
+        if (same.model != model || same.context != candidate.context ||
+            score::bin_of(same.said) != score::bin_of(candidate.confidence))
+          continue;
+        if (candidate.due >= same.due) return nullptr;
+        same.due = candidate.due;
+        return known;
+      }
+      if (known->count >= kSayingsPerBlockMax) return nullptr;
+    }
+    make_room();
+    Block& block = blocks.insert(key);
+    uint32_t index = static_cast<uint32_t>(pool.size());
+    if (free_list.empty()) {
+      pool.emplace_back();
+    } else {
+      index = free_list.back();
+      free_list.pop_back();
+    }
+    pool[index] = {.key = key,
+                   .due = candidate.due,
+                   .judged_after = reads + kDoubtAfterReads,
+                   .said = candidate.confidence,
+                   .probability = judges[model].calibration.probability(candidate.context,
+                                                                        candidate.confidence),
+                   .next_of_block = block.sayings,
+                   .context = candidate.context,
+                   .model = model};
+    block.sayings = index;
+    ++block.count;
+    append(fresh, index);
+    return &block;
+  }
+
+  // The best of what unmuted models say now of a block.
+  void propose(const BlockKey& key, Block& block) {
+    float best = 0;
+    Time due = kTimeNever;
+    uint8_t model = 0;
+    std::array<bool, kModelsMax>
+        heard{};  // each model's newest saying counts; lists are newest first
+    for (uint32_t i = block.sayings; i != kNone; i = pool[i].next_of_block) {
+      const Saying& saying = pool[i];
+      if (heard[saying.model] || judges[saying.model].gate.muted()) continue;
+      heard[saying.model] = true;
+      if (saying.probability >= options.probability_min) due = std::min(due, saying.due);
+      if (saying.probability <= best) continue;
+      best = saying.probability;
+      model = saying.model;
+    }
+    if (best < options.probability_min) return;
+    if (block.proposed && best < block.probability + kSurer && due + kSooner > block.due) return;
+    block.proposed = true;
+    block.probability = best;
+    block.due = due;
+    if (!proposals.empty()) {
+      Proposal& last = proposals.back();
+      const Nanos apart = due > last.due ? due - last.due : last.due - due;
+      if (last.component == key.component && last.first_block + last.block_count == key.block &&
+          last.model == model && std::abs(last.probability - best) < kSameProbability &&
+          apart < kSameDue) {
+        last.probability = std::min(last.probability, best);
+        last.due = std::min(last.due, due);
+        ++last.block_count;
+        return;
+      }
+    }
+    proposals.push_back({key.component, key.block, 1, best, model, due});
+  }
+
+  void hear(uint8_t model, Time now) {
+    for (const Candidate& candidate : said) {
+      for (uint32_t i = 0; i < candidate.block_count; ++i) {
+        const BlockKey key{candidate.component, candidate.first_block + i};
+        const Time* read_at = recent.find(key);
+        if (read_at && now - *read_at < options.horizon) continue;  // the tier just had it
+        if (Block* block = file(model, candidate, key)) propose(key, *block);
+      }
+    }
+  }
+
+  void remember(const BlockKey& key, Time now) {
+    if (Time* known = recent.find(key)) {
+      *known = now;
+      return;
+    }
+    if (recent.full()) recent.erase(recent_ring[recent_next]);
+    recent_ring[recent_next] = key;
+    recent_next = (recent_next + 1) % recent_ring.size();
+    recent.insert(key) = now;
+  }
+
+  void settle(const BlockKey& key) {
+    const Block* block = blocks.find(key);
+    if (!block) return;
+    for (uint32_t i = block->sayings; i != kNone;) {
+      const uint32_t next = pool[i].next_of_block;
+      learn(pool[i], true);
+      release(i);
+      i = next;
+    }
+    blocks.erase(key);
+  }
+
+  void ask(Time now, auto&& question, size_t proposals_max, std::vector<Proposal>& out) {
+    proposals.clear();
+    for (size_t m = 0; m < models.size(); ++m) {
+      said.clear();
+      question(*models[m], said);
+      hear(static_cast<uint8_t>(m), now);
+    }
+    if (proposals.size() > proposals_max) {
+      std::sort(proposals.begin(), proposals.end(), [](const Proposal& a, const Proposal& b) {
+        return std::tie(b.probability, a.due, a.component, a.first_block) <
+               std::tie(a.probability, b.due, b.component, b.first_block);
+      });
+      proposals.resize(proposals_max);
+    }
+    out.insert(out.end(), proposals.begin(), proposals.end());
+  }
+};
+
+Arbiter::Arbiter(Options options, std::vector<std::unique_ptr<Model>> models)
+    : impl_(std::make_unique<Impl>(options, std::move(models))) {}
+Arbiter::~Arbiter() = default;
+
+void Arbiter::on_start(Time now, std::vector<Proposal>& out) {
+  impl_->ask(
+      now, [&](Model& model, std::vector<Candidate>& said) { model.on_start(now, said); }, SIZE_MAX,
+      out);
+}
+
+void Arbiter::on_access(const trace::Access& access, std::vector<Proposal>& out) {
+  if (access.op == trace::Op::kRead) {
+    ++impl_->reads;
+    for (uint32_t i = 0; i < access.block_count; ++i) {
+      const BlockKey key{access.component, access.first_block + i};
+      impl_->settle(key);
+      impl_->remember(key, access.at);
+    }
+    impl_->judge_some(access.at);
+  }
+  impl_->ask(
+      access.at, [&](Model& model, std::vector<Candidate>& said) { model.on_access(access, said); },
+      impl_->options.proposals_per_access_max, out);
+}
+
+void Arbiter::on_end(Time now) {
+  for (auto& model : impl_->models) model->on_end(now);
+}
+
+std::vector<ModelReport> Arbiter::report() const {
+  std::vector<ModelReport> reports;
+  for (size_t m = 0; m < impl_->models.size(); ++m) {
+    const Judge& judge = impl_->judges[m];
+    ModelReport report{
+        .name = std::string(impl_->models[m]->name()),
+        .said = judge.reliability.count(),
+        .came_true = judge.reliability.happened(),
+        .calibration_gap = static_cast<float>(judge.reliability.gap()),
+        .muted = judge.gate.muted(),
+        .state_bytes = impl_->models[m]->state_bytes() + judge.calibration.state_bytes()};
+    for (const auto& bin : judge.reliability.bins())
+      report.bins.push_back(
+          {static_cast<float>(bin.said), static_cast<float>(bin.happened), bin.count});
+    reports.push_back(std::move(report));
+  }
+  return reports;
+}
+
+std::span<const std::unique_ptr<Model>> Arbiter::models() const { return impl_->models; }
+
+}  // namespace forerun::predict

@@ -1,0 +1,34 @@
+// The models by name. A new model is one file and one line in registry.cpp.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/id.h"
+#include "core/result.h"
+#include "predict/model.h"
+#include "predict/replay.h"
+
+namespace forerun::predict {
+
+// What models of one VM session may need beside their own defaults.
+struct ModelNeeds {
+  std::vector<ComponentId> components;  // the VM's, in the order of its disk
+  std::shared_ptr<ReplayHistory>
+      history;  // the host's; null: replay starts without a past and teaches nobody
+  uint32_t block_bytes = 64 * 1024;  // the unit of Access::first_block
+};
+
+// Returns the names of all models, in the order in which the daemon uses them by default.
+std::span<const std::string_view> model_names();
+// Returns one new model. ERRORS: kNotFound for an unknown name.
+Result<std::unique_ptr<Model>> make_model(std::string_view name, const ModelNeeds& needs);
+// Returns one of each named; all of them if `names` is empty. ERRORS: as make_model; kInvalid for a
+// repeated name.
+Result<std::vector<std::unique_ptr<Model>>> make_models(std::span<const std::string> names,
+                                                        const ModelNeeds& needs);
+
+}  // namespace forerun::predict

@@ -1,0 +1,126 @@
+#include "predict/sequential.h"
+
+#include <algorithm>
+#include <bit>
+
+namespace forerun::predict {
+namespace {
+
+constexpr uint32_t kRunClasses = 6;       // 1, 2, 3–4, 5–8, 9–16, more
+constexpr uint32_t kSizeClasses = 3;      // an access of 1, 2–3, 4 and more blocks
+constexpr uint32_t kDistanceClasses = 4;  // the next block, 2, 3–4, more
+
+// What is said of the next block after a run of each class, and how it fades with each block
+// further. From boots: after one block 0.79 of the next ones are read sooner or later; the arbiter
+// calibrates the rest per context.
+constexpr float kNext[kRunClasses] = {0.7f, 0.75f, 0.8f, 0.85f, 0.9f, 0.95f};
+constexpr float kFade[kRunClasses] = {0.8f, 0.85f, 0.88f, 0.92f, 0.95f, 0.98f};
+
+uint32_t log_class(uint32_t value, uint32_t classes) {
+  return std::min(static_cast<uint32_t>(std::bit_width(value - 1)), classes - 1);
+}
+
+}  // namespace
+
+SequentialModel::SequentialModel() : SequentialModel(Options{}) {}
+SequentialModel::SequentialModel(Options options) : options_(options) {
+  streams_.reserve(options_.streams_max);
+}
+
+void SequentialModel::on_start(Time, std::vector<Candidate>&) {}
+void SequentialModel::on_end(Time) {}
+
+SequentialModel::Stream* SequentialModel::match(const trace::Access& access) {
+  const uint64_t end = access.first_block + access.block_count;
+  Stream* best = nullptr;
+  for (Stream& stream : streams_) {
+    if (stream.component != access.component) continue;
+    const bool overlaps = access.first_block < stream.next && end + 1 >= stream.next &&
+                          stream.next - access.first_block <= stream.run;
+    const bool follows =
+        access.first_block >= stream.next && access.first_block - stream.next <= options_.gap_max;
+    if (!overlaps && !follows) continue;
+    if (!best || stream.next > best->next) best = &stream;
+  }
+  return best;
+}
+
+void SequentialModel::advance(Stream& stream, const trace::Access& access) {
+  const uint64_t end = access.first_block + access.block_count;
+  const auto blocks = static_cast<uint32_t>(end - stream.next);
+  const bool has_gap = access.first_block > stream.next;
+  const bool was_said = end <= stream.ahead;
+  const float step_s =
+      static_cast<float>(to_seconds(access.at - stream.last_at)) / static_cast<float>(blocks);
+  stream.pace_s = stream.steps == 0 ? step_s : stream.pace_s + (step_s - stream.pace_s) * 0.25f;
+  ++stream.steps;
+  stream.run += blocks;
+  stream.next = end;
+  stream.last_at = access.at;
+  if (has_gap) {
+    stream.degree = std::max(1u, stream.degree - stream.degree / 4);
+  } else if (was_said && end == stream.ahead) {  // the last of those said was used
+    stream.degree = std::min(options_.degree_max, stream.degree + std::max(1u, stream.degree / 2));
+  }
+  // The guest waited for what had been said: say it sooner next time.
+  const bool was_late = was_said && access.served_from == trace::ServedFrom::kRepository;
+  if (was_late) {
+    stream.degree = std::min(options_.degree_max, stream.degree + 1);
+    stream.trigger = std::min(stream.degree / 2 + 1, stream.trigger + 1);
+  }
+  stream.ahead = std::max(stream.ahead, stream.next);
+}
+
+void SequentialModel::say(Stream& stream, const trace::Access& access,
+                          std::vector<Candidate>& out) {
+  if (stream.ahead > stream.next + stream.trigger) return;
+  const uint32_t run = log_class(stream.run, kRunClasses);
+  const uint32_t size = access.block_count == 1 ? 0 : access.block_count < 4 ? 1 : 2;
+  float said = kNext[run];
+  for (uint64_t block = stream.next; block < stream.next + stream.degree + stream.trigger;
+       ++block) {
+    const auto distance = static_cast<uint32_t>(block - stream.next + 1);
+    const uint32_t far = log_class(distance, kDistanceClasses);
+    const auto context =
+        static_cast<uint16_t>((run * kSizeClasses + size) * kDistanceClasses + far);
+    if (block >= stream.ahead) {
+      const Time due = access.at + from_seconds(static_cast<double>(stream.pace_s) * distance);
+      out.push_back({access.component, block, 1, said, context, due});
+    }
+    said *= kFade[run];
+  }
+  stream.ahead = std::max(stream.ahead, stream.next + stream.degree + stream.trigger);
+}
+
+void SequentialModel::on_access(const trace::Access& access, std::vector<Candidate>& out) {
+  if (access.op != trace::Op::kRead || access.block_count == 0) return;
+  ++accesses_;
+  const uint64_t end = access.first_block + access.block_count;
+  if (Stream* stream = match(access)) {
+    stream->used_at = accesses_;
+    if (end <= stream->next) return;  // again in the block it ended in
+    advance(*stream, access);
+    say(*stream, access, out);
+    return;
+  }
+  Stream fresh{.component = access.component,
+               .next = end,
+               .ahead = end,
+               .run = access.block_count,
+               .degree = options_.degree_first,
+               .used_at = accesses_,
+               .last_at = access.at};
+  fresh.pace_s = 0.05f;  // between the blocks of a stream; a boot's median, until its own is known
+  if (streams_.size() < options_.streams_max) {
+    streams_.push_back(fresh);
+    say(streams_.back(), access, out);
+    return;
+  }
+  auto oldest =
+      std::min_element(streams_.begin(), streams_.end(),
+                       [](const Stream& a, const Stream& b) { return a.used_at < b.used_at; });
+  *oldest = fresh;
+  say(*oldest, access, out);
+}
+
+}  // namespace forerun::predict
