@@ -18,12 +18,35 @@ struct ReadSlices {
   std::vector<ByteView> slices;  // in order; together exactly the range that was read
   std::vector<std::shared_ptr<const void>> owners;
   std::vector<Buffer> buffers;
+  std::vector<Buffer> spares;  // buffers that add_buffer may use again
 
-  void clear() {
-    slices.clear();
-    owners.clear();
-    buffers.clear();
+  struct Mark {
+    size_t slices = 0, owners = 0, buffers = 0;
+  };
+  Mark mark() const { return {slices.size(), owners.size(), buffers.size()}; }
+  // Takes back what was appended since `mark`.
+  void roll_back(const Mark& mark) {
+    slices.resize(mark.slices);
+    owners.resize(mark.owners);
+    while (buffers.size() > mark.buffers) {
+      if (spares.size() < kSparesMax && buffers.back().capacity() <= kSpareBytesMax) {
+        spares.push_back(std::move(buffers.back()));
+      }
+      buffers.pop_back();
+    }
   }
+  void clear() { roll_back({}); }
+  // Returns a buffer of `size` bytes, kept until clear(); what is in it is left from before.
+  Buffer& add_buffer(size_t size) {
+    if (spares.empty()) return buffers.emplace_back(size);
+    buffers.push_back(std::move(spares.back()));
+    spares.pop_back();
+    buffers.back().resize(size);
+    return buffers.back();
+  }
+
+  static constexpr size_t kSparesMax = 16;
+  static constexpr size_t kSpareBytesMax = 128 * 1024;
 };
 
 struct StatusExtent {

@@ -161,7 +161,9 @@ Status Overlay::Impl::put(uint64_t offset, ByteView bytes, const ReadBase& read_
 
 Status Overlay::Impl::put_zeroes(ByteRange range, const ReadBase& read_base) {
   while (!range.empty()) {
-    const uint64_t length = std::min<uint64_t>(range.length, kZeroes.size());
+    // Cut where a block ends: only the range's own ends may need the image.
+    const uint64_t cut = round_down(range.offset + kZeroes.size(), kOverlayBlockSize);
+    const uint64_t length = std::min(range.end(), cut) - range.offset;
     FR_CHECK(put(range.offset, ByteView(kZeroes).first(length), read_base));
     range = {range.offset + length, range.length - length};
   }
