@@ -1,0 +1,67 @@
+// A repository in a folder of a local or mounted file system: docs/format_repository.md.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "os/file.h"
+#include "repository/source.h"
+
+namespace forerun::net {
+
+// Thread-safe, and safe beside other processes that use the same folder.
+//
+// Paths are validated and walked one component at a time without following symbolic links, so
+// nothing outside the folder is ever read or written, whatever lies in it. The folder itself may be
+// reached through a link.
+class DirectoryStore final : public repository::Store {
+ public:
+  enum class Mode { kReadOnly, kReadWrite };
+  // Opens the repository in `path`; kReadWrite creates the folder (0755, for web servers) if it is
+  // missing. ERRORS: kNotFound, kDenied, kIo.
+  static Result<std::unique_ptr<DirectoryStore>> open(const std::string& path, Mode mode);
+  ~DirectoryStore() override;
+
+  // ERRORS: as Source; kInvalid for a path that is_valid_object_path refuses; kDenied for links and
+  // what is no file.
+  Result<Buffer> fetch(const std::string& path, size_t size_max) override;
+  Result<std::vector<std::string>> list_images() override;
+  std::string_view name() const override { return name_; }
+  bool contains(const std::string& path) override;
+  // A put of a tag also brings images.json up to date.
+  Status put(const std::string& path, ByteView data) override;
+  // Makes everything put so far durable, by this process or an earlier one that was killed: syncfs,
+  // because one call for the file system costs less than one per chunk.
+  Status flush() override;
+
+ private:
+  struct Place {
+    os::Fd folder;
+    std::string leaf;
+  };
+
+  DirectoryStore(std::string path, os::Fd root, Mode mode);
+  std::string full(std::string_view path) const;
+  Result<Place> walk_to(std::string_view path, bool create) const;
+  Status replace(const std::string& path, ByteView data);
+  Status write_temporary(int folder, const std::string& leaf, ByteView data) const;
+  // Returns this process's own folder under tmp/, made and locked at the first put.
+  Result<int> temporary_folder();
+  Result<os::Fd> make_temporary_folder(int parent, std::string& leaf) const;
+  void remove_stale_folders(int parent) const;
+  Status update_list();
+
+  const std::string name_;
+  const os::Fd root_;
+  const Mode mode_;
+  std::atomic<uint64_t> puts_ = 0;  // numbers temporary files
+  std::mutex mutex_;
+  os::Fd temporary_parent_;  // tmp/; guarded by mutex_, as the two below
+  os::Fd temporary_;         // tmp/<random>/, locked while we live
+  std::string temporary_leaf_;
+};
+
+}  // namespace forerun::net

@@ -1,0 +1,51 @@
+// A repository behind any static web server, over http or https: docs/format_repository.md.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "core/time.h"
+#include "repository/source.h"
+
+namespace forerun::net {
+
+struct HttpOptions {
+  std::string base_url;  // "https://repo.example/forerun": no user, query or fragment
+  std::string ca_file;   // PEM; empty: the system's authorities
+  std::string client_certificate_file;  // PEM; empty: none
+  std::string client_key_file;
+  std::string proxy;           // empty: none, whatever the environment says
+  Nanos connect_timeout = 5s;  // includes name look-up and TLS
+  Nanos stall_timeout = 10s;   // without a byte
+  uint64_t rate_bytes_per_s_min =
+      16 * kKiB;  // a fetch has 30 s plus the time its size_max takes at this rate
+  size_t idle_connections_max = 32;  // kept open between fetches
+};
+
+// Thread-safe; a fetch blocks its thread. As many connections are open as threads fetch; they are
+// kept and reused. Certificates are always verified. Up to 3 redirects are followed, to http or
+// https only, and from https only to https. A process that uses https must ignore SIGPIPE.
+class HttpSource final : public repository::Source {
+ public:
+  // ERRORS: kInvalid: the URL or a combination of options cannot be used.
+  static Result<std::unique_ptr<HttpSource>> create(HttpOptions options);
+  ~HttpSource() override;
+
+  // ERRORS: kNotFound (404, 410); kTooLarge, as soon as a header or the body shows it; kUnavailable
+  // (no connection, a cut transfer, 408, 425, 429, 5xx); kTimedOut; kDenied (401, 403,
+  // certificates, forbidden redirects); kInvalid (the path); kUnsupported (any other answer).
+  Result<Buffer> fetch(const std::string& path, size_t size_max) override;
+  // Reads images.json. ERRORS: as fetch; kUnsupported if there is none.
+  Result<std::vector<std::string>> list_images() override;
+  std::string_view name() const override;
+
+ private:
+  class Pool;
+  explicit HttpSource(std::unique_ptr<Pool> pool);
+  const std::unique_ptr<Pool> pool_;
+};
+
+// Returns what an HTTP status other than 200 means to a Source.
+ErrorCode code_of_http_status(long status);
+
+}  // namespace forerun::net
