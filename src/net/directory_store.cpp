@@ -18,6 +18,7 @@ namespace {
 constexpr mode_t kFolderMode = 0755;  // a web server under another user reads the repository
 constexpr mode_t kFileMode = 0644;
 constexpr int kFolderFlags = O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
+constexpr size_t kFlushedOneByOneMax = 16;
 constexpr std::string_view kTagFolder = "images/";
 constexpr std::string_view kTagSuffix = ".json";
 
@@ -195,8 +196,12 @@ Status DirectoryStore::replace(const std::string& path, ByteView data) {
   if (status && renameat(temporary, leaf.c_str(), place.folder.get(), place.leaf.c_str()) != 0) {
     status = fail_errno(fmt::format("write {}", full(path)), errno);
   }
-  if (!status) unlinkat(temporary, leaf.c_str(), 0);
-  return status;
+  if (!status) {
+    unlinkat(temporary, leaf.c_str(), 0);
+    return status;
+  }
+  remember_put(path);
+  return {};
 }
 
 Status DirectoryStore::write_temporary(int folder, const std::string& leaf, ByteView data) const {
@@ -273,9 +278,53 @@ Status DirectoryStore::update_list() {
                  as_bytes(repository::serialize_image_list(names)));
 }
 
+void DirectoryStore::remember_put(const std::string& path) {
+  const std::lock_guard lock(mutex_);
+  if (flush_all_) return;
+  unflushed_.insert(path);
+  if (unflushed_.size() <= kFlushedOneByOneMax) return;
+  flush_all_ = true;
+  unflushed_.clear();
+}
+
+// The object, then every folder on its way: each may have been made for it.
+Status DirectoryStore::flush_one(const std::string& path) const {
+  const std::string attempted = fmt::format("make {} durable", full(path));
+  FR_TRY(const Place place, walk_to(path, false));
+  const os::Fd file(
+      openat(place.folder.get(), place.leaf.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
+  if (!file.is_open()) return fail_open(attempted, errno);
+  if (fsync(file.get()) != 0) return fail_errno(attempted, errno);
+  std::string_view folder = path;
+  while (true) {
+    const size_t slash = folder.rfind('/');
+    folder = slash == std::string_view::npos ? std::string_view{} : folder.substr(0, slash);
+    FR_TRY(const Place above, walk_to(folder, false));
+    const os::Fd opened =
+        open_folder_to_list(above.folder.get(), folder.empty() ? "." : above.leaf.c_str());
+    if (!opened.is_open()) return fail_open(attempted, errno);
+    if (fsync(opened.get()) != 0) return fail_errno(attempted, errno);
+    if (folder.empty()) return {};
+  }
+}
+
 Status DirectoryStore::flush() {
-  if (syncfs(root_.get()) != 0) return fail_errno(fmt::format("make {} durable", name_), errno);
-  return {};
+  std::set<std::string> paths;
+  bool all = false;
+  {
+    const std::lock_guard lock(mutex_);
+    paths.swap(unflushed_);
+    all = std::exchange(flush_all_, false);
+  }
+  Status status;
+  if (all && syncfs(root_.get()) != 0)
+    status = fail_errno(fmt::format("make {} durable", name_), errno);
+  for (auto path = paths.begin(); status && path != paths.end(); ++path) status = flush_one(*path);
+  if (!status) {
+    const std::lock_guard lock(mutex_);
+    flush_all_ = true;  // nobody knows what is durable
+  }
+  return status;
 }
 
 }  // namespace forerun::net

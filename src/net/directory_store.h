@@ -4,6 +4,7 @@
 #include <atomic>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -33,8 +34,9 @@ class DirectoryStore final : public repository::Store {
   bool contains(const std::string& path) override;
   // A put of a tag also brings images.json up to date.
   Status put(const std::string& path, ByteView data) override;
-  // Makes everything put so far durable, by this process or an earlier one that was killed: syncfs,
-  // because one call for the file system costs less than one per chunk.
+  // Makes everything put so far durable, the first time also what an earlier process left that was
+  // killed. Many puts are made durable by one syncfs, a few (an index, a tag) one by one, so as not
+  // to wait for the neighbours' writes.
   Status flush() override;
 
  private:
@@ -53,6 +55,8 @@ class DirectoryStore final : public repository::Store {
   Result<os::Fd> make_temporary_folder(int parent, std::string& leaf) const;
   void remove_stale_folders(int parent) const;
   Status update_list();
+  void remember_put(const std::string& path);
+  Status flush_one(const std::string& path) const;
 
   const std::string name_;
   const os::Fd root_;
@@ -62,6 +66,9 @@ class DirectoryStore final : public repository::Store {
   os::Fd temporary_parent_;  // tmp/; guarded by mutex_, as the two below
   os::Fd temporary_;         // tmp/<random>/, locked while we live
   std::string temporary_leaf_;
+  std::set<std::string>
+      unflushed_;          // paths put since the last flush, up to a limit; guarded by mutex_
+  bool flush_all_ = true;  // more than unflushed_ may be not durable; guarded by mutex_
 };
 
 }  // namespace forerun::net

@@ -60,7 +60,8 @@ size_t on_body(char* data, size_t, size_t size, void* user) {
   return size;
 }
 
-ErrorCode code_of_curl(CURLcode result) {
+// `redirected`: the server had sent us elsewhere before it failed.
+ErrorCode code_of_curl(CURLcode result, bool redirected) {
   switch (result) {
     case CURLE_OPERATION_TIMEDOUT:
       return ErrorCode::kTimedOut;
@@ -68,8 +69,9 @@ ErrorCode code_of_curl(CURLcode result) {
     case CURLE_SSL_CERTPROBLEM:
     case CURLE_SSL_CACERT_BADFILE:
     case CURLE_SSL_ISSUER_ERROR:
-    case CURLE_UNSUPPORTED_PROTOCOL:
       return ErrorCode::kDenied;
+    case CURLE_UNSUPPORTED_PROTOCOL:  // a forbidden redirect, or an answer that is not HTTP
+      return redirected ? ErrorCode::kDenied : ErrorCode::kUnavailable;
     case CURLE_TOO_MANY_REDIRECTS:
     case CURLE_URL_MALFORMAT:
       return ErrorCode::kUnsupported;
@@ -245,6 +247,8 @@ Result<Buffer> HttpSource::fetch(const std::string& path, size_t size_max) {
   curl_easy_setopt(handle.get(), CURLOPT_TIMEOUT_MS, milliseconds(allowed));
   const CURLcode result = curl_easy_perform(handle.get());
   const long status = transfer.status();
+  long redirects = 0;
+  curl_easy_getinfo(handle.get(), CURLINFO_REDIRECT_COUNT, &redirects);
   curl_easy_setopt(handle.get(), CURLOPT_ERRORBUFFER, nullptr);
   curl_easy_setopt(handle.get(), CURLOPT_WRITEDATA, nullptr);
   pool_->give_back(std::move(handle));
@@ -255,7 +259,7 @@ Result<Buffer> HttpSource::fetch(const std::string& path, size_t size_max) {
   }
   const bool cut_error_page = result == CURLE_WRITE_ERROR && transfer.discarded > 0;
   if (result != CURLE_OK && !cut_error_page) {
-    return fail(code_of_curl(result),
+    return fail(code_of_curl(result, redirects > 0),
                 fmt::format("cannot fetch {}: {}", url,
                             detail[0] != '\0' ? detail : curl_easy_strerror(result)));
   }
