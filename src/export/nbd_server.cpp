@@ -352,6 +352,14 @@ void NbdServer::end_export(const ExportProvider& exports, std::string_view name)
   });
 }
 
+void NbdServer::shut_down_connections() {
+  const std::lock_guard lock(mutex_);
+  stopping_ = true;
+  for (const auto& listener : listeners_) listener->socket.shut_down();
+  for (const auto& connection : connections_) connection->socket.shut_down();
+  changed_.notify_all();
+}
+
 void NbdServer::stop() {
   std::list<std::unique_ptr<Listener>> listeners;
   {

@@ -54,6 +54,9 @@ class NbdServer {
   // ended and nothing calls the device any more. Remove the export from its provider first, or
   // clients come back.
   void end_export(const ExportProvider& exports, std::string_view name);
+  // Cuts all listeners and connections, and returns at once: from now on nothing is answered any
+  // more. For an owner that has to end what requests wait for before stop() can return.
+  void shut_down_connections();
   // Ends all listeners and connections, and returns when they have ended. Requests in progress are
   // not answered: a client that reconnects sends them again, whereas an error would reach the
   // guest.

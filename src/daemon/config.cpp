@@ -1,0 +1,280 @@
+#include "daemon/config.h"
+
+#include <unistd.h>
+
+#include <cstdlib>
+#include <sstream>
+
+// With exceptions off toml++ reports syntax errors as values; Debian's compiled library has them
+// on, hence header only.
+#define TOML_EXCEPTIONS 0
+#define TOML_HEADER_ONLY 1
+#include <toml++/toml.h>
+
+namespace forerun::daemon {
+namespace {
+
+std::string environment_or(const char* name, const std::string& otherwise) {
+  const char* value = std::getenv(name);
+  return value != nullptr && *value != '\0' ? value : otherwise;
+}
+
+std::string where(const toml::source_region& source, const std::string& file) {
+  return fmt::format("{}:{}", file, source.begin.line);
+}
+
+// One scalar setting: its section and key, and where it is kept.
+struct Setting {
+  std::string_view section, key;
+  std::variant<std::string*, uint64_t*, uint32_t*, double*, PrefetchPolicy*> target;
+};
+
+std::vector<Setting> settings_of(Config& config) {
+  return {
+      {"daemon", "state_dir", &config.state_dir},
+      {"daemon", "run_dir", &config.run_dir},
+      {"daemon", "socket", &config.socket},
+      {"daemon", "log_level", &config.log_level},
+      {"tier", "memory_bytes", &config.tier_memory_bytes},
+      {"tier", "file_bytes", &config.tier_file_bytes},
+      {"prefetch", "mode", &config.prefetch},
+      {"prefetch", "probability_min", &config.probability_min},
+      {"prefetch", "budget_bytes", &config.budget_bytes},
+      {"prefetch", "rate_bytes_per_s_max", &config.rate_bytes_per_s_max},
+      {"fetch", "threads", &config.fetch_threads},
+      {"nbd", "listen", &config.nbd_listen},
+      {"nbd", "tls_dir", &config.tls_dir},
+  };
+}
+
+constexpr std::pair<std::string_view, PrefetchPolicy> kPolicies[] = {
+    {"on", PrefetchPolicy::kOn},
+    {"observe", PrefetchPolicy::kObserve},
+    {"off", PrefetchPolicy::kOff},
+    {"trace_replay_fifo", PrefetchPolicy::kTraceReplayFifo},
+};
+
+Status set_policy(PrefetchPolicy& target, std::string_view text, const std::string& name) {
+  for (const auto& [word, policy] : kPolicies) {
+    if (word != text) continue;
+    target = policy;
+    return {};
+  }
+  return fail(
+      ErrorCode::kInvalid,
+      fmt::format("{} is one of on, observe, off, trace_replay_fifo, not '{}'", name, text));
+}
+
+Status set_integer(const Setting& setting, int64_t value, const std::string& name) {
+  if (value < 0)
+    return fail(ErrorCode::kInvalid, fmt::format("{} cannot be negative: {}", name, value));
+  if (auto* wide = std::get_if<uint64_t*>(&setting.target)) **wide = static_cast<uint64_t>(value);
+  if (auto* narrow = std::get_if<uint32_t*>(&setting.target)) {
+    if (value > UINT32_MAX)
+      return fail(ErrorCode::kInvalid, fmt::format("{} is too large: {}", name, value));
+    **narrow = static_cast<uint32_t>(value);
+  }
+  return {};
+}
+
+Status set_from_toml(const Setting& setting, const toml::node& node, const std::string& name) {
+  if (auto* text = std::get_if<std::string*>(&setting.target)) {
+    if (!node.is_string())
+      return fail(ErrorCode::kInvalid, fmt::format("{} must be a string", name));
+    **text = *node.value<std::string>();
+    return {};
+  }
+  if (auto* policy = std::get_if<PrefetchPolicy*>(&setting.target))
+    return set_policy(**policy, node.value_or(std::string_view{"(no string)"}), name);
+  if (auto* number = std::get_if<double*>(&setting.target)) {
+    if (!node.is_number())
+      return fail(ErrorCode::kInvalid, fmt::format("{} must be a number", name));
+    **number = *node.value<double>();
+    return {};
+  }
+  if (!node.is_integer())
+    return fail(ErrorCode::kInvalid, fmt::format("{} must be a whole number", name));
+  return set_integer(setting, *node.value<int64_t>(), name);
+}
+
+Status set_from_text(const Setting& setting, const std::string& value, const std::string& name) {
+  if (auto* text = std::get_if<std::string*>(&setting.target)) {
+    **text = value;
+    return {};
+  }
+  if (auto* policy = std::get_if<PrefetchPolicy*>(&setting.target))
+    return set_policy(**policy, value, name);
+  char* end = nullptr;
+  if (auto* number = std::get_if<double*>(&setting.target)) {
+    **number = std::strtod(value.c_str(), &end);
+    if (value.empty() || *end != '\0')
+      return fail(ErrorCode::kInvalid, fmt::format("{} must be a number", name));
+    return {};
+  }
+  const long long whole = std::strtoll(value.c_str(), &end, 10);
+  if (value.empty() || *end != '\0')
+    return fail(ErrorCode::kInvalid, fmt::format("{} must be a whole number", name));
+  return set_integer(setting, whole, name);
+}
+
+Status read_strings(std::vector<std::string>& target, const toml::node& node,
+                    const std::string& name) {
+  const toml::array* list = node.as_array();
+  if (list == nullptr)
+    return fail(ErrorCode::kInvalid, fmt::format("{} must be a list of strings", name));
+  target.clear();
+  for (const toml::node& item : *list) {
+    if (!item.is_string())
+      return fail(ErrorCode::kInvalid, fmt::format("{} must be a list of strings", name));
+    target.push_back(*item.value<std::string>());
+  }
+  return {};
+}
+
+Status read_repositories(Config& config, const toml::node& node, const std::string& file) {
+  const toml::array* list = node.as_array();
+  if (list == nullptr)
+    return fail(ErrorCode::kInvalid, fmt::format("{}: write [[repository]], not [repository]",
+                                                 where(node.source(), file)));
+  config.repositories.clear();
+  for (const toml::node& item : *list) {
+    const toml::table* table = item.as_table();
+    if (table == nullptr)
+      return fail(ErrorCode::kInvalid, fmt::format("{}: repository must be a table", file));
+    RepositoryConfig repository;
+    const std::pair<std::string_view, std::string*> keys[] = {
+        {"path", &repository.path},
+        {"url", &repository.url},
+        {"ca_file", &repository.ca_file},
+        {"certificate_file", &repository.certificate_file},
+        {"key_file", &repository.key_file}};
+    for (const auto& [key, value] : *table) {
+      const std::string at =
+          fmt::format("{}: repository.{}", where(value.source(), file), key.str());
+      const auto* known = std::find_if(std::begin(keys), std::end(keys),
+                                       [&](auto& k) { return k.first == key.str(); });
+      if (known == std::end(keys))
+        return fail(ErrorCode::kInvalid, fmt::format("{} is no known key", at));
+      if (!value.is_string())
+        return fail(ErrorCode::kInvalid, fmt::format("{} must be a string", at));
+      *known->second = *value.value<std::string>();
+    }
+    config.repositories.push_back(std::move(repository));
+  }
+  return {};
+}
+
+// The settings that are lists. Returns whether the key was one.
+Result<bool> read_list(Config& config, std::string_view section, std::string_view key,
+                       const toml::node& node, const std::string& name) {
+  if (section == "prefetch" && key == "models") {
+    FR_CHECK(read_strings(config.models, node, name));
+    return true;
+  }
+  if (section == "nbd" && key == "tls_allowed_names") {
+    FR_CHECK(read_strings(config.tls_allowed_names, node, name));
+    return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+Config default_config() {
+  Config config;
+  if (::geteuid() == 0) {
+    config.state_dir = "/var/lib/forerun";
+    config.run_dir = "/run/forerun";
+  } else {
+    const std::string home = environment_or("HOME", "/tmp");
+    config.state_dir = environment_or("XDG_STATE_HOME", home + "/.local/state") + "/forerun";
+    config.run_dir = environment_or("XDG_RUNTIME_DIR", config.state_dir) + "/forerun";
+  }
+  return config;
+}
+
+Status apply_toml(Config& config, std::string_view text, const std::string& file_name) {
+  const toml::parse_result parsed = toml::parse(text, file_name);
+  if (!parsed)
+    return fail(ErrorCode::kInvalid,
+                fmt::format("{}: {}", where(parsed.error().source(), file_name),
+                            parsed.error().description()));
+  const std::vector<Setting> settings = settings_of(config);
+  for (const auto& [section, content] : parsed.table()) {
+    if (section.str() == "repository") {
+      FR_CHECK(read_repositories(config, content, file_name));
+      continue;
+    }
+    const toml::table* table = content.as_table();
+    if (table == nullptr)
+      return fail(ErrorCode::kInvalid,
+                  fmt::format("{}: '{}' stands in no section", where(content.source(), file_name),
+                              section.str()));
+    for (const auto& [key, value] : *table) {
+      const std::string name =
+          fmt::format("{}: {}.{}", where(value.source(), file_name), section.str(), key.str());
+      FR_TRY(const bool was_list, read_list(config, section.str(), key.str(), value, name));
+      if (was_list) continue;
+      const auto known =
+          std::find_if(settings.begin(), settings.end(), [&](const Setting& setting) {
+            return setting.section == section.str() && setting.key == key.str();
+          });
+      if (known == settings.end())
+        return fail(ErrorCode::kInvalid, fmt::format("{} is no known key", name));
+      FR_CHECK(set_from_toml(*known, value, name));
+    }
+  }
+  return {};
+}
+
+Status apply_environment(Config& config, const std::map<std::string, std::string>& environment) {
+  for (const Setting& setting : settings_of(config)) {
+    std::string name = fmt::format("FORERUN_{}_{}", setting.section, setting.key);
+    std::transform(name.begin(), name.end(), name.begin(),
+                   [](unsigned char c) { return std::toupper(c); });
+    if (const auto found = environment.find(name); found != environment.end())
+      FR_CHECK(set_from_text(setting, found->second, name));
+  }
+  return {};
+}
+
+Status check(const Config& config) {
+  const auto invalid = [](std::string_view key, std::string_view what) {
+    return fail(ErrorCode::kInvalid, fmt::format("{} {}", key, what));
+  };
+  if (config.state_dir.empty() || config.state_dir[0] != '/')
+    return invalid("daemon.state_dir", "must be an absolute path");
+  if (config.run_dir.empty() || config.run_dir[0] != '/')
+    return invalid("daemon.run_dir", "must be an absolute path");
+  if (config.nbd_socket().size() > 100)
+    return invalid("daemon.run_dir", "is too long for a socket's path (at most 90 bytes)");
+  for (const RepositoryConfig& repository : config.repositories) {
+    if (repository.path.empty() == repository.url.empty())
+      return invalid("repository", "needs either path or url");
+    if (!repository.path.empty() && repository.path[0] != '/')
+      return invalid("repository.path", "must be absolute");
+    if (!repository.url.empty() && !repository.url.starts_with("http://") &&
+        !repository.url.starts_with("https://"))
+      return invalid("repository.url", "must begin with http:// or https://");
+  }
+  if (config.probability_min < 0 || config.probability_min > 1)
+    return invalid("prefetch.probability_min", "must be in 0 … 1");
+  if (config.rate_bytes_per_s_max < 0)
+    return invalid("prefetch.rate_bytes_per_s_max", "cannot be negative");
+  if (config.fetch_threads < 6 || config.fetch_threads > 128)
+    return invalid("fetch.threads", "must be in 6 … 128");
+  if (config.tier_memory_bytes < 8ull << 20)
+    return invalid("tier.memory_bytes", "must be at least 8 MiB");
+  if (!config.nbd_listen.empty() && config.nbd_listen.rfind(':') == std::string::npos)
+    return invalid("nbd.listen", "must be ADDRESS:PORT");
+  const bool is_loopback =
+      config.nbd_listen.starts_with("127.") || config.nbd_listen.starts_with("[::1]");
+  if (!config.nbd_listen.empty() && !is_loopback && config.tls_dir.empty())
+    return invalid("nbd.listen", "is not a loopback address, which needs nbd.tls_dir");
+  constexpr std::string_view kLevels[] = {"debug", "info", "warn", "error"};
+  if (std::find(std::begin(kLevels), std::end(kLevels), config.log_level) == std::end(kLevels))
+    return invalid("daemon.log_level", "is one of debug, info, warn, error");
+  return {};
+}
+
+}  // namespace forerun::daemon

@@ -1,0 +1,75 @@
+// forerund's configuration: built-in defaults, then one TOML file, then FORERUN_* variables, then
+// flags. Every value has a default, so that no file is needed. docs/configuration.md lists them.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/result.h"
+#include "core/time.h"
+
+namespace forerun::daemon {
+
+struct RepositoryConfig {
+  std::string path;              // a folder, or …
+  std::string url;               // … http(s)://…
+  std::string ca_file;           // https: whom to trust; empty: the system's store
+  std::string certificate_file;  // https: who we are
+  std::string key_file;
+  bool operator==(const RepositoryConfig&) const = default;
+};
+
+enum class PrefetchPolicy : uint8_t {
+  kOn,
+  kObserve,  // models learn and are scored, nothing is fetched ahead
+  kOff,
+  kTraceReplayFifo,  // the recorded trace read ahead, 8 deep, no priorities: what others do, kept
+                     // to compare with
+};
+
+struct Config {
+  std::string state_dir;  // VMs, overlays, histories, the tier's file
+  std::string run_dir;    // sockets
+  std::string socket;     // of the API; empty: run_dir/forerund.sock
+  std::string log_level = "info";
+
+  std::vector<RepositoryConfig> repositories;  // tried in this order; none: state_dir/repository
+
+  uint64_t tier_memory_bytes = 256ull << 20;
+  uint64_t tier_file_bytes = 4ull << 30;
+
+  PrefetchPolicy prefetch = PrefetchPolicy::kOn;
+  std::vector<std::string> models = {"replay", "sequential", "stride", "neighbourhood"};
+  double probability_min = 0.25;        // a proposal below this is not fetched
+  uint64_t budget_bytes = 64ull << 20;  // each VM's first prefetch allowance
+  double rate_bytes_per_s_max = 0;  // all prefetches together; 0: 0.9 of the link's measured rate
+
+  uint32_t fetch_threads = 16;  // per repository
+
+  std::string
+      nbd_listen;  // "127.0.0.1:10809" for NBD over TCP besides the unix socket; empty: none
+  std::string
+      tls_dir;  // ca-cert.pem, server-cert.pem, server-key.pem; needed for any other address
+  std::vector<std::string>
+      tls_allowed_names;  // distinguished names; empty: any certificate of the CA
+
+  std::string api_socket() const { return socket.empty() ? run_dir + "/forerund.sock" : socket; }
+  std::string nbd_socket() const { return run_dir + "/nbd.sock"; }
+  bool operator==(const Config&) const = default;
+};
+
+// Returns the defaults of this user: /var/lib/forerun and /run/forerun for root, XDG folders for
+// others.
+Config default_config();
+// Lays the TOML text over `config`. ERRORS: kInvalid, naming the key and the line: an unknown key
+// is an error too, for a misspelt limit must not be silently without effect.
+Status apply_toml(Config& config, std::string_view text, const std::string& file_name);
+// Lays FORERUN_<SECTION>_<KEY> variables over `config`, for every scalar key of the file.
+Status apply_environment(Config& config, const std::map<std::string, std::string>& environment);
+// Returns `config` if its values fit together. ERRORS: kInvalid, naming the key.
+Status check(const Config& config);
+
+}  // namespace forerun::daemon

@@ -1,0 +1,90 @@
+#include "daemon/config.h"
+
+namespace forerun::daemon {
+namespace {
+
+Config base() {
+  Config config = default_config();
+  config.state_dir = "/var/lib/forerun";
+  config.run_dir = "/run/forerun";
+  return config;
+}
+
+TEST(Config, DefaultsAreInOrder) { EXPECT_TRUE(check(base())); }
+
+TEST(Config, FileSetsValuesOfEveryKind) {
+  Config config = base();
+  const Status applied = apply_toml(config, R"(
+[daemon]
+state_dir = "/srv/forerun"
+[[repository]]
+url = "http://127.0.0.1:8080/"
+[[repository]]
+path = "/srv/repository"
+[tier]
+memory_bytes = 1_000_000_000
+[prefetch]
+mode = "observe"
+probability_min = 0.4
+models = ["replay"]
+[fetch]
+threads = 8
+)",
+                                    "f.toml");
+  ASSERT_TRUE(applied) << applied.error().message;
+  EXPECT_EQ(config.state_dir, "/srv/forerun");
+  ASSERT_EQ(config.repositories.size(), 2u);
+  EXPECT_EQ(config.repositories[0].url, "http://127.0.0.1:8080/");
+  EXPECT_EQ(config.repositories[1].path, "/srv/repository");
+  EXPECT_EQ(config.tier_memory_bytes, 1'000'000'000u);
+  EXPECT_EQ(config.prefetch, PrefetchPolicy::kObserve);
+  EXPECT_DOUBLE_EQ(config.probability_min, 0.4);
+  EXPECT_THAT(config.models, testing::ElementsAre("replay"));
+  EXPECT_EQ(config.fetch_threads, 8u);
+}
+
+struct BadFile {
+  const char* text;
+  const char* expected;
+};
+class ConfigRefuses : public testing::TestWithParam<BadFile> {};
+
+TEST_P(ConfigRefuses, NamingKeyAndLine) {
+  Config config = base();
+  Status status = apply_toml(config, GetParam().text, "f.toml");
+  if (status) status = check(config);
+  ASSERT_FALSE(status);
+  EXPECT_THAT(status.error().message, testing::HasSubstr(GetParam().expected));
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Files, ConfigRefuses,
+    testing::Values(
+        BadFile{"[tier]\nmemory_byte = 1\n", "f.toml:2: tier.memory_byte is no known key"},
+        BadFile{"[tier]\nmemory_bytes = \"1\"\n", "must be a whole number"},
+        BadFile{"[tier]\nmemory_bytes = -1\n", "cannot be negative"},
+        BadFile{"[tier]\nmemory_bytes = 1000\n", "at least 8 MiB"},
+        BadFile{"[daemon\n", "f.toml:1"},
+        BadFile{"[prefetch]\nmode = \"sometimes\"\n", "one of on, observe, off"},
+        BadFile{"[prefetch]\nmodels = [1]\n", "list of strings"},
+        BadFile{"[repository]\npath = \"/x\"\n", "[[repository]]"},
+        BadFile{"[[repository]]\npath = \"/x\"\nurl = \"http://y\"\n", "either path or url"},
+        BadFile{"[[repository]]\nurl = \"ftp://y\"\n", "http:// or https://"},
+        BadFile{"[nbd]\nlisten = \"0.0.0.0:10809\"\n", "needs nbd.tls_dir"},
+        BadFile{"[daemon]\nstate_dir = \"relative\"\n", "absolute"},
+        BadFile{"level = 3\n", "stands in no section"}));
+
+TEST(Config, EnvironmentOverridesTheFile) {
+  Config config = base();
+  ASSERT_TRUE(apply_toml(config, "[tier]\nmemory_bytes = 100000000\n", "f.toml"));
+  ASSERT_TRUE(apply_environment(
+      config, {{"FORERUN_TIER_MEMORY_BYTES", "200000000"}, {"FORERUN_PREFETCH_MODE", "off"}}));
+  EXPECT_EQ(config.tier_memory_bytes, 200000000u);
+  EXPECT_EQ(config.prefetch, PrefetchPolicy::kOff);
+  const Status bad = apply_environment(config, {{"FORERUN_FETCH_THREADS", "many"}});
+  ASSERT_FALSE(bad);
+  EXPECT_THAT(bad.error().message, testing::HasSubstr("FORERUN_FETCH_THREADS"));
+}
+
+}  // namespace
+}  // namespace forerun::daemon

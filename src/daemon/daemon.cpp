@@ -1,0 +1,261 @@
+#include "daemon/daemon.h"
+
+#include <charconv>
+
+#include "api/router.h"
+#include "core/log.h"
+#include "daemon/exports.h"
+#include "daemon/service.h"
+#include "net/directory_store.h"
+#include "net/http_server.h"
+#include "net/http_source.h"
+#include "net/tls.h"
+#include "os/clock.h"
+#include "os/file.h"
+#include "predict/registry.h"
+
+namespace forerun::daemon {
+
+namespace {
+
+// Counts the starts of the daemon on this state folder: the number fences overlays against an
+// earlier daemon that still runs somewhere.
+Result<uint64_t> next_epoch(const std::string& state_dir) {
+  const std::string path = state_dir + "/epoch";
+  uint64_t epoch = 0;
+  if (os::path_exists(path)) {
+    FR_TRY(const auto text, os::read_file(path, 64));
+    const std::string_view digits = as_text(text);
+    const auto parsed = std::from_chars(digits.data(), digits.data() + digits.size(), epoch);
+    if (parsed.ec != std::errc())
+      return fail(ErrorCode::kCorrupt, fmt::format("{} holds no number: '{}'", path, digits));
+  }
+  ++epoch;
+  FR_CHECK(os::write_file_atomic(path, as_bytes(fmt::format("{}\n", epoch))));
+  return epoch;
+}
+
+prefetch::FetchQueueOptions queue_options(const Config& config) {
+  prefetch::FetchQueueOptions options;
+  if (config.prefetch == PrefetchPolicy::kTraceReplayFifo)
+    options.scheduler.discipline = iosched::Discipline::kFifo;
+  return options;
+}
+
+Foresight::Options foresight_options(const Config& config) {
+  Foresight::Options options;
+  options.arbiter.probability_min = static_cast<float>(config.probability_min);
+  options.prefetcher.budget.initial_bytes = config.budget_bytes;
+  options.prefetcher.budget.max_bytes =
+      std::max(config.budget_bytes, options.prefetcher.budget.max_bytes);
+  options.prefetcher.stagger.rate_bytes_per_s = config.rate_bytes_per_s_max;
+  options.prefetcher.stagger.burst_bytes = 512.0 * 1024;
+  if (config.prefetch == PrefetchPolicy::kTraceReplayFifo) {
+    // The whole recorded trace, as fast as its depth allows, whatever it is worth.
+    options.arbiter.probability_min = 0;
+    options.prefetcher.budget.initial_bytes = options.prefetcher.budget.max_bytes = 1ull << 40;
+    options.prefetcher.stagger_ratio = 0;
+    options.prefetcher.handed_over_max = iosched::SchedulerOptions{}.fifo_depth;
+  }
+  return options;
+}
+
+std::vector<std::string> model_names(const Config& config) {
+  if (config.prefetch == PrefetchPolicy::kTraceReplayFifo) return {"replay"};
+  return config.models;
+}
+
+// TLS as the NBD server takes it.
+class NbdTls final : public nbd::TlsUpgrader {
+ public:
+  explicit NbdTls(std::unique_ptr<net::TlsServer> server) : server_(std::move(server)) {}
+  Result<std::unique_ptr<os::ByteStream>> upgrade(os::ByteStream& plain, Nanos timeout) override {
+    return server_->accept(plain, timeout);
+  }
+  bool required() const override { return true; }
+
+ private:
+  const std::unique_ptr<net::TlsServer> server_;
+};
+
+struct Repositories {
+  std::vector<std::unique_ptr<repository::Source>> owned;
+  std::vector<repository::Source*> sources;
+  repository::Store* store = nullptr;  // the first folder
+};
+
+Result<Repositories> open_repositories(const Config& config) {
+  Repositories repositories;
+  std::vector<RepositoryConfig> wanted = config.repositories;
+  if (wanted.empty()) wanted.push_back({config.state_dir + "/repository", "", "", "", ""});
+  for (const RepositoryConfig& repository : wanted) {
+    if (!repository.path.empty()) {
+      FR_TRY(auto store,
+             net::DirectoryStore::open(repository.path, net::DirectoryStore::Mode::kReadWrite));
+      if (repositories.store == nullptr) repositories.store = store.get();
+      repositories.sources.push_back(store.get());
+      repositories.owned.push_back(std::move(store));
+      continue;
+    }
+    net::HttpOptions options;
+    options.base_url = repository.url;
+    options.ca_file = repository.ca_file;
+    options.client_certificate_file = repository.certificate_file;
+    options.client_key_file = repository.key_file;
+    FR_TRY(auto source, net::HttpSource::create(options));
+    repositories.sources.push_back(source.get());
+    repositories.owned.push_back(std::move(source));
+  }
+  return repositories;
+}
+
+}  // namespace
+
+// Destroyed in reverse of this order.
+struct Daemon::Parts {
+  explicit Parts(Config with) : config(std::move(with)) {}
+
+  const Config config;
+  os::SystemClock clock;
+  os::Fd lock;
+  Repositories repositories;
+  std::unique_ptr<net::DirectoryStore> index_cache;
+  std::unique_ptr<ImageCatalog> catalog;
+  std::unique_ptr<Histories> histories;
+  std::unique_ptr<Foresight> foresight;
+  std::unique_ptr<TierStore> tier;  // tells foresight of evictions to its own end
+  std::unique_ptr<FetchService> fetches;
+  std::unique_ptr<Exports> exports;
+  std::unique_ptr<NbdTls> tls;
+  std::unique_ptr<nbd::NbdServer> nbd;
+  std::unique_ptr<VmManager> vms;
+  std::unique_ptr<DaemonService> service;
+  std::unique_ptr<api::Router> router;
+  std::unique_ptr<net::HttpServer> http;
+
+  ~Parts();
+  Status open_state();
+  Status build_data_plane();
+  Status listen_nbd();
+  Status build_control_plane(uint64_t epoch);
+};
+
+Daemon::Parts::~Parts() {
+  if (http) http->stop();
+  // Connections are cut before waiting reads are ended: a guest whose connection broke sends its
+  // requests again after the restart, one that was answered with an error would see it.
+  if (nbd) nbd->shut_down_connections();
+  if (fetches) fetches->stop();
+  if (nbd) nbd->stop();
+  if (foresight) foresight->stop();
+}
+
+Status Daemon::Parts::open_state() {
+  FR_CHECK(os::make_folders(config.state_dir));
+  FR_CHECK(os::make_folders(config.run_dir, 0755));
+  auto locked = os::lock_file(config.state_dir + "/lock");
+  if (!locked)
+    return std::unexpected(
+        std::move(locked.error()).within("another forerund runs on this state folder"));
+  lock = std::move(*locked);
+  FR_TRY(repositories, open_repositories(config));
+  FR_TRY(index_cache, net::DirectoryStore::open(config.state_dir + "/indexes",
+                                                net::DirectoryStore::Mode::kReadWrite));
+  tier::TierOptions options;
+  options.memory_bytes_max = config.tier_memory_bytes;
+  options.file_bytes_max = config.tier_file_bytes;
+  FR_TRY(tier, TierStore::open(options, config.state_dir + "/tier"));
+  return {};
+}
+
+Status Daemon::Parts::build_data_plane() {
+  catalog = std::make_unique<ImageCatalog>(repositories.sources, *index_cache);
+  histories = std::make_unique<Histories>(config.state_dir + "/history", *catalog);
+  const std::vector<std::string> names = model_names(config);
+  const auto make = [this, names](ComponentId component) {
+    histories->load(component);
+    predict::ModelNeeds needs;
+    needs.components = {component};
+    needs.history = histories->replay();
+    return predict::make_models(names, needs);
+  };
+  // A misspelt model is the operator's to mend, at once.
+  if (auto models = predict::make_models(names, {}); !models)
+    return std::unexpected(std::move(models.error()).within("prefetch.models"));
+  tier::Tier& cache = tier->tier();
+  foresight = std::make_unique<Foresight>(
+      foresight_options(config), clock,
+      [this](ComponentId component, uint64_t block) { return catalog->resolve(component, block); },
+      [&cache](const ChunkId& id) { return cache.where(id) != tier::Level::kNone; },
+      [make](ComponentId component) { return std::move(*make(component)); },
+      [this](ComponentId component) { histories->save(component); });
+  FetchService::Options options;
+  options.threads_per_source = config.fetch_threads;
+  options.queue = queue_options(config);
+  fetches = std::make_unique<FetchService>(
+      options, clock, cache, repositories.sources,
+      [this](const prefetch::FetchEnd& end) { foresight->on_fetch_end(end); });
+  cache.on_evicted_unused([this](const ChunkId& id) { foresight->on_evicted_unused(id); });
+  foresight->start(*fetches);
+  exports = std::make_unique<Exports>(*catalog, clock, cache, *fetches, *foresight);
+  return {};
+}
+
+Status Daemon::Parts::listen_nbd() {
+  nbd = std::make_unique<nbd::NbdServer>(nbd::NbdServerOptions{}, clock);
+  FR_CHECK(nbd->listen_unix(config.nbd_socket(), 0660, {exports.get(), nullptr}));
+  if (config.nbd_listen.empty()) return {};
+  if (!config.tls_dir.empty()) {
+    net::TlsServerOptions options;
+    options.folder = config.tls_dir;
+    options.allowed_names = config.tls_allowed_names;
+    FR_TRY(auto server, net::TlsServer::load(options));
+    tls = std::make_unique<NbdTls>(std::move(server));
+  }
+  const size_t colon = config.nbd_listen.rfind(':');
+  std::string address = config.nbd_listen.substr(0, colon);
+  if (address.starts_with('[') && address.ends_with(']'))
+    address = address.substr(1, address.size() - 2);
+  uint16_t port = 0;
+  const std::string digits = config.nbd_listen.substr(colon + 1);
+  if (std::from_chars(digits.data(), digits.data() + digits.size(), port).ec != std::errc())
+    return fail(ErrorCode::kInvalid, fmt::format("nbd.listen: '{}' is no port", digits));
+  FR_TRY(const uint16_t listening, nbd->listen_tcp(address, port, {exports.get(), tls.get()}));
+  log::info("NBD on {}:{}{}", address, listening, tls ? ", TLS required" : "");
+  return {};
+}
+
+Status Daemon::Parts::build_control_plane(uint64_t epoch) {
+  vms = std::make_unique<VmManager>(VmManager::Parts{config, clock, *catalog, tier->tier(),
+                                                     *fetches, *foresight, *exports, *nbd, epoch});
+  // VMs are exported before anyone can connect, so that a QEMU that comes back finds its disk.
+  FR_CHECK(vms->recover());
+  FR_CHECK(listen_nbd());
+  service = std::make_unique<DaemonService>(
+      DaemonService::Parts{config, clock, repositories.sources, repositories.store, *catalog,
+                           *histories, tier->tier(), *fetches, *vms});
+  router = std::make_unique<api::Router>(*service, os::unix_seconds);
+  net::HttpServerOptions options;
+  options.unix_path = config.api_socket();
+  FR_TRY(http, net::HttpServer::start(options, [this](const net::HttpRequest& request) {
+           return router->handle(request);
+         }));
+  return {};
+}
+
+Result<std::unique_ptr<Daemon>> Daemon::start(Config config) {
+  auto parts = std::make_unique<Parts>(std::move(config));
+  FR_CHECK(parts->open_state());
+  FR_TRY(const uint64_t epoch, next_epoch(parts->config.state_dir));
+  FR_CHECK(parts->build_data_plane());
+  FR_CHECK(parts->build_control_plane(epoch));
+  log::info("serving: API {}, NBD {}, state {}", parts->config.api_socket(),
+            parts->config.nbd_socket(), parts->config.state_dir);
+  return std::unique_ptr<Daemon>(new Daemon(std::move(parts)));
+}
+
+Daemon::Daemon(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
+
+Daemon::~Daemon() = default;
+
+}  // namespace forerun::daemon

@@ -1,0 +1,193 @@
+#include "daemon/fetch_service.h"
+
+#include "core/log.h"
+#include "core/metrics.h"
+#include "repository/fetch.h"
+
+namespace forerun::daemon {
+
+using iosched::IoClass;
+
+// One caller of get(), on its stack.
+struct FetchService::Wait {
+  std::span<const repository::ChunkRef> wanted;
+  VmId vm{};
+  std::vector<repository::ChunkPtr> got;
+  size_t missing = 0;
+  std::optional<Error> error;
+  std::condition_variable done;
+};
+
+namespace {
+
+prefetch::FetchQueueOptions with_sources(prefetch::FetchQueueOptions options, size_t count,
+                                         uint32_t threads) {
+  options.source_count = static_cast<uint32_t>(count);
+  options.scheduler.in_flight_max = threads;
+  return options;
+}
+
+void count(const prefetch::FetchEnd& end) {
+  static metrics::Counter& demand =
+      metrics::counter("forerun_fetched_bytes_total", "Bytes fetched from repositories, as stored.",
+                       "class=\"critical\"");
+  static metrics::Counter& ahead =
+      metrics::counter("forerun_fetched_bytes_total", "Bytes fetched from repositories, as stored.",
+                       "class=\"prefetch\"");
+  static metrics::Counter& failed = metrics::counter(
+      "forerun_fetch_failures_total", "Fetches given up: no repository had the right chunk.");
+  if (!end.chunk)
+    failed.add();
+  else
+    (end.asked_as == IoClass::kCritical ? demand : ahead).add(end.ref.stored_size);
+}
+
+}  // namespace
+
+FetchService::FetchService(Options options, const Clock& clock, tier::Tier& tier,
+                           std::vector<repository::Source*> sources, OnEnd on_end)
+    : options_(options),
+      clock_(clock),
+      tier_(tier),
+      sources_(std::move(sources)),
+      on_end_(std::move(on_end)),
+      queue_(with_sources(options.queue, sources_.size(), options.threads_per_source)) {
+  for (uint32_t source = 0; source < sources_.size(); ++source)
+    for (uint32_t i = 0; i < options_.threads_per_source; ++i)
+      threads_.emplace_back([this, source] { work(source); });
+}
+
+FetchService::~FetchService() { stop(); }
+
+void FetchService::stop() {
+  const std::lock_guard lock(mutex_);
+  is_stopping_ = true;
+  work_changed_.notify_all();
+  for (auto& [id, waiters] : waits_)
+    for (Wait* wait : waiters) {
+      wait->error = Error{ErrorCode::kUnavailable, "the daemon is stopping", 0};
+      wait->done.notify_all();
+    }
+  waits_.clear();
+}
+
+void FetchService::abandon(VmId vm) {
+  const std::lock_guard lock(mutex_);
+  abandoned_.insert(vm);
+  for (auto& [id, waiters] : waits_)
+    for (Wait* wait : waiters) {
+      if (wait->vm != vm) continue;
+      wait->error = Error{ErrorCode::kUnavailable, "the VM is stopping", 0};
+      wait->done.notify_all();
+    }
+}
+
+Result<std::vector<repository::ChunkPtr>> FetchService::get(
+    std::span<const repository::ChunkRef> chunks, VmId vm) {
+  Wait wait;
+  wait.wanted = chunks;
+  wait.vm = vm;
+  wait.got.resize(chunks.size());
+  std::unique_lock lock(mutex_);
+  if (is_stopping_) return fail(ErrorCode::kUnavailable, "the daemon is stopping");
+  if (abandoned_.contains(vm)) return fail(ErrorCode::kUnavailable, "the VM is stopping");
+  const Time now = clock_.now();
+  for (size_t i = 0; i < chunks.size(); ++i) {
+    // It may have arrived since the caller looked.
+    if ((wait.got[i] = tier_.find_in_memory(chunks[i].id)) != nullptr) continue;
+    auto& waiters = waits_[chunks[i].id];
+    if (std::find(waiters.begin(), waiters.end(), &wait) != waiters.end())
+      continue;  // twice in one read
+    if (queue_.want(chunks[i], IoClass::kCritical, vm, now, now) == prefetch::Wanted::kFull) {
+      wait.error = Error{ErrorCode::kTooLarge, "the fetch queue is full", 0};
+      if (waiters.empty()) waits_.erase(chunks[i].id);
+      break;
+    }
+    waiters.push_back(&wait);
+    ++wait.missing;
+    wake();
+  }
+  wait.done.wait(lock, [&] { return wait.missing == 0 || wait.error; });
+  if (wait.error) {
+    for (auto entry = waits_.begin(); entry != waits_.end();) {
+      std::erase(entry->second, &wait);
+      entry = entry->second.empty() ? waits_.erase(entry) : std::next(entry);
+    }
+    return std::unexpected(*wait.error);
+  }
+  return std::move(wait.got);
+}
+
+bool FetchService::prefetch(const repository::ChunkRef& chunk, VmId vm, Time due) {
+  const std::lock_guard lock(mutex_);
+  const auto wanted = queue_.want(chunk, IoClass::kPrefetch, vm, due, clock_.now());
+  if (wanted == prefetch::Wanted::kQueued) wake();
+  return wanted != prefetch::Wanted::kFull;
+}
+
+void FetchService::wake() {
+  // With one source any idle thread will do; with several the one that wakes might be another
+  // source's.
+  if (sources_.size() == 1)
+    work_changed_.notify_one();
+  else
+    work_changed_.notify_all();
+}
+
+bool FetchService::cancel(const ChunkId& id) {
+  const std::lock_guard lock(mutex_);
+  return queue_.cancel(id);
+}
+
+FetchService::SourceReading FetchService::read(uint32_t source) const {
+  const std::lock_guard lock(mutex_);
+  SourceReading reading;
+  const iosched::Scheduler& scheduler = queue_.scheduler(source);
+  reading.link = scheduler.link();
+  for (size_t i = 0; i < iosched::kIoClassCount; ++i)
+    reading.classes[i] = scheduler.stats(static_cast<IoClass>(i));
+  return reading;
+}
+
+void FetchService::deliver(const prefetch::FetchEnd& end) {
+  const auto found = waits_.find(end.ref.id);
+  if (found == waits_.end()) return;
+  for (Wait* wait : found->second) {
+    if (!end.chunk) wait->error = end.chunk.error();
+    for (size_t i = 0; i < wait->wanted.size() && end.chunk; ++i)
+      if (wait->wanted[i].id == end.ref.id) wait->got[i] = *end.chunk;
+    --wait->missing;
+    if (wait->missing == 0 || wait->error) wait->done.notify_all();
+  }
+  waits_.erase(found);
+}
+
+void FetchService::work(uint32_t source) {
+  std::unique_lock lock(mutex_);
+  while (!is_stopping_) {
+    queue_.tick(clock_.now());
+    const auto task = queue_.pull(source, clock_.now());
+    if (!task) {
+      const Nanos pause =
+          queue_.next_retry_at() == kTimeNever ? 1s : queue_.next_retry_at() - clock_.now();
+      work_changed_.wait_for(lock, std::clamp<Nanos>(pause, 1ms, 1s));
+      continue;
+    }
+    lock.unlock();
+    auto chunk = repository::fetch_chunk(*sources_[source], task->chunk);
+    lock.lock();
+    const auto end = queue_.on_complete(*task, std::move(chunk), clock_.now());
+    wake();  // the window has room, or a retry waits
+    if (!end) continue;
+    if (end->chunk)
+      tier_.insert(*end->chunk, end->ended_as == IoClass::kCritical ? tier::Admission::kDemand
+                                                                    : tier::Admission::kPrefetch);
+    deliver(*end);
+    lock.unlock();
+    count(*end);
+    on_end_(*end);
+    lock.lock();
+  }
+}
+
+}  // namespace forerun::daemon

@@ -1,0 +1,198 @@
+#include "daemon/foresight.h"
+
+namespace forerun::daemon {
+
+using prefetch::PrefetchCommand;
+
+Foresight::Foresight(Options options, const Clock& clock, prefetch::Prefetcher::Resolve resolve,
+                     prefetch::Prefetcher::IsHere is_here, MakeModels make_models,
+                     OnLearned on_learned)
+    : options_(options),
+      clock_(clock),
+      make_models_(std::move(make_models)),
+      on_learned_(std::move(on_learned)),
+      ring_(options.ring_accesses),
+      prefetcher_(options.prefetcher, std::move(resolve), std::move(is_here)),
+      accesses_(options.accesses_per_round_max) {}
+
+Foresight::~Foresight() { stop(); }
+
+void Foresight::start(FetchService& fetches) {
+  fetches_ = &fetches;
+  thread_ = std::jthread([this] { run(); });
+}
+
+void Foresight::stop() {
+  {
+    const std::lock_guard lock(sleep_mutex_);
+    is_stopping_ = true;
+  }
+  wake_up_.notify_all();
+  if (thread_.joinable()) thread_.join();
+}
+
+void Foresight::start_vm(VmId vm, ComponentId component, Mode mode, bool is_boot) {
+  const Time now = clock_.now();
+  const std::lock_guard lock(mutex_);
+  Session& session = sessions_[vm];
+  session.mode = mode;
+  session.component = component;
+  session.started = now;
+  session.has_learned = !is_boot;  // a VM found running shows no boot
+  session.arbiter = std::make_unique<predict::Arbiter>(options_.arbiter, make_models_(component));
+  std::vector<std::string> names;
+  for (const auto& model : session.arbiter->models()) names.emplace_back(model->name());
+  prefetcher_.start_vm(vm, std::move(names), now);
+  if (is_boot) {
+    proposals_.clear();
+    session.arbiter->on_start(now, proposals_);
+    offer(vm, session);
+  }
+  wake();
+}
+
+void Foresight::end_vm(VmId vm) {
+  const Time now = clock_.now();
+  ComponentId learned;
+  {
+    const std::lock_guard lock(mutex_);
+    const auto found = sessions_.find(vm);
+    if (found == sessions_.end() || !found->second.arbiter) return;
+    Session& session = found->second;
+    session.arbiter->on_end(now);
+    session.last_report = session.arbiter->report();
+    session.arbiter.reset();
+    learned = session.component;
+    prefetcher_.end_vm(vm, now);
+  }
+  wake();
+  on_learned_(learned);
+}
+
+void Foresight::close_learning_windows() {
+  const Time now = clock_.now();
+  std::vector<ComponentId> learned;
+  {
+    const std::lock_guard lock(mutex_);
+    for (auto& [vm, session] : sessions_) {
+      if (!session.arbiter || session.has_learned ||
+          now - session.started < options_.learning_window)
+        continue;
+      session.has_learned = true;
+      for (const auto& model : session.arbiter->models()) model->on_end(now);
+      learned.push_back(session.component);
+    }
+  }
+  for (const ComponentId component : learned) on_learned_(component);
+}
+
+void Foresight::observe(const trace::Access& access) noexcept {
+  ring_.push(access);
+  // A guest that waits is worth waking for: what it reads next can travel right behind. Hits wait
+  // for the round.
+  if (access.served_from == trace::ServedFrom::kRepository) wake();
+}
+
+void Foresight::wake() noexcept {
+  if (!is_wake_wanted_.exchange(true, std::memory_order_acq_rel)) wake_up_.notify_one();
+}
+
+void Foresight::on_fetch_end(const prefetch::FetchEnd& end) {
+  {
+    const std::lock_guard lock(inbox_mutex_);
+    inbox_.push_back({end.ref.id, end.chunk ? Event::Kind::kArrived : Event::Kind::kFailed});
+  }
+  wake();
+}
+
+void Foresight::on_evicted_unused(const ChunkId& id) {
+  const std::lock_guard lock(inbox_mutex_);
+  inbox_.push_back({id, Event::Kind::kEvicted});
+}
+
+void Foresight::set_link_rate(double rate_bytes_per_s) {
+  const std::lock_guard lock(mutex_);
+  prefetcher_.set_link_rate(rate_bytes_per_s, clock_.now());
+}
+
+void Foresight::offer(VmId vm, const Session& session) {
+  if (session.mode == Mode::kOn && !proposals_.empty())
+    prefetcher_.offer(vm, proposals_, clock_.now());
+}
+
+void Foresight::round(std::vector<PrefetchCommand>& commands) {
+  std::vector<Event> events;
+  {
+    const std::lock_guard lock(inbox_mutex_);
+    events.swap(inbox_);
+  }
+  const std::lock_guard lock(mutex_);
+  const Time now = clock_.now();
+  const size_t count = ring_.drain(accesses_);
+  for (size_t i = 0; i < count; ++i) {
+    const trace::Access& access = accesses_[i];
+    const auto session = sessions_.find(access.vm);
+    if (session == sessions_.end() || !session->second.arbiter) continue;
+    prefetcher_.on_access(access, now);
+    proposals_.clear();
+    session->second.arbiter->on_access(access, proposals_);
+    offer(access.vm, session->second);
+  }
+  for (const Event& event : events) {
+    if (event.kind == Event::Kind::kEvicted)
+      prefetcher_.on_evicted_unused(event.chunk, now);
+    else
+      prefetcher_.on_fetched(event.chunk, event.kind == Event::Kind::kArrived, now);
+  }
+  prefetcher_.pull(now, commands);
+}
+
+void Foresight::act(const std::vector<PrefetchCommand>& commands) {
+  for (const PrefetchCommand& command : commands) {
+    if (command.kind == PrefetchCommand::Kind::kWant) {
+      if (fetches_->prefetch(command.chunk, command.vm, command.due)) continue;
+      const std::lock_guard lock(mutex_);
+      prefetcher_.on_cancelled(command.chunk.id, clock_.now());
+    } else if (fetches_->cancel(command.chunk.id)) {
+      const std::lock_guard lock(mutex_);
+      prefetcher_.on_cancelled(command.chunk.id, clock_.now());
+    }
+  }
+}
+
+void Foresight::run() {
+  std::vector<PrefetchCommand> commands;
+  Time rate_read_at = kTimeZero;
+  for (;;) {
+    {
+      std::unique_lock lock(sleep_mutex_);
+      wake_up_.wait_for(lock, kRound, [&] {
+        return is_stopping_ || is_wake_wanted_.load(std::memory_order_acquire);
+      });
+      if (is_stopping_) return;
+    }
+    is_wake_wanted_.store(false, std::memory_order_release);
+    if (const Time now = clock_.now(); now - rate_read_at > 100ms) {
+      rate_read_at = now;
+      set_link_rate(fetches_->read(0).link.rate_bytes_per_s);
+      close_learning_windows();
+    }
+    commands.clear();
+    round(commands);
+    act(commands);
+  }
+}
+
+Foresight::Reading Foresight::read(VmId vm) const {
+  const std::lock_guard lock(mutex_);
+  Reading reading;
+  reading.prefetch = prefetcher_.stats(vm);
+  if (const auto* ledger = prefetcher_.ledger(vm))
+    reading.tallies.assign(ledger->models().begin(), ledger->models().end());
+  if (const auto found = sessions_.find(vm); found != sessions_.end())
+    reading.models =
+        found->second.arbiter ? found->second.arbiter->report() : found->second.last_report;
+  return reading;
+}
+
+}  // namespace forerun::daemon

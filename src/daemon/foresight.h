@@ -1,0 +1,116 @@
+// The loop at the scale of micro- and milliseconds: observed accesses go to each VM's arbiter, its
+// proposals to the prefetcher, the prefetcher's commands to the fetch service, and outcomes back.
+// One thread of its own; a guest's request never waits for it.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "core/time.h"
+#include "daemon/fetch_service.h"
+#include "predict/arbiter.h"
+#include "prefetch/prefetcher.h"
+#include "trace/access_ring.h"
+
+namespace forerun::daemon {
+
+// Thread-safe.
+class Foresight {
+ public:
+  // Returns the models of one VM session whose disk is `component`.
+  using MakeModels =
+      std::function<std::vector<std::unique_ptr<predict::Model>>(ComponentId component)>;
+  // Something was learned of a component: its history may be saved. Called without any lock held.
+  using OnLearned = std::function<void(ComponentId component)>;
+
+  struct Options {
+    prefetch::PrefetcherOptions prefetcher;
+    predict::Arbiter::Options arbiter;
+    size_t ring_accesses = 4096;
+    // At most this many accesses are looked at per round of kRound; a storm of hits in memory is
+    // sampled, not followed.
+    size_t accesses_per_round_max = 128;
+    Nanos learning_window = 120s;  // after power-on: what comes later is no part of a boot
+  };
+  static constexpr Nanos kRound = 2ms;
+
+  Foresight(Options options, const Clock& clock, prefetch::Prefetcher::Resolve resolve,
+            prefetch::Prefetcher::IsHere is_here, MakeModels make_models, OnLearned on_learned);
+  ~Foresight();
+  // Begins to act. REQUIRES: called once; `fetches` outlives this object's thread (see stop()).
+  void start(FetchService& fetches);
+  void stop();
+
+  enum class Mode : uint8_t { kOn, kObserve };
+  // A VM begins: at power-on (`is_boot`), when the models may say what it will want, or found
+  // running.
+  void start_vm(VmId vm, ComponentId component, Mode mode, bool is_boot);
+  // It ended: models learn from its session. Its figures stay readable.
+  void end_vm(VmId vm);
+
+  // Never blocks: an access that finds the ring full is dropped and counted.
+  void observe(const trace::Access& access) noexcept;
+  // From the fetch service and the tier; cheap.
+  void on_fetch_end(const prefetch::FetchEnd& end);
+  void on_evicted_unused(const ChunkId& id);
+  void set_link_rate(double rate_bytes_per_s);
+
+  struct Reading {
+    prefetch::PrefetchStats prefetch;
+    std::vector<predict::ModelReport> models;
+    std::vector<score::ModelTally> tallies;
+  };
+  Reading read(VmId vm) const;
+  uint64_t observations_dropped() const { return ring_.dropped(); }
+
+ private:
+  struct Session {
+    Mode mode = Mode::kOn;
+    ComponentId component;
+    Time started{};
+    bool has_learned = false;
+    std::unique_ptr<predict::Arbiter> arbiter;  // null once ended
+    std::vector<predict::ModelReport> last_report;
+  };
+  struct Event {
+    ChunkId chunk;
+    enum class Kind : uint8_t { kArrived, kFailed, kEvicted } kind;
+  };
+
+  void run();
+  void round(std::vector<prefetch::PrefetchCommand>& commands);
+  void act(const std::vector<prefetch::PrefetchCommand>& commands);
+  void close_learning_windows();
+  void offer(VmId vm, const Session& session);
+  void wake() noexcept;
+
+  const Options options_;
+  const Clock& clock_;
+  MakeModels make_models_;
+  OnLearned on_learned_;
+  FetchService* fetches_ = nullptr;
+  trace::AccessRing ring_;
+
+  mutable std::mutex mutex_;  // guards prefetcher_, sessions_ and the scratch vectors
+  prefetch::Prefetcher prefetcher_;
+  std::map<VmId, Session> sessions_;
+  std::vector<predict::Proposal> proposals_;
+  std::vector<trace::Access> accesses_;
+
+  std::mutex inbox_mutex_;  // guards inbox_
+  std::vector<Event> inbox_;
+
+  std::mutex sleep_mutex_;  // guards is_stopping_
+  std::condition_variable wake_up_;
+  std::atomic<bool> is_wake_wanted_{false};
+  bool is_stopping_ = false;
+  std::jthread thread_;
+};
+
+}  // namespace forerun::daemon

@@ -1,0 +1,202 @@
+#include "daemon/served_disk.h"
+
+#include "core/log.h"
+
+namespace forerun::daemon {
+
+namespace {
+
+// A read or write looks for its chunks this often; more would mean that they vanish while pinned.
+constexpr int kAttemptsMax = 4;
+
+disk::DiskWork& thread_work() {
+  thread_local disk::DiskWork work;
+  work.missing.clear();
+  work.touches.clear();
+  return work;
+}
+
+}  // namespace
+
+Result<std::shared_ptr<ServedDisk>> ServedDisk::open(What what, const Clock& clock,
+                                                     tier::Tier& tier, FetchService& fetches,
+                                                     Foresight& foresight) {
+  std::unique_ptr<disk::Overlay> overlay;
+  if (what.folder) {
+    disk::Overlay::Options options;
+    options.size_bytes = what.component->index.size_bytes;
+    options.base = what.component->digest;
+    options.owner_token = what.owner_token;
+    FR_TRY(overlay, disk::Overlay::open(*what.folder, "overlay", options));
+  }
+  auto table = image::MappingTable::whole(what.component);
+  auto virtual_disk =
+      std::make_unique<disk::VirtualDisk>(std::move(table), std::move(overlay), tier);
+  return std::shared_ptr<ServedDisk>(
+      new ServedDisk(std::move(what), std::move(virtual_disk), clock, fetches, foresight));
+}
+
+ServedDisk::ServedDisk(What what, std::unique_ptr<disk::VirtualDisk> virtual_disk,
+                       const Clock& clock, FetchService& fetches, Foresight& foresight)
+    : what_(std::move(what)),
+      disk_(std::move(virtual_disk)),
+      clock_(clock),
+      fetches_(fetches),
+      foresight_(foresight),
+      started_(clock.now()),
+      stalls_(started_) {}
+
+uint64_t ServedDisk::size_bytes() const { return disk_->size_bytes(); }
+bool ServedDisk::is_read_only() const { return disk_->is_read_only(); }
+
+void ServedDisk::observe(const std::vector<disk::Touch>& touches, trace::Op op,
+                         uint32_t waited_us) {
+  if (!what_.is_observed || touches.empty()) return;
+  trace::Access access;
+  access.at = clock_.now();
+  access.vm = what_.vm;
+  access.op = op;
+  access.waited_us = waited_us;
+  for (const disk::Touch& touch : touches) {
+    access.component = touch.component;
+    access.first_block = touch.first_chunk;
+    access.block_count = touch.chunk_count;
+    access.served_from = touch.served_from;
+    foresight_.observe(access);
+  }
+}
+
+Result<bool> ServedDisk::try_read(ByteRange range, disk::ReadSlices& out) {
+  disk::DiskWork& work = thread_work();
+  FR_TRY(const bool served, disk_->try_read(range, out, work, {nullptr, false, false}));
+  if (!served) return false;
+  reads_.fetch_add(1, std::memory_order_relaxed);
+  read_bytes_.fetch_add(range.length, std::memory_order_relaxed);
+  observe(work.touches, trace::Op::kRead, 0);
+  return true;
+}
+
+Status ServedDisk::wait_for(const std::vector<disk::Missing>& missing, disk::Pins& pins) {
+  std::vector<repository::ChunkRef> wanted;
+  uint64_t bytes = 0;
+  for (const disk::Missing& chunk : missing) {
+    wanted.push_back(chunk.chunk);
+    bytes += chunk.chunk.stored_size;
+  }
+  const Time begin = clock_.now();
+  stalls_.on_wait_begin(begin);
+  auto got = fetches_.get(wanted, what_.vm);
+  const Time end = clock_.now();
+  stalls_.on_wait_end(end, end - begin);
+  if (!got) return std::unexpected(std::move(got.error()).within("cannot read"));
+  demand_bytes_.fetch_add(bytes, std::memory_order_relaxed);
+  for (size_t i = 0; i < got->size(); ++i) pins[wanted[i].id] = std::move((*got)[i]);
+  return {};
+}
+
+Status ServedDisk::read(ByteRange range, disk::ReadSlices& out) {
+  disk::DiskWork& work = thread_work();
+  disk::Pins pins;
+  std::vector<disk::Touch> fetched;  // what the guest waits for, as the models see it
+  Nanos waited{0};
+  for (int attempt = 0; attempt < kAttemptsMax; ++attempt) {
+    work.missing.clear();
+    work.touches.clear();
+    FR_TRY(const bool served, disk_->try_read(range, out, work, {&pins, true, true}));
+    if (served) {
+      reads_.fetch_add(1, std::memory_order_relaxed);
+      read_bytes_.fetch_add(range.length, std::memory_order_relaxed);
+      const auto waited_us = std::chrono::duration_cast<std::chrono::microseconds>(waited).count();
+      // What was missing has been observed already.
+      if (fetched.empty())
+        observe(work.touches, trace::Op::kRead, static_cast<uint32_t>(waited_us));
+      return {};
+    }
+    // Said before the wait, not after it: what the models make of it can travel right behind.
+    std::vector<disk::Touch> missing;
+    for (const disk::Missing& chunk : work.missing) {
+      const bool adjoins =
+          !missing.empty() && missing.back().component == chunk.component &&
+          missing.back().first_chunk + missing.back().chunk_count == chunk.chunk_index;
+      if (adjoins)
+        ++missing.back().chunk_count;
+      else
+        missing.push_back({chunk.component, chunk.chunk_index, 1, trace::ServedFrom::kRepository});
+    }
+    observe(missing, trace::Op::kRead, 0);
+    if (attempt == 0) observe(work.touches, trace::Op::kRead, 0);
+    fetched.insert(fetched.end(), missing.begin(), missing.end());
+    const std::vector<disk::Missing> wanted = work.missing;
+    const Time begin = clock_.now();
+    FR_CHECK(wait_for(wanted, pins));
+    waited += clock_.now() - begin;
+  }
+  return fail(ErrorCode::kInternal,
+              fmt::format("a read at {} finds its chunks missing again and again", range.offset));
+}
+
+Status ServedDisk::write(uint64_t offset, ByteView data, bool fua) {
+  disk::DiskWork& work = thread_work();
+  disk::Pins pins;
+  while (!disk_->prepare_write({offset, data.size()}, pins, work, true)) {
+    const std::vector<disk::Missing> wanted = work.missing;
+    FR_CHECK(wait_for(wanted, pins));
+  }
+  writes_.fetch_add(1, std::memory_order_relaxed);
+  written_bytes_.fetch_add(data.size(), std::memory_order_relaxed);
+  return disk_->write(offset, data, pins, fua);
+}
+
+Status ServedDisk::write_zeroes(ByteRange range, bool may_punch, bool fua) {
+  disk::DiskWork& work = thread_work();
+  disk::Pins pins;
+  while (!disk_->prepare_write(range, pins, work, true)) {
+    const std::vector<disk::Missing> wanted = work.missing;
+    FR_CHECK(wait_for(wanted, pins));
+  }
+  return disk_->write_zeroes(range, may_punch, pins, fua);
+}
+
+Status ServedDisk::trim(ByteRange range, bool fua) {
+  disk::DiskWork& work = thread_work();
+  disk::Pins pins;
+  while (!disk_->prepare_write(range, pins, work, true)) {
+    const std::vector<disk::Missing> wanted = work.missing;
+    FR_CHECK(wait_for(wanted, pins));
+  }
+  return disk_->trim(range, pins, fua);
+}
+
+Status ServedDisk::flush() {
+  if (disk_->is_read_only()) return {};
+  return disk_->flush();
+}
+
+Status ServedDisk::block_status(ByteRange range, size_t extents_max,
+                                std::vector<disk::StatusExtent>& out) {
+  disk_->block_status(range, extents_max, out);
+  return {};
+}
+
+ServedDisk::Figures ServedDisk::figures() const {
+  const Time now = clock_.now();
+  const StallMeter::Reading stalls = stalls_.read(now);
+  Figures figures;
+  api::VmStats& stats = figures.stats;
+  stats.uptime_seconds = to_seconds(now - started_);
+  stats.reads = reads_.load(std::memory_order_relaxed);
+  stats.writes = writes_.load(std::memory_order_relaxed);
+  stats.read_bytes = read_bytes_.load(std::memory_order_relaxed);
+  stats.written_bytes = written_bytes_.load(std::memory_order_relaxed);
+  stats.stalled_now = stalls.is_stalled;
+  stats.stall_seconds = stalls.stall_seconds;
+  stats.stall_bin_seconds = to_seconds(StallMeter::kBin);
+  stats.stall_bin_ms = stalls.bin_ms;
+  stats.demand_reads = stalls.waits;
+  stats.demand_p50_seconds = stalls.p50_seconds;
+  stats.demand_p99_seconds = stalls.p99_seconds;
+  stats.demand_fetched_bytes = demand_bytes_.load(std::memory_order_relaxed);
+  return figures;
+}
+
+}  // namespace forerun::daemon

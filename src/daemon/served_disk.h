@@ -1,0 +1,64 @@
+// A VM's disk as an export serves it: the virtual disk, with the fetch service for what is missing,
+// observed on the way.
+#pragma once
+
+#include <memory>
+
+#include "api/service.h"
+#include "core/time.h"
+#include "daemon/fetch_service.h"
+#include "daemon/foresight.h"
+#include "daemon/stall_meter.h"
+#include "disk/block_device.h"
+#include "disk/virtual_disk.h"
+#include "image/mapping_table.h"
+
+namespace forerun::daemon {
+
+// Thread-safe.
+class ServedDisk final : public disk::BlockDevice {
+ public:
+  struct What {
+    image::ComponentPtr component;
+    std::unique_ptr<StorageFolder> folder;  // of the overlay; null: read-only
+    uint64_t owner_token = 0;
+    VmId vm{};
+    bool is_observed = true;
+  };
+  static Result<std::shared_ptr<ServedDisk>> open(What what, const Clock& clock, tier::Tier& tier,
+                                                  FetchService& fetches, Foresight& foresight);
+
+  uint64_t size_bytes() const override;
+  bool is_read_only() const override;
+  Result<bool> try_read(ByteRange range, disk::ReadSlices& out) override;
+  Status read(ByteRange range, disk::ReadSlices& out) override;
+  Status write(uint64_t offset, ByteView data, bool fua) override;
+  Status write_zeroes(ByteRange range, bool may_punch, bool fua) override;
+  Status trim(ByteRange range, bool fua) override;
+  Status flush() override;
+  Status block_status(ByteRange range, size_t extents_max,
+                      std::vector<disk::StatusExtent>& out) override;
+
+  struct Figures {
+    api::VmStats stats;  // what the disk itself knows
+  };
+  Figures figures() const;
+
+ private:
+  ServedDisk(What what, std::unique_ptr<disk::VirtualDisk> virtual_disk, const Clock& clock,
+             FetchService& fetches, Foresight& foresight);
+  void observe(const std::vector<disk::Touch>& touches, trace::Op op, uint32_t waited_us);
+  // Waits for `missing`; `pins` then holds them.
+  Status wait_for(const std::vector<disk::Missing>& missing, disk::Pins& pins);
+
+  const What what_;
+  const std::unique_ptr<disk::VirtualDisk> disk_;
+  const Clock& clock_;
+  FetchService& fetches_;
+  Foresight& foresight_;
+  const Time started_;
+  StallMeter stalls_;
+  std::atomic<uint64_t> reads_{0}, writes_{0}, read_bytes_{0}, written_bytes_{0}, demand_bytes_{0};
+};
+
+}  // namespace forerun::daemon

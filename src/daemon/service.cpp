@@ -1,0 +1,245 @@
+#include "daemon/service.h"
+
+#include "core/metrics.h"
+#include "image/disk_reader.h"
+#include "image/importer.h"
+#include "os/clock.h"
+#include "os/file.h"
+#include "repository/chunk.h"
+
+namespace forerun::daemon {
+
+namespace {
+
+constexpr std::string_view kVersion = "0.1.0";
+constexpr size_t kImportThreadsMax = 8;
+constexpr uint64_t kFreeBytesLow = 2ull << 30;
+
+// Runs body(0) … body(count - 1) on as many threads as there are processors, the caller's among
+// them.
+void on_all_processors(size_t count, const std::function<void(size_t)>& body) {
+  const size_t threads = std::min<size_t>(
+      {kImportThreadsMax, std::max(1u, std::thread::hardware_concurrency()), count});
+  std::atomic<size_t> next{0};
+  const auto work = [&] {
+    for (size_t i = next++; i < count; i = next++) body(i);
+  };
+  std::vector<std::jthread> helpers;
+  for (size_t i = 1; i < threads; ++i) helpers.emplace_back(work);
+  work();
+}
+
+std::optional<image::DiskFormat> disk_format(api::ImageFormat format) {
+  switch (format) {
+    case api::ImageFormat::kAuto:
+      return std::nullopt;
+    case api::ImageFormat::kRaw:
+      return image::DiskFormat::kRaw;
+    case api::ImageFormat::kQcow2:
+      return image::DiskFormat::kQcow2;
+  }
+  return std::nullopt;
+}
+
+Result<std::string> import(const api::ImportRequest& request, repository::Store& store,
+                           Operations::Progress& progress) {
+  FR_TRY(const auto file, os::PosixFile::open(request.source_path, os::PosixFile::Mode::kReadOnly));
+  FR_TRY(const auto disk,
+         image::open_disk(*file, request.source_path, disk_format(request.format)));
+  image::ImportOptions options;
+  options.image_name = request.name;
+  options.created = os::utc_now();
+  options.parallel_for = on_all_processors;
+  options.on_progress = [&](const image::ImportProgress& now) -> Status {
+    progress.update(now.bytes_done, now.bytes_total,
+                    fmt::format("{} new chunks, {} reused", now.new_chunks, now.reused_chunks));
+    if (progress.should_stop())
+      return fail(ErrorCode::kUnavailable, "the daemon is stopping; import again to go on");
+    return {};
+  };
+  FR_TRY(const auto done, image::import_disk(*disk, store, options));
+  return fmt::format("{} new chunks, {} reused, {} of zeroes; {} bytes stored",
+                     done.totals.new_chunks, done.totals.reused_chunks, done.totals.zero_chunks,
+                     done.totals.stored_bytes);
+}
+
+}  // namespace
+
+DaemonService::DaemonService(Parts parts)
+    : parts_(std::move(parts)), started_(parts_.clock.now()) {}
+
+Result<api::OperationInfo> DaemonService::import_image(const api::ImportRequest& request) {
+  if (!is_valid_name(request.name))
+    return fail(
+        ErrorCode::kInvalid,
+        fmt::format("'{}' cannot name an image: use 1-64 of a-z A-Z 0-9 . _ -", request.name));
+  if (parts_.store == nullptr)
+    return fail(ErrorCode::kUnsupported,
+                "no configured repository is a folder, so images cannot be imported here");
+  if (request.source_path.empty() || request.source_path[0] != '/')
+    return fail(ErrorCode::kInvalid, "the source path must be absolute");
+  // What is wrong with the file itself is said at once, not by an operation.
+  FR_TRY(const auto file, os::PosixFile::open(request.source_path, os::PosixFile::Mode::kReadOnly));
+  FR_TRY(const auto disk,
+         image::open_disk(*file, request.source_path, disk_format(request.format)));
+  return operations_.start("image_import", request.name,
+                           [request, store = parts_.store](Operations::Progress& progress) {
+                             return import(request, *store, progress);
+                           });
+}
+
+Result<api::ImageInfo> DaemonService::get_image(const std::string& name) {
+  FR_TRY(const auto image, parts_.catalog.open(name));
+  parts_.histories.load(image.component->id);
+  api::ImageInfo info;
+  info.name = name;
+  info.digest = image.component->digest.hex();
+  info.size_bytes = image.tag.size_bytes;
+  info.stored_bytes = image.tag.stored_bytes;
+  info.chunk_bytes = repository::kChunkSize;
+  for (const auto& chunk : image.component->index.chunks)
+    ++(chunk.is_zero() ? info.zero_chunk_count : info.chunk_count);
+  info.learned_boot_count = parts_.histories.boots(image.component->id);
+  return info;
+}
+
+Result<std::vector<api::ImageInfo>> DaemonService::list_images() {
+  FR_TRY(const auto names, parts_.catalog.names());
+  std::vector<api::ImageInfo> images;
+  for (const std::string& name : names) {
+    auto image = get_image(name);
+    if (!image) continue;  // logged by the catalog; the others are still of use
+    images.push_back(std::move(*image));
+  }
+  return images;
+}
+
+api::HostStats DaemonService::host_stats() {
+  api::HostStats stats;
+  stats.version = kVersion;
+  stats.uptime_seconds = to_seconds(parts_.clock.now() - started_);
+  stats.accelerator = vmm::accelerator_name(parts_.vms.accelerator().accelerator);
+  stats.vms_running = parts_.vms.running_count();
+  const tier::TierStats tier = parts_.tier.stats();
+  stats.tier_memory_bytes = tier.memory_bytes;
+  stats.tier_memory_bytes_max = parts_.config.tier_memory_bytes;
+  stats.tier_file_bytes = tier.file_bytes;
+  stats.tier_file_bytes_max = parts_.config.tier_file_bytes;
+  stats.tier_probation_bytes = tier.probation_bytes;
+  stats.tier_memory_hits = tier.memory_hits;
+  stats.tier_file_hits = tier.file_hits;
+  stats.tier_misses = tier.misses;
+  stats.tier_evicted = tier.evicted;
+  stats.tier_evicted_unused = tier.evicted_unused;
+  stats.tier_corrupt = tier.corrupt;
+  stats.repository = parts_.sources[0]->name();
+  const auto reading = parts_.fetches.read(0);
+  stats.link_rate_bytes_per_s = reading.link.rate_bytes_per_s;
+  stats.link_round_trip_seconds = to_seconds(reading.link.round_trip);
+  constexpr std::string_view kClassNames[] = {"critical", "prefetch", "background"};
+  for (size_t i = 0; i < iosched::kIoClassCount; ++i) {
+    const iosched::ClassStats& from = reading.classes[i];
+    stats.classes.push_back({std::string(kClassNames[i]), from.queued, from.in_flight, from.done,
+                             from.done_bytes, from.cancelled, from.promoted, from.waited_seconds});
+  }
+  return stats;
+}
+
+std::vector<api::Check> DaemonService::run_checks() {
+  std::vector<api::Check> checks;
+  for (repository::Source* source : parts_.sources) {
+    api::Check check{fmt::format("repository {}", source->name()), api::CheckStatus::kPass, "", ""};
+    if (const auto names = source->list_images()) {
+      check.detail = fmt::format("answers; {} images", names->size());
+    } else if (names.error().code == ErrorCode::kNotFound) {
+      check.status = api::CheckStatus::kWarn;
+      check.detail = "answers, but holds no images yet";
+      check.fix = "forerun image import FILE --name NAME";
+    } else {
+      check.status = api::CheckStatus::kFail;
+      check.detail = names.error().message;
+      check.fix = "check its address in the configuration and that its server runs";
+    }
+    checks.push_back(std::move(check));
+  }
+  api::Check space{"space in the state folder", api::CheckStatus::kPass, "", ""};
+  if (const auto free = os::free_bytes(parts_.config.state_dir)) {
+    space.detail = fmt::format("{} MiB free in {}", *free >> 20, parts_.config.state_dir);
+    if (*free < kFreeBytesLow) {
+      space.status = api::CheckStatus::kWarn;
+      space.fix = "free some space, or set daemon.state_dir to a larger file system";
+    }
+  } else {
+    space.status = api::CheckStatus::kFail;
+    space.detail = free.error().message;
+  }
+  checks.push_back(std::move(space));
+  const auto& accelerator = parts_.vms.accelerator();
+  const bool is_kvm = accelerator.accelerator == vmm::Accelerator::kKvm;
+  checks.push_back(
+      {"accelerator", is_kvm ? api::CheckStatus::kPass : api::CheckStatus::kWarn,
+       accelerator.reason,
+       is_kvm ? ""
+              : "guests run by software emulation (TCG); use a host whose CPU shows vmx or svm"});
+  return checks;
+}
+
+std::string DaemonService::metrics_text() {
+  // Gauges that are read, not counted, are set when somebody looks.
+  const api::HostStats stats = host_stats();
+  using metrics::gauge;
+  constexpr std::string_view kTierHelp = "Bytes of chunks in the shared tier.";
+  gauge("forerun_tier_bytes", kTierHelp, "level=\"memory\"")
+      .set(static_cast<int64_t>(stats.tier_memory_bytes));
+  gauge("forerun_tier_bytes", kTierHelp, "level=\"file\"")
+      .set(static_cast<int64_t>(stats.tier_file_bytes));
+  gauge("forerun_vms_running", "VMs that run on this host.")
+      .set(static_cast<int64_t>(stats.vms_running));
+  std::string text = metrics::render();
+  const auto family = [&text](std::string_view name, std::string_view help, std::string_view type) {
+    text += fmt::format("# HELP {0} {1}\n# TYPE {0} {2}\n", name, help, type);
+  };
+  family("forerun_build_info", "The running version.", "gauge");
+  text += fmt::format("forerun_build_info{{version=\"{}\"}} 1\n", kVersion);
+  family("forerun_tier_hits_total", "Chunks found in the tier.", "counter");
+  text += fmt::format("forerun_tier_hits_total{{level=\"memory\"}} {}\n", stats.tier_memory_hits);
+  text += fmt::format("forerun_tier_hits_total{{level=\"file\"}} {}\n", stats.tier_file_hits);
+  family("forerun_tier_corrupt_total", "Chunks read back from the tier's file and refused.",
+         "counter");
+  text += fmt::format("forerun_tier_corrupt_total {}\n", stats.tier_corrupt);
+  family("forerun_link_rate_bytes_per_second", "Measured rate of the link to the first repository.",
+         "gauge");
+  text += fmt::format("forerun_link_rate_bytes_per_second {}\n", stats.link_rate_bytes_per_s);
+  family("forerun_io_queue_seconds_total", "Time that fetches waited in the scheduler, by class.",
+         "counter");
+  for (const auto& entry : stats.classes)
+    text += fmt::format("forerun_io_queue_seconds_total{{class=\"{}\"}} {}\n", entry.name,
+                        entry.waited_seconds);
+
+  std::vector<api::VmStats> vms;
+  for (const api::VmInfo& vm : parts_.vms.list())
+    if (auto read = parts_.vms.stats(vm.name)) vms.push_back(std::move(*read));
+  family("forerun_vm_stall_seconds_total", "Time that a guest waited for fetches, since its start.",
+         "counter");
+  for (const auto& vm : vms)
+    text += fmt::format("forerun_vm_stall_seconds_total{{vm=\"{}\",cause=\"disk\"}} {}\n", vm.name,
+                        vm.stall_seconds);
+  family("forerun_vm_prefetched_chunks_total",
+         "Chunks fetched ahead for a VM, by what came of them.", "counter");
+  for (const auto& vm : vms) {
+    const std::pair<std::string_view, uint64_t> outcomes[] = {
+        {"hit", vm.hit_chunks}, {"late", vm.late_chunks}, {"wasted", vm.wasted_chunks}};
+    for (const auto& [outcome, count] : outcomes)
+      text += fmt::format("forerun_vm_prefetched_chunks_total{{vm=\"{}\",outcome=\"{}\"}} {}\n",
+                          vm.name, outcome, count);
+  }
+  family("forerun_model_calibration_gap_ratio", "Mean |said - happened| of a model for a VM.",
+         "gauge");
+  for (const auto& vm : vms)
+    for (const auto& model : vm.models)
+      text += fmt::format("forerun_model_calibration_gap_ratio{{vm=\"{}\",model=\"{}\"}} {}\n",
+                          vm.name, model.name, model.calibration_gap_ratio);
+  return text;
+}
+
+}  // namespace forerun::daemon

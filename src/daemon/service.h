@@ -1,0 +1,63 @@
+// What the REST layer asks of the daemon, answered by the parts that know.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "api/service.h"
+#include "daemon/config.h"
+#include "daemon/fetch_service.h"
+#include "daemon/histories.h"
+#include "daemon/image_catalog.h"
+#include "daemon/operations.h"
+#include "daemon/tier_store.h"
+#include "daemon/vm_manager.h"
+
+namespace forerun::daemon {
+
+// Thread-safe.
+class DaemonService final : public api::Service {
+ public:
+  struct Parts {
+    const Config& config;
+    const Clock& clock;
+    std::vector<repository::Source*> sources;
+    repository::Store* store =
+        nullptr;  // where images are imported to; null: no repository is a folder
+    ImageCatalog& catalog;
+    Histories& histories;
+    tier::Tier& tier;
+    FetchService& fetches;
+    VmManager& vms;
+  };
+  explicit DaemonService(Parts parts);
+
+  Result<api::OperationInfo> import_image(const api::ImportRequest& request) override;
+  Result<std::vector<api::ImageInfo>> list_images() override;
+  Result<api::ImageInfo> get_image(const std::string& name) override;
+  std::vector<api::OperationInfo> list_operations() override { return operations_.list(); }
+  Result<api::OperationInfo> get_operation(const std::string& id) override {
+    return operations_.get(id);
+  }
+  Result<api::VmInfo> run_vm(const api::RunRequest& request) override {
+    return parts_.vms.run(request);
+  }
+  std::vector<api::VmInfo> list_vms() override { return parts_.vms.list(); }
+  Result<api::VmInfo> get_vm(const std::string& name) override { return parts_.vms.get(name); }
+  Result<api::VmInfo> stop_vm(const std::string& name, const api::StopRequest& request) override {
+    return parts_.vms.stop(name, request);
+  }
+  Status remove_vm(const std::string& name) override { return parts_.vms.remove(name); }
+  Result<api::VmStats> vm_stats(const std::string& name) override { return parts_.vms.stats(name); }
+  api::HostStats host_stats() override;
+  std::vector<api::Check> run_checks() override;
+  std::string metrics_text() override;
+
+ private:
+  Parts parts_;
+  const Time started_;
+  Operations operations_;  // last: ends before what its work uses
+};
+
+}  // namespace forerun::daemon

@@ -1,0 +1,414 @@
+#include "daemon/vm_manager.h"
+
+#include <csignal>
+
+#include "core/log.h"
+#include "os/clock.h"
+#include "os/file.h"
+#include "os/process.h"
+
+namespace forerun::daemon {
+
+struct VmManager::Vm {
+  std::mutex mutex;  // guards all below, and orders operations on this VM
+  vmm::VmRecord record;
+  VmId id{};
+  std::shared_ptr<ServedDisk> disk;  // null while stopped
+  std::optional<vmm::VmProcess> process;
+  api::VmState state = api::VmState::kStopped;
+  std::string detail;
+  bool is_removed = false;
+  // Figures of the last session, kept after its end.
+  std::shared_ptr<const ServedDisk::Figures> last_figures;
+};
+
+namespace {
+
+// A disk whose hypervisor is somebody else's has no program of its own.
+bool is_disk_only(const vmm::VmRecord& record) { return record.qemu.program.empty(); }
+
+api::PrefetchMode prefetch_mode(const vmm::VmRecord& record) {
+  if (record.prefetch == "off") return api::PrefetchMode::kOff;
+  return record.prefetch == "observe" ? api::PrefetchMode::kObserve : api::PrefetchMode::kOn;
+}
+
+std::string prefetch_word(api::PrefetchMode mode) {
+  switch (mode) {
+    case api::PrefetchMode::kOn:
+      return "on";
+    case api::PrefetchMode::kObserve:
+      return "observe";
+    case api::PrefetchMode::kOff:
+      return "off";
+  }
+  return "on";
+}
+
+}  // namespace
+
+VmManager::VmManager(Parts parts)
+    : parts_(std::move(parts)), accelerator_(vmm::probe_accelerator()) {
+  if (auto boot_id = vmm::host_boot_id()) boot_id_ = *boot_id;
+  watcher_ = std::jthread([this] { watch(); });
+}
+
+VmManager::~VmManager() {
+  {
+    const std::lock_guard lock(watch_mutex_);
+    is_stopping_ = true;
+  }
+  watch_changed_.notify_all();
+  watcher_.join();
+}
+
+std::shared_ptr<VmManager::Vm> VmManager::find(const std::string& name) {
+  const std::lock_guard lock(mutex_);
+  const auto found = vms_.find(name);
+  return found == vms_.end() ? nullptr : found->second;
+}
+
+vmm::QemuOptions VmManager::qemu_options(const api::RunRequest& request) const {
+  vmm::QemuOptions options;
+  options.name = request.name;
+  options.accelerator = accelerator_.accelerator;
+  options.memory_bytes = request.memory_bytes;
+  options.cpus = request.cpus;
+  options.nbd_socket = parts_.config.nbd_socket();
+  options.export_name = request.name;
+  options.disk_bus =
+      request.disk_bus == api::DiskBus::kNvme ? vmm::DiskBus::kNvme : vmm::DiskBus::kVirtio;
+  options.kernel = request.kernel;
+  options.initrd = request.initrd;
+  options.append = request.append;
+  for (const api::PortForward& forward : request.forwards)
+    options.forwards.push_back({forward.host_address, forward.host_port, forward.guest_port});
+  options.qmp_socket = folder(request.name) + "/qmp.sock";
+  options.console_socket = folder(request.name) + "/console.sock";
+  options.console_log = folder(request.name) + "/console.log";
+  if (request.disk_only) options.program.clear();
+  return options;
+}
+
+Result<std::shared_ptr<VmManager::Vm>> VmManager::prepare(const api::RunRequest& request,
+                                                          const ImageCatalog::Image& image) {
+  const std::lock_guard lock(mutex_);
+  std::shared_ptr<Vm>& vm = vms_[request.name];
+  if (!vm) {
+    vm = std::make_shared<Vm>();
+    vm->record.name = request.name;
+    vm->record.image = request.image;
+    vm->record.image_digest = image.component->digest.hex();
+    vm->record.created_unix_seconds = os::unix_seconds();
+  }
+  return vm;
+}
+
+Status VmManager::open_disk(Vm& vm, bool is_boot) {
+  FR_TRY(const Digest digest, parse_digest(vm.record.image_digest));
+  FR_TRY(const auto component, parts_.catalog.open_digest(digest));
+  FR_TRY(auto storage, os::PosixFolder::open(folder(vm.record.name)));
+  {
+    const std::lock_guard lock(mutex_);
+    vm.id = VmId{next_id_++};
+  }
+  const bool observed = prefetch_mode(vm.record) != api::PrefetchMode::kOff;
+  FR_TRY(auto disk,
+         ServedDisk::open({component, std::move(storage), parts_.owner_token, vm.id, observed},
+                          parts_.clock, parts_.tier, parts_.fetches, parts_.foresight));
+  vm.disk = std::move(disk);
+  if (observed) {
+    const bool acts = prefetch_mode(vm.record) == api::PrefetchMode::kOn &&
+                      parts_.config.prefetch != PrefetchPolicy::kObserve;
+    parts_.foresight.start_vm(vm.id, component->id,
+                              acts ? Foresight::Mode::kOn : Foresight::Mode::kObserve, is_boot);
+  }
+  nbd::Export entry;
+  entry.device = vm.disk;
+  entry.description = fmt::format("disk of VM {}, image {}", vm.record.name, vm.record.image);
+  return parts_.exports.add(vm.record.name, entry);
+}
+
+void VmManager::close_disk(Vm& vm) {
+  if (!vm.disk) return;
+  parts_.exports.remove(vm.record.name);
+  parts_.fetches.abandon(vm.id);
+  parts_.server.end_export(parts_.exports, vm.record.name);
+  if (const auto flushed = vm.disk->flush(); !flushed)
+    log::error("VM {}: its last writes may be lost: {}", vm.record.name, flushed.error().message);
+  parts_.foresight.end_vm(vm.id);
+  vm.last_figures = std::make_shared<const ServedDisk::Figures>(vm.disk->figures());
+  vm.disk.reset();
+}
+
+Status VmManager::start_qemu(Vm& vm) {
+  auto launched = vmm::VmProcess::launch(vm.record.qemu, folder(vm.record.name) + "/qemu.log");
+  if (!launched)
+    return std::unexpected(
+        std::move(launched.error()).within(fmt::format("cannot start VM {}", vm.record.name)));
+  vm.process = *launched;
+  vm.record.process = launched->id();
+  vm.record.boot_id = boot_id_;
+  return {};
+}
+
+Result<api::VmInfo> VmManager::run(const api::RunRequest& request) {
+  if (!is_valid_name(request.name))
+    return fail(ErrorCode::kInvalid,
+                fmt::format("'{}' cannot name a VM: use 1-64 of a-z A-Z 0-9 . _ -", request.name));
+  FR_TRY(const auto image, parts_.catalog.open(request.image));
+  FR_TRY(const auto vm, prepare(request, image));
+  const std::lock_guard lock(vm->mutex);
+  if (vm->is_removed)
+    return fail(ErrorCode::kExists, fmt::format("VM {} is being removed", request.name));
+  if (vm->state == api::VmState::kRunning)
+    return fail(ErrorCode::kExists, fmt::format("VM {} runs already", request.name));
+  if (vm->record.image != request.image)
+    return fail(ErrorCode::kExists,
+                fmt::format("VM {} exists and belongs to image {}; remove it first", request.name,
+                            vm->record.image));
+  vm->record.qemu = qemu_options(request);
+  vm->record.prefetch = prefetch_word(request.prefetch);
+  vm->record.should_run = true;
+  vm->record.started_unix_seconds = os::unix_seconds();
+  vm->record.process = {};
+  FR_CHECK(os::make_folders(records_folder()));
+
+  Status started = open_disk(*vm, true);
+  if (started) started = vmm::save_vm_record(records_folder(), vm->record);
+  if (started && !is_disk_only(vm->record)) started = start_qemu(*vm);
+  if (started) started = vmm::save_vm_record(records_folder(), vm->record);
+  if (!started) {
+    if (vm->process) [[maybe_unused]]
+      const auto killed = os::send_signal(vm->process->id(), SIGKILL);
+    vm->process.reset();
+    close_disk(*vm);
+    vm->record.should_run = false;
+    vm->record.process = {};
+    vm->state = api::VmState::kFailed;
+    vm->detail = started.error().message;
+    [[maybe_unused]] const auto saved = vmm::save_vm_record(records_folder(), vm->record);
+    return std::unexpected(started.error());
+  }
+  vm->state = api::VmState::kRunning;
+  vm->detail.clear();
+  log::info("VM {} runs: image {}, pid {}", request.name, request.image, vm->record.process.pid);
+  return info(*vm);
+}
+
+Result<api::VmInfo> VmManager::stop(const std::string& name, const api::StopRequest& request) {
+  const auto vm = find(name);
+  if (!vm) return fail(ErrorCode::kNotFound, fmt::format("no VM {}", name));
+  const std::lock_guard lock(vm->mutex);
+  if (vm->state != api::VmState::kRunning) return info(*vm);
+  if (vm->process) {
+    vmm::StopOptions options;
+    options.ask_guest = !request.force;
+    options.power_down_timeout = request.timeout;
+    FR_TRY(const auto how, vm->process->stop(options));
+    log::info("VM {} stopped by {}", name, vmm::stopped_by_name(how));
+  }
+  vm->process.reset();
+  close_disk(*vm);
+  vm->state = api::VmState::kStopped;
+  vm->record.should_run = false;
+  vm->record.process = {};
+  FR_CHECK(vmm::save_vm_record(records_folder(), vm->record));
+  return info(*vm);
+}
+
+Status VmManager::remove(const std::string& name) {
+  const auto vm = find(name);
+  if (!vm) return fail(ErrorCode::kNotFound, fmt::format("no VM {}", name));
+  const std::lock_guard lock(vm->mutex);
+  if (vm->state == api::VmState::kRunning)
+    return fail(ErrorCode::kExists, fmt::format("VM {} runs; stop it first", name));
+  vm->is_removed = true;
+  if (auto removed = vmm::remove_vm_record(records_folder(), name);
+      !removed && removed.error().code != ErrorCode::kNotFound)
+    return removed;
+  if (const auto files = os::list_folder(folder(name))) {
+    FR_TRY(const auto storage, os::PosixFolder::open(folder(name)));
+    for (const std::string& file : *files) FR_CHECK(storage->remove(file));
+    FR_CHECK(os::remove_folder(folder(name)));
+  }
+  const std::lock_guard all(mutex_);
+  vms_.erase(name);
+  return {};
+}
+
+api::VmInfo VmManager::info(const Vm& vm) const {
+  const vmm::VmRecord& record = vm.record;
+  api::VmInfo info;
+  info.name = record.name;
+  info.state = vm.state;
+  info.detail = vm.detail;
+  info.pid = vm.process ? vm.process->id().pid : 0;
+  info.image = record.image;
+  info.image_digest = record.image_digest;
+  info.export_uri =
+      fmt::format("nbd+unix:///{}?socket={}", record.name, parts_.config.nbd_socket());
+  info.disk_only = is_disk_only(record);
+  if (!info.disk_only) {
+    info.console_path = record.qemu.console_socket;
+    info.log_path = record.qemu.console_log;
+    info.accelerator = vmm::accelerator_name(record.qemu.accelerator);
+    info.memory_bytes = record.qemu.memory_bytes;
+    info.cpus = record.qemu.cpus;
+  }
+  for (const vmm::Forward& forward : record.qemu.forwards)
+    info.forwards.push_back({forward.host_address, forward.host_port, forward.guest_port});
+  info.prefetch = prefetch_mode(record);
+  info.created_unix_seconds = record.created_unix_seconds;
+  info.started_unix_seconds = record.started_unix_seconds;
+  return info;
+}
+
+std::vector<api::VmInfo> VmManager::list() {
+  std::vector<std::shared_ptr<Vm>> all;
+  {
+    const std::lock_guard lock(mutex_);
+    for (const auto& [name, vm] : vms_) all.push_back(vm);
+  }
+  std::vector<api::VmInfo> infos;
+  for (const auto& vm : all) {
+    const std::lock_guard lock(vm->mutex);
+    if (!vm->is_removed) infos.push_back(info(*vm));
+  }
+  return infos;
+}
+
+Result<api::VmInfo> VmManager::get(const std::string& name) {
+  const auto vm = find(name);
+  if (!vm) return fail(ErrorCode::kNotFound, fmt::format("no VM {}", name));
+  const std::lock_guard lock(vm->mutex);
+  check_on(*vm);
+  return info(*vm);
+}
+
+size_t VmManager::running_count() {
+  const auto infos = list();
+  return static_cast<size_t>(std::count_if(
+      infos.begin(), infos.end(), [](const auto& i) { return i.state == api::VmState::kRunning; }));
+}
+
+Result<api::VmStats> VmManager::stats(const std::string& name) {
+  const auto vm = find(name);
+  if (!vm) return fail(ErrorCode::kNotFound, fmt::format("no VM {}", name));
+  std::shared_ptr<ServedDisk> disk;
+  std::shared_ptr<const ServedDisk::Figures> figures;
+  VmId id;
+  {
+    const std::lock_guard lock(vm->mutex);
+    disk = vm->disk;
+    figures = vm->last_figures;
+    id = vm->id;
+  }
+  if (disk) figures = std::make_shared<const ServedDisk::Figures>(disk->figures());
+  if (!figures)
+    return fail(ErrorCode::kNotFound,
+                fmt::format("VM {} has not run since the daemon started", name));
+
+  api::VmStats stats = figures->stats;
+  stats.name = name;
+  const Foresight::Reading reading = parts_.foresight.read(id);
+  stats.issued_chunks = reading.prefetch.issued;
+  stats.hit_chunks = reading.prefetch.hit;
+  stats.late_chunks = reading.prefetch.late;
+  stats.wasted_chunks = reading.prefetch.wasted;
+  stats.undecided_chunks = reading.prefetch.undecided;
+  stats.prefetch_fetched_bytes = reading.prefetch.issued_bytes;
+  stats.wasted_bytes = reading.prefetch.wasted_bytes;
+  // A late chunk was waited for, but its bytes are the prefetch's.
+  stats.demand_fetched_bytes -= std::min(stats.demand_fetched_bytes, reading.prefetch.late_bytes);
+  stats.prefetch_budget_bytes = reading.prefetch.budget_bytes;
+  stats.observations_dropped = parts_.foresight.observations_dropped();
+  for (size_t i = 0; i < reading.models.size(); ++i) {
+    const predict::ModelReport& report = reading.models[i];
+    api::ModelStats model;
+    model.name = report.name;
+    model.said_blocks = report.said;
+    model.came_true_blocks = report.came_true;
+    model.calibration_gap_ratio = report.calibration_gap;
+    model.muted = report.muted;
+    for (const auto& bin : report.bins) model.bins.push_back({bin.said, bin.happened, bin.count});
+    if (i < reading.tallies.size()) {
+      model.issued_chunks = reading.tallies[i].issued.chunks;
+      model.used_chunks = reading.tallies[i].hit.chunks;
+      model.late_chunks = reading.tallies[i].late.chunks;
+      model.wasted_chunks = reading.tallies[i].wasted.chunks;
+    }
+    stats.models.push_back(std::move(model));
+  }
+  return stats;
+}
+
+Status VmManager::recover_one(const std::string& name) {
+  auto vm = std::make_shared<Vm>();
+  FR_TRY(vm->record, vmm::load_vm_record(records_folder(), name));
+  {
+    const std::lock_guard lock(mutex_);
+    vms_[name] = vm;
+  }
+  const std::lock_guard lock(vm->mutex);
+  if (!vm->record.should_run) return {};
+  const bool is_here = is_disk_only(vm->record) ||
+                       (vm->record.boot_id == boot_id_ && os::is_alive(vm->record.process));
+  if (!is_here) {
+    vm->detail = "QEMU ended while the daemon was away";
+    return {};
+  }
+  FR_CHECK(open_disk(*vm, false));
+  if (!is_disk_only(vm->record))
+    vm->process = vmm::VmProcess::of(vm->record.process, vm->record.qemu.qmp_socket);
+  vm->state = api::VmState::kRunning;
+  log::info("VM {} found again: pid {}", name, vm->record.process.pid);
+  return {};
+}
+
+Status VmManager::recover() {
+  if (!os::path_exists(records_folder())) return {};
+  FR_TRY(const auto names, vmm::list_vm_records(records_folder()));
+  for (const std::string& name : names) {
+    if (const auto recovered = recover_one(name); !recovered) {
+      log::error("VM {} cannot be taken up again: {}", name, recovered.error().message);
+      if (const auto vm = find(name)) {
+        const std::lock_guard lock(vm->mutex);
+        vm->state = api::VmState::kFailed;
+        vm->detail = recovered.error().message;
+      }
+    }
+  }
+  return {};
+}
+
+void VmManager::check_on(Vm& vm) {
+  if (vm.state != api::VmState::kRunning || !vm.process || vm.process->is_alive()) return;
+  log::info("VM {} ended by itself", vm.record.name);
+  vm.process.reset();
+  close_disk(vm);
+  vm.state = api::VmState::kStopped;
+  vm.detail = "QEMU ended by itself";
+  vm.record.should_run = false;
+  vm.record.process = {};
+  if (const auto saved = vmm::save_vm_record(records_folder(), vm.record); !saved)
+    log::warn("the record of VM {} cannot be saved: {}", vm.record.name, saved.error().message);
+}
+
+void VmManager::watch() {
+  std::unique_lock lock(watch_mutex_);
+  while (!watch_changed_.wait_for(lock, 300ms, [&] { return is_stopping_; })) {
+    lock.unlock();
+    std::vector<std::shared_ptr<Vm>> all;
+    {
+      const std::lock_guard guard(mutex_);
+      for (const auto& [name, vm] : vms_) all.push_back(vm);
+    }
+    for (const auto& vm : all) {
+      // A VM that is being started or stopped is looked at next time.
+      if (const std::unique_lock own(vm->mutex, std::try_to_lock); own) check_on(*vm);
+    }
+    lock.lock();
+  }
+}
+
+}  // namespace forerun::daemon

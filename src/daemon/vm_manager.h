@@ -1,0 +1,90 @@
+// The VMs of this host: their records, overlays, exports and QEMU processes. They outlive the
+// daemon; a restarted one finds them again, and their guests only notice a pause in I/O.
+#pragma once
+
+#include <condition_variable>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "api/service.h"
+#include "core/time.h"
+#include "daemon/config.h"
+#include "daemon/exports.h"
+#include "daemon/foresight.h"
+#include "daemon/image_catalog.h"
+#include "daemon/served_disk.h"
+#include "export/nbd_server.h"
+#include "vmm/accelerator.h"
+#include "vmm/vm_process.h"
+#include "vmm/vm_record.h"
+
+namespace forerun::daemon {
+
+// Thread-safe. Operations on one VM are made one after the other.
+class VmManager {
+ public:
+  struct Parts {
+    const Config& config;
+    const Clock& clock;
+    ImageCatalog& catalog;
+    tier::Tier& tier;
+    FetchService& fetches;
+    Foresight& foresight;
+    Exports& exports;
+    nbd::NbdServer& server;
+    uint64_t owner_token;  // of this run of the daemon; larger than every earlier one's
+  };
+  explicit VmManager(Parts parts);
+  // Leaves VMs running.
+  ~VmManager();
+
+  // Finds the VMs of the records: running ones are exported and adopted, others are kept as
+  // stopped.
+  Status recover();
+
+  Result<api::VmInfo> run(const api::RunRequest& request);
+  Result<api::VmInfo> stop(const std::string& name, const api::StopRequest& request);
+  Status remove(const std::string& name);
+  std::vector<api::VmInfo> list();
+  Result<api::VmInfo> get(const std::string& name);
+  Result<api::VmStats> stats(const std::string& name);
+  size_t running_count();
+  const vmm::AcceleratorProbe& accelerator() const { return accelerator_; }
+
+ private:
+  struct Vm;
+  std::shared_ptr<Vm> find(const std::string& name);
+  Result<std::shared_ptr<Vm>> prepare(const api::RunRequest& request,
+                                      const ImageCatalog::Image& image);
+  Status open_disk(Vm& vm, bool is_boot);
+  void close_disk(Vm& vm);
+  Status start_qemu(Vm& vm);
+  Status recover_one(const std::string& name);
+  vmm::QemuOptions qemu_options(const api::RunRequest& request) const;
+  api::VmInfo info(const Vm& vm) const;
+  void watch();
+  void check_on(Vm& vm);
+  std::string folder(const std::string& name) const {
+    return parts_.config.state_dir + "/vms/" + name;
+  }
+  std::string records_folder() const { return parts_.config.state_dir + "/records"; }
+
+  Parts parts_;
+  vmm::AcceleratorProbe accelerator_;
+  std::string boot_id_;
+
+  std::mutex mutex_;  // guards vms_ and next_id_; each Vm has its own
+  std::map<std::string, std::shared_ptr<Vm>> vms_;
+  uint32_t next_id_ = 1;
+
+  std::mutex watch_mutex_;  // guards is_stopping_
+  std::condition_variable watch_changed_;
+  bool is_stopping_ = false;
+  std::jthread watcher_;
+};
+
+}  // namespace forerun::daemon
