@@ -58,8 +58,8 @@ struct Overlay::Impl {
   std::unique_ptr<StorageFile> data;
   std::unique_ptr<LiveMap> live;            // null without a boot token
   std::unique_ptr<OverlayJournal> journal;  // used by the one running flush
-  std::atomic<bool> is_data_dirty{
-      true};  // also what a killed predecessor wrote has yet to be flushed
+  // From the beginning: what a killed predecessor wrote has yet to be flushed.
+  std::atomic<bool> is_data_dirty{true};
   std::atomic<uint64_t> journal_bytes{0};
   std::atomic<uint64_t> rewrites{0};
 

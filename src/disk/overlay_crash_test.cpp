@@ -35,7 +35,7 @@ RunResult run_cycles(CrashableFolder& disk, const Faults& faults, RunOptions run
   RunResult result;
   Overlay::Options options{.size_bytes = kSize,
                            .base = sha256(as_bytes("image")),
-                           .journal_bytes_max = 2048,
+                           .journal_bytes_max = 512,
                            .owner_token = 1,
                            .boot_token = 1};
   bool was_cut = true;

@@ -178,10 +178,11 @@ Status OverlayJournal::recover(BlockMap& map) {
   FR_TRY(header_, read_header(*file_));
   FR_CHECK(check_header(header_));
   FR_TRY(const bool is_clean, replay(map));
-  if (is_clean && header_.owner_token == options_.owner_token) return {};
   if (!is_clean) {
     log::info("overlay map {}: dropped a torn end behind commit {}", file_name_, commit_);
   }
+  // Always, since a killed predecessor may have left a commit, or the file's very name, that we can
+  // read but that is not durable.
   return rewrite(map);
 }
 

@@ -58,9 +58,9 @@ class OverlayJournal {
     uint64_t bytes_max = 0;
     uint64_t owner_token = 0;
   };
-  // Opens or creates `file_name` and replays it into `map`. A torn end, or a new owner, rewrites
-  // the file first. ERRORS: kCorrupt, kUnsupported, kInvalid (another image or size), kDenied
-  // (fenced), kIo, kNoSpace.
+  // Opens or creates `file_name` and replays it into `map`; then rewrites it, so that all of it is
+  // durable and names the new owner. ERRORS: kCorrupt, kUnsupported, kInvalid (another image or
+  // size), kDenied (fenced), kIo, kNoSpace.
   static Result<std::unique_ptr<OverlayJournal>> open(StorageFolder& folder, std::string file_name,
                                                       Options options, BlockMap& map);
 

@@ -392,6 +392,30 @@ TEST(OverlayKill, FlushAfterTheRestartCoversWritesBeforeIt) {
   EXPECT_EQ(read_through(*overlay, {4096, 4096}), filled(4096, 7));
 }
 
+// The commit can be read after the restart, but is not durable: the next flush must not build on
+// it.
+TEST(OverlayKill, CommitThatWasWrittenButNotFlushedIsMadeDurable) {
+  CrashableFolder folder(1);
+  const Faults faults{.on_flush = [](const std::string& name) -> Status {
+    if (name == "disk.map") return fail(ErrorCode::kIo, "killed here");
+    return {};
+  }};
+  FaultyFolder killing(folder, faults);
+  auto options = options_of();
+  options.boot_token = 77;
+  auto overlay = open(killing, options);
+  ASSERT_TRUE(overlay->write(4096, filled(4096, 7), no_base));
+  ASSERT_FALSE(overlay->flush());
+  overlay = open(folder, options);
+  ASSERT_TRUE(overlay->flush());
+  overlay.reset();
+
+  folder.cut_power(0.0);
+
+  overlay = open(folder, options);
+  EXPECT_EQ(read_through(*overlay, {4096, 4096}), filled(4096, 7));
+}
+
 TEST(OverlayKill, LiveStatesOfAnotherBootAreNotBelieved) {
   CrashableFolder folder(1);
   auto options = options_of();
@@ -404,6 +428,32 @@ TEST(OverlayKill, LiveStatesOfAnotherBootAreNotBelieved) {
   overlay = open(folder, options);
 
   EXPECT_EQ(read_through(*overlay, {4096, 4096}), base_of({4096, 4096}));
+}
+
+// Two writes to parts of one block of the image: each completes the block from the image, so the
+// second must wait.
+TEST(OverlayThreads, PartialWritesToOneBlockKeepEachOther) {
+  CrashableFolder folder(1);
+  const auto overlay = open(folder);
+  std::atomic<bool> is_second_done{false};
+  std::thread second;
+  const auto slow_base = [&](ByteRange range, MutableByteView out) {
+    second = std::thread([&] {
+      EXPECT_TRUE(overlay->write(200, filled(50, 2), read_stamped_base));
+      is_second_done = true;
+    });
+    // Time enough for the second write to come in between, if nothing stopped it.
+    for (int i = 0; i < 20'000 && !is_second_done; ++i) std::this_thread::yield();
+    return read_stamped_base(range, out);
+  };
+
+  ASSERT_TRUE(overlay->write(100, filled(50, 1), slow_base));
+  second.join();
+
+  Buffer expected = base_of({0, 4096});
+  std::fill_n(expected.begin() + 100, 50, std::byte{1});
+  std::fill_n(expected.begin() + 200, 50, std::byte{2});
+  EXPECT_EQ(read_through(*overlay, {0, 4096}), expected);
 }
 
 TEST(OverlayThreads, OverlappingWritesAreOrdered) {

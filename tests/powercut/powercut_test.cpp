@@ -113,7 +113,7 @@ Outcome run(const VolatileMount& mount, const std::string& folder_name, uint64_t
   Rng rng(seed ^ 0xc07);
   disk::Overlay::Options options{.size_bytes = kDiskSize,
                                  .base = sha256(as_bytes("image")),
-                                 .journal_bytes_max = 4096,
+                                 .journal_bytes_max = 512,
                                  .owner_token = 1,
                                  .boot_token = 1};
   while (true) {
