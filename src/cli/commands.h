@@ -1,0 +1,19 @@
+// One function per noun: it adds its commands to the command line and sets `chosen` to the one that
+// is asked for.
+#pragma once
+
+#include "cli/context.h"
+
+namespace CLI {
+class App;
+}
+
+namespace forerun::cli {
+
+void add_image_commands(CLI::App& app, const Context& context, Command& chosen);
+void add_operation_commands(CLI::App& app, const Context& context, Command& chosen);
+void add_vm_commands(CLI::App& app, const Context& context, Command& chosen);
+void add_stats_commands(CLI::App& app, const Context& context, Command& chosen);  // stats, explain
+void add_doctor_command(CLI::App& app, const Context& context, Command& chosen);
+
+}  // namespace forerun::cli

@@ -1,0 +1,201 @@
+// forerun image import|list|show, forerun operation list|show
+#include <CLI/CLI.hpp>
+#include <boost/json.hpp>
+#include <filesystem>
+#include <thread>
+
+#include "cli/commands.h"
+#include "cli/fields.h"
+#include "cli/progress.h"
+#include "cli/text.h"
+#include "os/clock.h"
+#include "os/file.h"
+
+namespace forerun::cli {
+namespace {
+
+namespace json = boost::json;
+
+struct ImportArguments {
+  std::string file, name, format = "auto";
+  bool no_wait = false;
+};
+
+Result<std::string> absolute_path(const std::string& path) {
+  std::error_code error;
+  const auto absolute = std::filesystem::absolute(path, error);
+  if (error)
+    return fail(ErrorCode::kInvalid, fmt::format("cannot resolve '{}': {}", path, error.message()));
+  return absolute.lexically_normal().string();
+}
+
+// Follows an operation to its end, showing how it gets on.
+Result<json::object> follow(const Context& context, const std::string& id) {
+  const os::SystemClock clock;
+  const Progress::Style style = context.output == Output::kJsonLines ? Progress::Style::kNone
+                                : context.is_error_terminal          ? Progress::Style::kBar
+                                                                     : Progress::Style::kLines;
+  Progress progress(style, clock.now());
+  Nanos pause = 50ms;
+  for (Time json_line = clock.now();;) {
+    FR_TRY(const std::string body, context.get("/api/v1/operations/" + id));
+    FR_TRY(json::object operation, parse_answer(body));
+    const std::string state = text_of(operation, "state");
+    if (context.output == Output::kJsonLines && (state != "running" || clock.now() >= json_line)) {
+      print(body + "\n");
+      json_line = clock.now() + 1s;
+    }
+    const ProgressState now{count_of(operation, "done_bytes"), count_of(operation, "total_bytes"),
+                            text_of(operation, "message")};
+    fmt::print(stderr, "{}", progress.update(now, clock.now()));
+    if (state != "running") {
+      fmt::print(stderr, "{}", progress.finish());
+      return operation;
+    }
+    std::this_thread::sleep_for(pause);
+    pause = std::min<Nanos>(pause * 2, 500ms);
+  }
+}
+
+Result<int> import_image(const Context& context, const ImportArguments& arguments) {
+  FR_CHECK(Context::check_name(arguments.name));
+  FR_TRY(const std::string path, absolute_path(arguments.file));
+  if (!os::path_exists(path)) return fail(ErrorCode::kNotFound, fmt::format("no file {}", path));
+  const std::string request =
+      fmt::format(R"({{"source_path":{},"name":{},"format":{}}})", json_string(path),
+                  json_string(arguments.name), json_string(arguments.format));
+  FR_TRY(const std::string body, context.post("/api/v1/images", request));
+  FR_TRY(json::object operation, parse_answer(body));
+  const std::string id = text_of(operation, "id");
+  if (arguments.no_wait) {
+    context.output == Output::kTable ? print(id + "\n") : print(body + "\n");
+    return kExitOk;
+  }
+  FR_TRY(operation, follow(context, id));
+  if (context.output == Output::kJson) print(json::serialize(operation) + "\n");
+  if (text_of(operation, "state") == "failed") {
+    return fail(ErrorCode::kIo, fmt::format("cannot import {}: {}", arguments.file,
+                                            text_of(object_of(operation, "error"), "detail")));
+  }
+  if (context.output == Output::kTable) {
+    print(fmt::format("{}: {}\n", arguments.name, text_of(operation, "message")));
+  }
+  return kExitOk;
+}
+
+Result<int> list_images(const Context& context) {
+  FR_TRY(const std::string body, context.get("/api/v1/images"));
+  if (context.output != Output::kTable) {
+    print_json(context, body);
+    return kExitOk;
+  }
+  FR_TRY(const json::object answer, parse_answer(body));
+  Table table({{"NAME"},
+               {"SIZE", true},
+               {"STORED", true},
+               {"CHUNKS", true},
+               {"LEARNED BOOTS", true},
+               {"DIGEST"}});
+  for (const json::value& item : list_of(answer, "items")) {
+    if (!item.is_object()) continue;
+    const json::object& image = item.as_object();
+    table.add({text_of(image, "name"), show_bytes(number_of(image, "size_bytes")),
+               show_bytes(number_of(image, "stored_bytes")),
+               show_count(count_of(image, "chunk_count")),
+               show_count(count_of(image, "learned_boot_count")),
+               text_of(image, "digest").substr(0, 12)});
+  }
+  print(table.text());
+  return kExitOk;
+}
+
+Result<int> show_image(const Context& context, const std::string& name) {
+  FR_CHECK(Context::check_name(name));
+  FR_TRY(const std::string body, context.get("/api/v1/images/" + name));
+  if (context.output != Output::kTable) {
+    print_json(context, body);
+    return kExitOk;
+  }
+  FR_TRY(const json::object image, parse_answer(body));
+  print(fmt::format(
+      "name           {}\n"
+      "digest         {}\n"
+      "size           {}\n"
+      "stored         {} in {} chunks of {}\n"
+      "zeroes         {} chunks, not stored\n"
+      "learned boots  {}\n",
+      text_of(image, "name"), text_of(image, "digest"), show_bytes(number_of(image, "size_bytes")),
+      show_bytes(number_of(image, "stored_bytes")), show_count(count_of(image, "chunk_count")),
+      show_bytes(number_of(image, "chunk_bytes")), show_count(count_of(image, "zero_chunk_count")),
+      show_count(count_of(image, "learned_boot_count"))));
+  return kExitOk;
+}
+
+void add_row(Table& table, const json::object& operation) {
+  const json::value* ratio = operation.if_contains("progress_ratio");
+  const std::string detail = text_of(object_of(operation, "error"), "detail");
+  table.add({text_of(operation, "id"), text_of(operation, "kind"), text_of(operation, "subject"),
+             text_of(operation, "state"),
+             ratio && ratio->is_number() ? show_ratio(number_of(operation, "progress_ratio")) : "?",
+             text_of(operation, "started_at"),
+             detail.empty() ? text_of(operation, "message") : detail});
+}
+
+Result<int> show_operations(const Context& context, const std::string& id) {
+  const std::string path = id.empty() ? "/api/v1/operations" : "/api/v1/operations/" + id;
+  if (!id.empty()) FR_CHECK(Context::check_name(id));
+  FR_TRY(const std::string body, context.get(path));
+  if (context.output != Output::kTable) {
+    print_json(context, body);
+    return kExitOk;
+  }
+  FR_TRY(const json::object answer, parse_answer(body));
+  Table table({{"ID"}, {"KIND"}, {"SUBJECT"}, {"STATE"}, {"DONE", true}, {"STARTED"}, {"MESSAGE"}});
+  if (!id.empty()) add_row(table, answer);
+  for (const json::value& item : list_of(answer, "items")) {
+    if (item.is_object()) add_row(table, item.as_object());
+  }
+  print(table.text());
+  return kExitOk;
+}
+
+}  // namespace
+
+void add_image_commands(CLI::App& app, const Context& context, Command& chosen) {
+  CLI::App* image = app.add_subcommand("image", "Disks that VMs start from");
+  image->require_subcommand(1);
+
+  auto arguments = std::make_shared<ImportArguments>();
+  CLI::App* import = image->add_subcommand("import", "Turn a raw or qcow2 disk into an image");
+  import->add_option("file", arguments->file, "the disk")->required();
+  import->add_option("--name", arguments->name, "the image's name")->required();
+  import->add_option("--format", arguments->format, "what the file is")
+      ->check(CLI::IsMember({"auto", "raw", "qcow2"}))
+      ->capture_default_str();
+  import->add_flag("--no-wait", arguments->no_wait, "print the operation's id and return at once");
+  import->callback([&, arguments] {
+    chosen = [&context, arguments] { return import_image(context, *arguments); };
+  });
+
+  image->add_subcommand("list", "List images")->callback([&] {
+    chosen = [&context] { return list_images(context); };
+  });
+  auto name = std::make_shared<std::string>();
+  CLI::App* show = image->add_subcommand("show", "Show an image");
+  show->add_option("name", *name)->required();
+  show->callback([&, name] { chosen = [&context, name] { return show_image(context, *name); }; });
+}
+
+void add_operation_commands(CLI::App& app, const Context& context, Command& chosen) {
+  CLI::App* operation = app.add_subcommand("operation", "Long work of the daemon, such as imports");
+  operation->require_subcommand(1);
+  operation->add_subcommand("list", "List operations, newest first")->callback([&] {
+    chosen = [&context] { return show_operations(context, ""); };
+  });
+  auto id = std::make_shared<std::string>();
+  CLI::App* show = operation->add_subcommand("show", "Show an operation");
+  show->add_option("id", *id)->required();
+  show->callback([&, id] { chosen = [&context, id] { return show_operations(context, *id); }; });
+}
+
+}  // namespace forerun::cli
