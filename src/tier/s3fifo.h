@@ -32,8 +32,9 @@ struct S3FifoOptions {
   uint64_t bytes_max = 0;
   double small_ratio = 0.10;
   double probation_ratio = 0.25;
-  uint8_t promote_uses = 2;     // uses in the small queue that let an entry into the main queue
-  size_t entries_expected = 0;  // the table has room for so many without being rebuilt
+  uint8_t promote_uses = 2;      // uses in the small queue that let an entry into the main queue
+  uint32_t burst_accesses = 64;  // to all entries; at most half as many as there are entries
+  size_t entries_expected = 0;   // the table has room for so many without being rebuilt
 };
 
 // One thread (a shard's lock guards it). Returned pointers are valid until the next call that is
@@ -47,8 +48,8 @@ class S3Fifo {
     bool unused = false;  // was prefetched, and never used
   };
   struct Use {
-    Value* value = nullptr;        // null: not here
-    bool counted = false;          // the entry's standing rose; false once its counter is full
+    Value* value = nullptr;  // null: not here
+    bool counted = false;    // the entry's standing rose: no burst, and its counter was not full
     bool ended_probation = false;  // this was a prefetched entry's first use
   };
 
@@ -58,7 +59,8 @@ class S3Fifo {
         ghost_max_(options.bytes_max - small_max_),
         probation_max_(share(options.bytes_max, options.probation_ratio)),
         takes_prefetched_(options.probation_ratio > 0),
-        promote_uses_(options.promote_uses) {
+        promote_uses_(options.promote_uses),
+        burst_accesses_(options.burst_accesses) {
     index_.reserve(options.entries_expected);
   }
   S3Fifo(const S3Fifo&) = delete;
@@ -69,10 +71,16 @@ class S3Fifo {
     Node* const node = find(id);
     if (node == nullptr) return {};
     Entry& entry = node->second;
+    ++accesses_;
     if (entry.place == Place::kProbation) {
       move(*node, entry.remembered ? Place::kMain : Place::kSmall);
+      entry.counted_at = accesses_;
       return {&entry.value, true, true};
     }
+    if (accesses_ - entry.counted_at < std::min<uint64_t>(burst_accesses_, entries_ / 2)) {
+      return {&entry.value, false, false};
+    }
+    entry.counted_at = accesses_;
     const bool counted = entry.uses < kUsesMax;
     if (counted) ++entry.uses;
     return {&entry.value, counted, false};
@@ -134,6 +142,7 @@ class S3Fifo {
     Evicted out{id, std::move(entry.value), entry.place == Place::kProbation};
     unlink(*node);
     index_.erase(out.id);
+    --entries_;
     return out;
   }
 
@@ -156,6 +165,7 @@ class S3Fifo {
     Node* older = nullptr;
     uint64_t size = 0;
     uint64_t admitted_at = 0;  // demanded_bytes_ then
+    uint64_t counted_at = 0;   // accesses_ then: of the last use that counted
     uint8_t uses = 0;
     Place place = Place::kGhost;
     bool remembered = false;  // was in the ghost queue when it came
@@ -207,8 +217,10 @@ class S3Fifo {
     entry.value = std::move(value);
     entry.size = size;
     entry.admitted_at = demanded_bytes_;
+    entry.counted_at = ++accesses_;
     entry.remembered = remembered;
     link(node, place);
+    ++entries_;
   }
   // Returns whether `id` was in the ghost queue; it no longer is.
   bool forget_ghost(const Id& id) {
@@ -223,11 +235,13 @@ class S3Fifo {
         {node.first, std::move(node.second.value), node.second.place == Place::kProbation});
     unlink(node);
     index_.erase(evicted.back().id);
+    --entries_;
   }
   // The entry leaves, its id stays.
   void drop_to_ghost(Node& node, std::vector<Evicted>& evicted) {
     evicted.push_back({node.first, std::exchange(node.second.value, Value{}), false});
     move(node, Place::kGhost);
+    --entries_;
     Queue& ghosts = queue(Place::kGhost);
     while (ghosts.bytes > ghost_max_) forget_ghost(Id{ghosts.oldest->first});
   }
@@ -267,9 +281,12 @@ class S3Fifo {
   const uint64_t probation_max_;
   const bool takes_prefetched_;
   const uint8_t promote_uses_;
+  const uint32_t burst_accesses_;
   std::unordered_map<Id, Entry, Hash> index_;  // nodes do not move, so the queues link them
   std::array<Queue, 4> queues_{};
+  uint64_t entries_ = 0;         // those in the ghost queue do not count
   uint64_t demanded_bytes_ = 0;  // admitted by demand since the start
+  uint64_t accesses_ = 0;        // uses and inserts since the start
 };
 
 }  // namespace forerun::tier

@@ -14,10 +14,11 @@ namespace {
 using testing::ElementsAre;
 using testing::IsEmpty;
 
-// A cache of entries of size 1 that remembers what it evicted.
+// A cache of entries of size 1 that remembers what it evicted. Each use counts, unless the options
+// say otherwise.
 class Cache {
  public:
-  explicit Cache(uint64_t entries_max, S3FifoOptions options = {})
+  explicit Cache(uint64_t entries_max, S3FifoOptions options = {.burst_accesses = 0})
       : fifo_([&] {
           options.bytes_max = entries_max;
           return options;
@@ -113,8 +114,48 @@ TEST(S3Fifo, HotSetSurvivesAScanOfTenTimesTheCache) {
   EXPECT_EQ(kept, 500);
 }
 
+// One file read once, in pieces smaller than an entry, is no reason to forget what is read again
+// and again.
+TEST(S3Fifo, SequentialReaderTouchingEachEntryOftenIsStillAScan) {
+  Cache cache(1000, S3FifoOptions{});
+  for (int round = 0; round < 3; ++round) {
+    for (int id = 0; id < 500; ++id) cache.access(id);
+  }
+  for (int id = 10000; id < 20000; ++id) {
+    for (int piece = 0; piece < 16; ++piece) cache.access(id);
+  }
+  int kept = 0;
+  for (int id = 0; id < 500; ++id) kept += cache.fifo().contains(id) ? 1 : 0;
+  EXPECT_EQ(kept, 500);
+}
+
+TEST(S3Fifo, UsesFurtherApartThanABurstCount) {
+  Cache cache(100, {.burst_accesses = 3});
+  for (int id = 0; id < 10; ++id) cache.demand(id);
+  EXPECT_TRUE(cache.fifo().use(0).counted);
+  EXPECT_FALSE(cache.fifo().use(0).counted);
+  EXPECT_FALSE(cache.fifo().use(0).counted);
+  EXPECT_TRUE(cache.fifo().use(0).counted);
+}
+
+TEST(S3Fifo, BurstIsShortInASmallCache) {
+  Cache cache(100, S3FifoOptions{});
+  for (int id = 0; id < 4; ++id) cache.demand(id);
+  EXPECT_TRUE(cache.fifo().use(0).counted);
+  EXPECT_FALSE(cache.fifo().use(0).counted);
+  EXPECT_TRUE(cache.fifo().use(0).counted);
+}
+
+TEST(S3Fifo, FirstUsesOfAPrefetchedEntryInARowAreOne) {
+  Cache cache(100, S3FifoOptions{});
+  for (int id = 0; id < 20; ++id) cache.demand(id);
+  cache.prefetch(50);
+  EXPECT_TRUE(cache.fifo().use(50).ended_probation);
+  EXPECT_FALSE(cache.fifo().use(50).counted);
+}
+
 TEST(S3Fifo, PrefetchedBeyondItsShareDropsTheOldestUnused) {
-  Cache cache(100, {.probation_ratio = 0.10});
+  Cache cache(100, {.probation_ratio = 0.10, .burst_accesses = 0});
   for (int id = 0; id < 50; ++id) cache.demand(id);
   for (int id = 100; id < 112; ++id) cache.prefetch(id);
   EXPECT_THAT(cache.take_unused(), ElementsAre(100, 101));
@@ -145,7 +186,7 @@ TEST(S3Fifo, PrefetchedGhostGoesToTheMainQueueWhenUsed) {
 }
 
 TEST(S3Fifo, UnusedPrefetchedDoNotOutliveTheDemandOfTheirShare) {
-  Cache cache(100, {.probation_ratio = 0.20});
+  Cache cache(100, {.probation_ratio = 0.20, .burst_accesses = 0});
   for (int id = 0; id < 20; ++id) cache.prefetch(id);
   for (int id = 100; id < 180; ++id) cache.demand(id);  // full, and 80 demanded since
   cache.demand(180);
@@ -156,7 +197,7 @@ TEST(S3Fifo, UnusedPrefetchedDoNotOutliveTheDemandOfTheirShare) {
 }
 
 TEST(S3Fifo, FreshPrefetchedOutliveAFewDemands) {
-  Cache cache(100, {.probation_ratio = 0.20});
+  Cache cache(100, {.probation_ratio = 0.20, .burst_accesses = 0});
   for (int id = 100; id < 200; ++id) cache.demand(id);
   cache.take_evicted();
   for (int id = 0; id < 20; ++id) cache.prefetch(id);
@@ -165,14 +206,14 @@ TEST(S3Fifo, FreshPrefetchedOutliveAFewDemands) {
 }
 
 TEST(S3Fifo, ShareSmallerThanOneEntryStillHoldsOne) {
-  Cache cache(3, {.probation_ratio = 0.10});
+  Cache cache(3, {.probation_ratio = 0.10, .burst_accesses = 0});
   EXPECT_TRUE(cache.prefetch(1));
   EXPECT_TRUE(cache.prefetch(2));
   EXPECT_THAT(cache.take_unused(), ElementsAre(1));
 }
 
 TEST(S3Fifo, NoShareTakesNoPrefetched) {
-  Cache cache(100, {.probation_ratio = 0});
+  Cache cache(100, {.probation_ratio = 0, .burst_accesses = 0});
   EXPECT_FALSE(cache.prefetch(1));
   EXPECT_EQ(cache.fifo().bytes(), 0u);
 }
