@@ -165,10 +165,7 @@ Status Transmission::execute(const Request& request) {
 }
 
 Status Transmission::execute_write(const Request& request, NbdError refused) {
-  if (refused != kOk) {
-    reply_error(batch_, request, refused);
-    return drop_payload(request.length);
-  }
+  if (refused != kOk) return refuse_write(request, refused);
   const uint64_t piece_max = options_.write_piece_bytes;
   uint64_t offset = request.offset;
   uint64_t left = request.length;
@@ -190,19 +187,23 @@ Status Transmission::execute_write(const Request& request, NbdError refused) {
   return {};
 }
 
-Status Transmission::drop_payload(uint32_t bytes) {
-  if (bytes > options_.refused_payload_bytes_max) {
+// The answer follows the payload: libnbd takes an earlier one for an answer to nothing.
+Status Transmission::refuse_write(const Request& request, NbdError refused) {
+  if (request.length > options_.refused_payload_bytes_max) {
+    reply_error(batch_, request, refused);
     FR_CHECK(send_batch());
-    return fail(ErrorCode::kTooLarge, fmt::format("a write of {} bytes", bytes));
+    return fail(ErrorCode::kTooLarge, fmt::format("a write of {} bytes", request.length));
   }
-  for (uint64_t left = bytes;;) {
+  for (uint64_t left = request.length;;) {
     const uint64_t dropped = std::min<uint64_t>(left, received());
     begin_ += dropped;
     left -= dropped;
-    if (left == 0) return {};
+    if (left == 0) break;
     FR_CHECK(send_batch());
     FR_CHECK(receive());
   }
+  reply_error(batch_, request, refused);
+  return {};
 }
 
 Status Transmission::execute_read(const Request& request) {

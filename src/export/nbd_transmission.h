@@ -64,7 +64,7 @@ class Transmission {
 
   Status execute(const Request& request);
   Status execute_write(const Request& request, NbdError refused);
-  Status drop_payload(uint32_t bytes);
+  Status refuse_write(const Request& request, NbdError refused);
   Status execute_read(const Request& request);
   Status execute_flush(const Request& request);
   void execute_block_status(const Request& request);

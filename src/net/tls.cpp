@@ -86,11 +86,15 @@ BIO* new_socket_bio(int fd) {
   return bio;
 }
 
-// Returns the subject of a certificate as RFC 4514 writes it, in UTF-8.
-std::string subject_of(X509* certificate) {
+enum class NameOrder : uint8_t { kRfc4514, kCertificate };
+
+// Returns the subject of a certificate in UTF-8. RFC 4514 begins with the last part of the
+// certificate's sequence.
+std::string subject_of(X509* certificate, NameOrder order) {
+  unsigned long flags = XN_FLAG_RFC2253 & ~static_cast<unsigned long>(ASN1_STRFLGS_ESC_MSB);
+  if (order == NameOrder::kCertificate) flags &= ~static_cast<unsigned long>(XN_FLAG_DN_REV);
   const BioPtr text(BIO_new(BIO_s_mem()));
-  X509_NAME_print_ex(text.get(), X509_get_subject_name(certificate), 0,
-                     XN_FLAG_RFC2253 & ~static_cast<unsigned long>(ASN1_STRFLGS_ESC_MSB));
+  X509_NAME_print_ex(text.get(), X509_get_subject_name(certificate), 0, flags);
   char* data = nullptr;
   const long size = BIO_get_mem_data(text.get(), &data);
   return {data, static_cast<size_t>(size)};
@@ -193,9 +197,12 @@ class TlsStream final : public os::ByteStream {
   Status check_name(const std::vector<std::string>& allowed_names) {
     const CertificatePtr certificate(SSL_get1_peer_certificate(ssl_.get()));
     if (certificate == nullptr) return fail(ErrorCode::kDenied, "the client showed no certificate");
-    const std::string name = subject_of(certificate.get());
-    if (allowed_names.empty() || std::ranges::find(allowed_names, name) != allowed_names.end())
-      return {};
+    const std::string name = subject_of(certificate.get(), NameOrder::kRfc4514);
+    const std::string name_as_in_certificate =
+        subject_of(certificate.get(), NameOrder::kCertificate);
+    if (allowed_names.empty()) return {};
+    for (const std::string& allowed : allowed_names)
+      if (allowed == name || allowed == name_as_in_certificate) return {};
     return fail(ErrorCode::kDenied, fmt::format("client \"{}\" is not on the list", name));
   }
 

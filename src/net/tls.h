@@ -17,9 +17,10 @@ struct TlsServerOptions {
   // Holds ca-cert.pem, server-cert.pem, server-key.pem, and ca-crl.pem if there are revoked
   // certificates.
   std::string folder;
-  // The clients that are let in, by the distinguished name of their certificate as RFC 4514 writes
-  // it, which is the reverse of its order in the certificate: what `openssl x509 -noout -subject
-  // -nameopt RFC2253,-esc_msb` prints. Empty: every client whose certificate the CA signed.
+  // The clients that are let in, by the whole distinguished name of their certificate, in either of
+  // the two orders in use: RFC 4514's (openssl -nameopt RFC2253, certtool -i) or the certificate's
+  // own, which is the reverse and what QEMU and libvirt compare. Empty: every client whose
+  // certificate the CA signed.
   std::vector<std::string> allowed_names;
 };
 

@@ -239,12 +239,21 @@ TEST_F(TlsTest, RefusesAServersCertificateFromAClient) {
   EXPECT_EQ(refusal_of(&identity).code, ErrorCode::kDenied);
 }
 
-TEST_F(TlsTest, NamesAreComparedInTheOrderOfRfc4514) {
+TEST_F(TlsTest, AcceptsANameInTheOrderOfTheCertificate) {
   const Identity identity = issue({.common_name = "client-a", .usage = "clientAuth"}, &ca_);
+  std::thread peer = client(&identity, [](SSL*) {});
 
-  const Error error = refusal_of(&identity, {"CN=client-a,O=Forerun"});
+  EXPECT_TRUE(accept({"CN=client-a,O=Forerun"}));
 
-  EXPECT_EQ(error.message, "client \"O=Forerun,CN=client-a\" is not on the list");
+  peer.join();
+}
+
+TEST_F(TlsTest, RefusesANameThatIsNotOnTheList) {
+  const Identity identity = issue({.common_name = "client-b", .usage = "clientAuth"}, &ca_);
+
+  const Error error = refusal_of(&identity, {"O=Forerun,CN=client-a", "CN=client-b", ""});
+
+  EXPECT_EQ(error.message, "client \"O=Forerun,CN=client-b\" is not on the list");
 }
 
 TEST_F(TlsTest, NamesTheMissingFile) {

@@ -182,7 +182,7 @@ int run(int argc, char** argv) {
   int signal = 0;
   sigwait(&signals, &signal);
   server.stop();
-  std::fflush(nullptr);
+  std::fflush(stdout);  // not stdin: the other thread holds it
   std::_Exit(0);
 }
 
