@@ -33,44 +33,54 @@ class Simulation {
   Simulation(predict::Arbiter& arbiter, const RunOptions& options)
       : arbiter_(arbiter), options_(options) {
     const double window = options.link.rate_bytes_per_s * to_seconds(options.link.round_trip);
-    in_flight_max_ = static_cast<size_t>(window / options.link.block_bytes) + 2;
+    in_flight_max_ = static_cast<size_t>(window / options.link.block_bytes) + 1;
     block_time_ = from_seconds(options.link.block_bytes / options.link.rate_bytes_per_s);
   }
 
   RunResult play(const std::vector<TraceRead>& reads) {
-    std::vector<predict::Proposal> proposals;
-    arbiter_.on_start(now_, proposals);
-    offer(proposals);
+    arbiter_.on_start(now_, proposals_);
+    offer(proposals_);
     Nanos recorded{};
     for (const TraceRead& read : reads) {
       const auto think =
           from_seconds(to_seconds(std::max(Nanos{0}, read.at - recorded)) * options_.think_scale);
       recorded = read.at;
       advance(now_ + think);
-      proposals.clear();
-      const Nanos waited = demand(read);
-      trace::Access access{
-          .at = now_, .first_block = read.first_block, .block_count = read.block_count};
-      access.served_from =
-          waited > Nanos{0} ? trace::ServedFrom::kRepository : trace::ServedFrom::kMemory;
-      access.waited_us = static_cast<uint32_t>(waited.count() / 1000);
-      const auto before = std::chrono::steady_clock::now();
-      arbiter_.on_access(access, proposals);
-      spent_ns_.push_back(static_cast<double>((std::chrono::steady_clock::now() - before).count()));
-      offer(proposals);
-      pump();
+      const Time ready = demand(read);
+      const Nanos waited = ready - now_;
+      // The daemon observes a read when it is asked, not when it is served: what follows travels
+      // right behind.
+      observe(read, waited);
+      if (waited > Nanos{0}) {
+        waits_ms_.push_back(to_seconds(waited) * 1e3);
+        result_.stall_s += to_seconds(waited);
+        advance(ready);
+      }
     }
     return finish();
   }
 
  private:
+  void observe(const TraceRead& read, Nanos waited) {
+    trace::Access access{
+        .at = now_, .first_block = read.first_block, .block_count = read.block_count};
+    access.served_from =
+        waited > Nanos{0} ? trace::ServedFrom::kRepository : trace::ServedFrom::kMemory;
+    proposals_.clear();
+    const auto before = std::chrono::steady_clock::now();
+    arbiter_.on_access(access, proposals_);
+    spent_ns_.push_back(static_cast<double>((std::chrono::steady_clock::now() - before).count()));
+    offer(proposals_);
+    pump();
+  }
+
   // Puts one block on the wire. Returns when it arrives.
   Time send(uint64_t block, bool prefetched) {
     busy_until_ = std::max(busy_until_, now_ + options_.link.round_trip / 2) + block_time_;
     const Time arrives =
         std::max(busy_until_ + options_.link.round_trip / 2, now_ + options_.link.round_trip);
     chunks_[block] = {State::kUnderWay, arrives, prefetched, false};
-    if (prefetched) under_way_.emplace(arrives, block);
+    under_way_.emplace(arrives, block);
     ++result_.fetched;
     result_.prefetched += prefetched ? 1 : 0;
     return arrives;
@@ -94,9 +104,9 @@ class Simulation {
     pump();
   }
 
-  Nanos demand(const TraceRead& read) {
+  // Asks for what is missing. Returns when all of the read is here.
+  Time demand(const TraceRead& read) {
     Time ready = now_;
-    const Time asked = now_;
     for (uint64_t block = read.first_block; block < read.first_block + read.block_count; ++block) {
       auto found = chunks_.find(block);
       if (const auto wish = wished_.find(block); wish != wished_.end()) {
@@ -113,12 +123,7 @@ class Simulation {
       chunk.used = true;
       ready = std::max(ready, chunk.arrives);
     }
-    if (ready == asked) return Nanos{0};
-    const Nanos waited = ready - asked;
-    waits_ms_.push_back(to_seconds(waited) * 1e3);
-    result_.stall_s += to_seconds(waited);
-    advance(ready);
-    return waited;
+    return ready;
   }
 
   void offer(const std::vector<predict::Proposal>& proposals) {
@@ -164,10 +169,11 @@ class Simulation {
   Nanos block_time_{};
   size_t in_flight_max_ = 1;
   std::map<uint64_t, Chunk> chunks_;
-  std::multimap<Time, uint64_t> under_way_;  // prefetches
+  std::multimap<Time, uint64_t> under_way_;  // demand and prefetch
   std::set<Wish> wishes_;
   std::map<uint64_t, Wish> wished_;
   uint64_t sequence_ = 0;
+  std::vector<predict::Proposal> proposals_;
   std::vector<double> waits_ms_, spent_ns_;
   RunResult result_;
 };

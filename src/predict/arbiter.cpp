@@ -43,6 +43,9 @@ struct Block {
   uint32_t sayings = kNone;  // list
   uint8_t count = 0;
   bool proposed = false;
+  bool doubted = false;  // learned as a failure in `merged`
+  bool has_merged = false;
+  float merged = 0;       // their merged word, not calibrated as a whole
   float probability = 0;  // as proposed last
   Time due{};
 };
@@ -56,7 +59,8 @@ struct Queue {
 struct Judge {
   score::Calibration calibration{{}};
   score::Reliability reliability;
-  score::Gate gate{{}};
+  score::Gate gate{
+      {.share_min = 0.3, .share_back = 0.4}};  // what it proposes; a wish is granted from 0.55
 };
 
 }  // namespace
@@ -75,6 +79,7 @@ struct Arbiter::Impl {
   Options options;
   std::vector<std::unique_ptr<Model>> models;
   std::vector<Judge> judges;
+  score::Reliability merged;  // of what was proposed
   std::vector<Saying> pool;
   std::vector<uint32_t> free_list;
   Queue fresh, doubted;
@@ -83,8 +88,15 @@ struct Arbiter::Impl {
   std::vector<BlockKey> recent_ring;
   size_t recent_next = 0;
   uint64_t reads = 0;
+  float covered = 0;                // the largest coverage() a model claims now …
+  uint8_t covering = 0;             // … and whose it is
   std::vector<Candidate> said;      // scratch
   std::vector<Proposal> proposals;  // scratch
+
+  size_t state_bytes() const {
+    return pool.capacity() * sizeof(Saying) + free_list.capacity() * sizeof(uint32_t) +
+           blocks.state_bytes() + recent.state_bytes() + recent_ring.capacity() * sizeof(BlockKey);
+  }
 
   Queue& queue_of(const Saying& saying) { return saying.doubted ? doubted : fresh; }
 
@@ -115,7 +127,10 @@ struct Arbiter::Impl {
     }
     // Only what would be proposed speaks for or against a model.
     if (saying.probability < options.probability_min) return;
-    happened&& saying.doubted ? judge.gate.revise() : judge.gate.learn(happened);
+    if (happened && saying.doubted)
+      judge.gate.revise();
+    else
+      judge.gate.learn(happened);
   }
 
   // Takes a saying out of its queue and out of the pool; its block's list is the caller's.
@@ -142,6 +157,10 @@ struct Arbiter::Impl {
     learn(pool[index], false);
     pool[index].doubted = true;
     append(doubted, index);
+    Block* block = blocks.find(pool[index].key);
+    if (!block->proposed || block->doubted) return;
+    block->doubted = true;
+    merged.add(block->probability, false);
   }
 
   // Judges what is due for it: a bounded piece of work per access.
@@ -209,40 +228,60 @@ struct Arbiter::Impl {
     return &block;
   }
 
-  // The best of what unmuted models say now of a block.
+  // Merges what unmuted models say now of a block, and proposes it if that is news. Their log odds
+  // are added as those of independent witnesses would be, but divided by the root of their number,
+  // since they see the same accesses. Measured on boots: less waste at equal stall than the most
+  // probable word alone, and closer to what happens than a noisy or.
   void propose(const BlockKey& key, Block& block) {
-    float best = 0;
+    float best = 0, log_odds = 0;
+    int count = 0;
     Time due = kTimeNever;
     uint8_t model = 0;
-    std::array<bool, kModelsMax>
-        heard{};  // each model's newest saying counts; lists are newest first
+    uint32_t heard = 0;  // each model's newest saying counts; lists are newest first
     for (uint32_t i = block.sayings; i != kNone; i = pool[i].next_of_block) {
       const Saying& saying = pool[i];
-      if (heard[saying.model] || judges[saying.model].gate.muted()) continue;
-      heard[saying.model] = true;
-      if (saying.probability >= options.probability_min) due = std::min(due, saying.due);
+      if ((heard >> saying.model & 1) != 0 || judges[saying.model].gate.muted()) continue;
+      heard |= 1u << saying.model;
+      ++count;
+      log_odds += std::log(saying.probability / (1 - saying.probability));
+      due = std::min(due, saying.due);
       if (saying.probability <= best) continue;
       best = saying.probability;
       model = saying.model;
     }
-    if (best < options.probability_min) return;
-    if (block.proposed && best < block.probability + kSurer && due + kSooner > block.due) return;
+    if (count == 0) return;
+    const float probability =
+        count == 1 ? best : 1 / (1 + std::exp(-log_odds / std::sqrt(static_cast<float>(count))));
+    if (probability < options.probability_min) return;
+    const bool is_news = probability >= block.probability + kSurer || due + kSooner <= block.due;
+    if (block.proposed && !is_news) return;
+    if (!block.doubted) block.probability = probability;
     block.proposed = true;
-    block.probability = best;
     block.due = due;
+    add(key, probability, model, due);
+  }
+
+  void add(const BlockKey& key, float probability, uint8_t model, Time due) {
     if (!proposals.empty()) {
       Proposal& last = proposals.back();
       const Nanos apart = due > last.due ? due - last.due : last.due - due;
       if (last.component == key.component && last.first_block + last.block_count == key.block &&
-          last.model == model && std::abs(last.probability - best) < kSameProbability &&
+          last.model == model && std::abs(last.probability - probability) < kSameProbability &&
           apart < kSameDue) {
-        last.probability = std::min(last.probability, best);
+        last.probability = std::min(last.probability, probability);
         last.due = std::min(last.due, due);
         ++last.block_count;
         return;
       }
     }
-    proposals.push_back({key.component, key.block, 1, best, model, due});
+    proposals.push_back({key.component, key.block, 1, probability, model, due});
+  }
+
+  bool is_said_by(uint8_t model, const BlockKey& key) const {
+    const Block* block = blocks.find(key);
+    for (uint32_t i = block ? block->sayings : kNone; i != kNone; i = pool[i].next_of_block)
+      if (pool[i].model == model) return true;
+    return false;
   }
 
   void hear(uint8_t model, Time now) {
@@ -251,7 +290,10 @@ struct Arbiter::Impl {
         const BlockKey key{candidate.component, candidate.first_block + i};
         const Time* read_at = recent.find(key);
         if (read_at && now - *read_at < options.horizon) continue;  // the tier just had it
-        if (Block* block = file(model, candidate, key)) propose(key, *block);
+        Candidate adjusted = candidate;
+        if (covered > 0 && model != covering && !is_said_by(covering, key))
+          adjusted.confidence *= 1 - covered;
+        if (Block* block = file(model, adjusted, key)) propose(key, *block);
       }
     }
   }
@@ -276,11 +318,21 @@ struct Arbiter::Impl {
       release(i);
       i = next;
     }
+    if (block->doubted)
+      merged.revise(block->probability);
+    else if (block->proposed)
+      merged.add(block->probability, true);
     blocks.erase(key);
   }
 
   void ask(Time now, auto&& question, size_t proposals_max, std::vector<Proposal>& out) {
     proposals.clear();
+    covered = 0;
+    for (size_t m = 0; m < models.size(); ++m) {
+      if (models[m]->coverage() <= covered) continue;
+      covered = models[m]->coverage();
+      covering = static_cast<uint8_t>(m);
+    }
     for (size_t m = 0; m < models.size(); ++m) {
       said.clear();
       question(*models[m], said);
@@ -327,21 +379,25 @@ void Arbiter::on_end(Time now) {
 }
 
 std::vector<ModelReport> Arbiter::report() const {
+  const auto report_of = [](std::string name, const score::Reliability& reliability) {
+    ModelReport report{.name = std::move(name),
+                       .said = reliability.count(),
+                       .came_true = reliability.happened(),
+                       .calibration_gap = static_cast<float>(reliability.gap())};
+    for (const auto& bin : reliability.bins())
+      report.bins.push_back(
+          {static_cast<float>(bin.said), static_cast<float>(bin.happened), bin.count});
+    return report;
+  };
   std::vector<ModelReport> reports;
   for (size_t m = 0; m < impl_->models.size(); ++m) {
     const Judge& judge = impl_->judges[m];
-    ModelReport report{
-        .name = std::string(impl_->models[m]->name()),
-        .said = judge.reliability.count(),
-        .came_true = judge.reliability.happened(),
-        .calibration_gap = static_cast<float>(judge.reliability.gap()),
-        .muted = judge.gate.muted(),
-        .state_bytes = impl_->models[m]->state_bytes() + judge.calibration.state_bytes()};
-    for (const auto& bin : judge.reliability.bins())
-      report.bins.push_back(
-          {static_cast<float>(bin.said), static_cast<float>(bin.happened), bin.count});
-    reports.push_back(std::move(report));
+    reports.push_back(report_of(std::string(impl_->models[m]->name()), judge.reliability));
+    reports.back().muted = judge.gate.muted();
+    reports.back().state_bytes = impl_->models[m]->state_bytes() + judge.calibration.state_bytes();
   }
+  reports.push_back(report_of("proposed", impl_->merged));
+  reports.back().state_bytes = impl_->state_bytes();
   return reports;
 }
 

@@ -1,5 +1,5 @@
-// The arbiter: asks every model, turns what each says into a calibrated probability, and merges the answers into
-// proposals. It scores every candidate against what the guest then did, issued or not, so a model that was silenced is
+// The arbiter: asks every model, turns what each says into a calibrated probability, merges the answers per block,
+// and proposes what is likely enough. It scores every candidate against what the guest then did, issued or not, so a model that was silenced is
 // still watched and can earn its way back.
 #pragma once
 
@@ -44,7 +44,7 @@ struct ModelReport {
 class Arbiter {
  public:
   struct Options {
-    float probability_min = 0.05f;           // below: not proposed (still scored)
+    float probability_min = 0.55f;  // below: not proposed (still scored); the choice is shown in docs/prediction.md
     uint32_t pending_max = 1 << 16;          // candidates that await their outcome; the oldest expire first
     Nanos horizon = std::chrono::seconds(60);  // a candidate not read by due + horizon did not come true
     uint32_t proposals_per_access_max = 64;
@@ -56,6 +56,7 @@ class Arbiter {
   void on_access(const trace::Access& access, std::vector<Proposal>& out);
   void on_end(Time now);
 
+  // Returns a line per model, in the order of models(), and one more, "proposed": of what was proposed.
   std::vector<ModelReport> report() const;
   std::span<const std::unique_ptr<Model>> models() const;
 

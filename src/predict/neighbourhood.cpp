@@ -13,9 +13,8 @@ constexpr uint32_t kCentre = 32;  // where in a window the looked-at block lies
 struct Surroundings {
   uint32_t left = 0;      // distance to the nearest touched block before it; 0: none within 16
   uint32_t right = 0;     // and after it
-  uint32_t left_run = 0;  // touched blocks in a row that end there, at most 4
+  uint32_t left_run = 0;  // touched blocks in a row that end there
   uint32_t right_run = 0;
-  uint32_t touched = 0;  // of the 16 blocks around it
 };
 
 Surroundings look(uint64_t window, uint32_t at) {
@@ -26,36 +25,34 @@ Surroundings look(uint64_t window, uint32_t at) {
   const auto right = static_cast<uint32_t>(std::countr_zero(above));
   if (left < 16) {
     seen.left = left + 1;
-    seen.left_run = std::min(4, std::countl_one(below << left));
+    seen.left_run = static_cast<uint32_t>(std::countl_one(below << left));
   }
   if (right < 16) {
     seen.right = right + 1;
-    seen.right_run = std::min(4, std::countr_one(above >> right));
+    seen.right_run = static_cast<uint32_t>(std::countr_one(above >> right));
   }
-  seen.touched = static_cast<uint32_t>(std::popcount(below >> 56) + std::popcount(above & 0xff));
   return seen;
 }
 
-// The prior: a logistic regression fitted to which 64 KiB neighbours of a touched block a Debian
-// boot reads later. Few and coarse terms, so that it says little about one image; the arbiter's
-// calibration does the rest within the boot.
-float prior(const Surroundings& seen) {
-  float z = -1.0f;
-  if (seen.left > 0)
-    z += seen.left == 1 ? 0.9f : seen.left == 2 ? 0.5f : seen.left <= 4 ? 0.3f : 0.1f;
-  if (seen.right > 0) z += seen.right == 1 ? 0.2f : 0.0f;
-  if (seen.left > 0 && seen.right > 0) z += 0.3f;
-  if (seen.left_run >= 4) z += 0.3f;
-  if (seen.right_run >= 2) z += 0.4f;
-  z += static_cast<float>(seen.touched) * (1.0f / 16);
+// The prior: a logistic regression of whether a neighbour of a just touched block is read later,
+// fitted to which 64 KiB blocks a Debian boot reads; on the disk of a VM at work it orders
+// neighbours as well (area under the curve 0.73 and 0.70). Few and coarse terms, so that it says
+// little about one image; the arbiter's calibration does the rest.
+float prior(const Surroundings& seen, bool is_after, uint32_t distance, uint32_t access_blocks) {
+  float z = -0.4f;
+  z -= distance == 1 ? 0.0f : distance == 2 ? 0.35f : distance <= 4 ? 0.7f : 1.3f;
+  if (is_after) z += 0.3f + (access_blocks <= 2 ? 0.3f : access_blocks == 3 ? 0.7f : -1.0f);
+  if (seen.right > 0) z -= seen.right == 1 ? 0.6f : 0.35f;
+  if (seen.left > 0 && seen.right > 0) z += 0.6f;
+  if (seen.left_run >= 3) z += seen.left_run <= 8 ? 0.2f : 0.7f;
+  if (seen.right_run >= 2) z += seen.right_run < 4 ? 0.6f : 1.0f;
   return 1 / (1 + std::exp(-z));
 }
 
-uint16_t context_of(const Surroundings& seen) {
-  const uint32_t left = seen.left == 0 ? 0 : seen.left == 1 ? 1 : seen.left <= 3 ? 2 : 3;
-  const uint32_t right = seen.right == 0 ? 0 : seen.right == 1 ? 1 : 2;
-  const uint32_t dense = seen.touched < 2 ? 0 : seen.touched < 5 ? 1 : 2;
-  return static_cast<uint16_t>((left * 3 + right) * 3 + dense);
+uint16_t context_of(const Surroundings& seen, bool is_after, uint32_t distance) {
+  const uint32_t far = distance == 1 ? 0 : distance == 2 ? 1 : distance <= 4 ? 2 : 3;
+  const uint32_t right = seen.right == 0 ? 0 : seen.right_run < 2 ? 1 : 2;
+  return static_cast<uint16_t>((far * 2 + (is_after ? 1 : 0)) * 3 + right);
 }
 
 }  // namespace
@@ -103,7 +100,9 @@ void NeighbourhoodModel::say(const trace::Access& access, uint64_t block, uint64
                              uint32_t at, uint32_t distance, std::vector<Candidate>& out) const {
   if ((window >> at) & 1) return;
   const Surroundings seen = look(window, at);
-  out.push_back({access.component, block, 1, prior(seen), context_of(seen),
+  out.push_back({access.component, block, 1,
+                 prior(seen, block > access.first_block, distance, access.block_count),
+                 context_of(seen, block > access.first_block, distance),
                  access.at + options_.due_per_block * distance});
 }
 

@@ -176,6 +176,12 @@ void ReplayModel::on_end(Time now) {
   seen_.clear();
 }
 
+float ReplayModel::coverage() const {
+  const bool has_history = std::any_of(parts_.begin(), parts_.end(),
+                                       [](const Part& part) { return part.sequence != nullptr; });
+  return learning_ && has_history ? std::min(known_share_, 0.99f) : 0;
+}
+
 size_t ReplayModel::state_bytes() const {
   size_t bytes = seen_.state_bytes();
   for (const Part& part : parts_)

@@ -103,6 +103,7 @@ class ReplayModel final : public Model {
   void on_access(const trace::Access& access, std::vector<Candidate>& out) override;
   // Merges this boot into the history, once; later calls and accesses change the history no more.
   void on_end(Time now) override;
+  float coverage() const override;
   size_t state_bytes() const override;
 
   // Returns how much slower than its history this boot runs; 1: as fast.
@@ -131,7 +132,7 @@ class ReplayModel final : public Model {
   Time started_{};
   bool learning_ = false;  // between on_start and the end of the window
   double pace_ = 1;
-  float known_share_ = 1;  // of recent first touches, those that the history knew
+  float known_share_ = 0.98f;  // of recent first touches, those that the history knew
 };
 
 }  // namespace forerun::predict

@@ -10,11 +10,14 @@ constexpr uint32_t kRunClasses = 6;       // 1, 2, 3–4, 5–8, 9–16, more
 constexpr uint32_t kSizeClasses = 3;      // an access of 1, 2–3, 4 and more blocks
 constexpr uint32_t kDistanceClasses = 4;  // the next block, 2, 3–4, more
 
-// What is said of the next block after a run of each class, and how it fades with each block
-// further. From boots: after one block 0.79 of the next ones are read sooner or later; the arbiter
-// calibrates the rest per context.
-constexpr float kNext[kRunClasses] = {0.7f, 0.75f, 0.8f, 0.85f, 0.9f, 0.95f};
-constexpr float kFade[kRunClasses] = {0.8f, 0.85f, 0.88f, 0.92f, 0.95f, 0.98f};
+// What is said of the next block after a run of each class, by the size of the access that made it,
+// and how that fades with each block further. Measured on boots: a window of 128 KiB (3 blocks) is
+// one of many; an access of two blocks that begins a run is mostly a whole small file, and one of
+// four and more a whole large one. The arbiter calibrates the rest.
+constexpr float kNext[kRunClasses][kSizeClasses] = {{0.62f, 0.62f, 0.35f}, {0.5f, 0.35f, 0.35f},
+                                                    {0.62f, 0.7f, 0.35f},  {0.7f, 0.73f, 0.35f},
+                                                    {0.75f, 0.85f, 0.4f},  {0.8f, 0.95f, 0.6f}};
+constexpr float kFade[kRunClasses] = {0.75f, 0.85f, 0.97f, 0.98f, 0.98f, 0.99f};
 
 uint32_t log_class(uint32_t value, uint32_t classes) {
   return std::min(static_cast<uint32_t>(std::bit_width(value - 1)), classes - 1);
@@ -76,7 +79,7 @@ void SequentialModel::say(Stream& stream, const trace::Access& access,
   if (stream.ahead > stream.next + stream.trigger) return;
   const uint32_t run = log_class(stream.run, kRunClasses);
   const uint32_t size = access.block_count == 1 ? 0 : access.block_count < 4 ? 1 : 2;
-  float said = kNext[run];
+  float said = kNext[run][size];
   for (uint64_t block = stream.next; block < stream.next + stream.degree + stream.trigger;
        ++block) {
     const auto distance = static_cast<uint32_t>(block - stream.next + 1);

@@ -22,8 +22,9 @@ size_t bin_of(float probability);
 class Calibration {
  public:
   struct Options {
-    double prior_weight = 6;      // outcomes that the model's own word is worth
-    double memory = 400;          // decided outcomes of a bin older than this weigh less than half
+    double prior_weight =
+        32;               // outcomes that the model's own word is worth: a boot gives few per bin
+    double memory = 400;  // decided outcomes of a bin older than this weigh less than half
     uint32_t contexts_max = 256;  // contexts above share the last one
   };
   explicit Calibration(Options options);
