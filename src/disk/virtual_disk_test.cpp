@@ -271,6 +271,16 @@ TEST_F(VirtualDiskTest, PartialWriteNeedsTheChunksOfItsEnds) {
   EXPECT_TRUE(disk_->prepare_write(range, pins, work_, false));
 }
 
+TEST_F(VirtualDiskTest, WriteOfABlocksBeginningNeedsItsChunk) {
+  open(64, true);
+  Pins pins;
+
+  EXPECT_FALSE(disk_->prepare_write({4096, 100}, pins, work_, false));
+  EXPECT_EQ(work_.missing.size(), 1u);
+  EXPECT_FALSE(disk_->prepare_write({4096, 4196}, pins, work_, false));
+  EXPECT_EQ(work_.missing.size(), 1u);
+}
+
 TEST_F(VirtualDiskTest, WriteWithoutItsPinFailsAndChangesNothing) {
   open(64, true);
 
