@@ -198,11 +198,11 @@ Status Daemon::Parts::build_data_plane() {
   cache.on_evicted_unused([this](const ChunkId& id) { foresight->on_evicted_unused(id); });
   foresight->start(*fetches);
   exports = std::make_unique<Exports>(*catalog, clock, cache, *fetches, *foresight);
+  nbd = std::make_unique<nbd::NbdServer>(nbd::NbdServerOptions{}, clock);
   return {};
 }
 
 Status Daemon::Parts::listen_nbd() {
-  nbd = std::make_unique<nbd::NbdServer>(nbd::NbdServerOptions{}, clock);
   FR_CHECK(nbd->listen_unix(config.nbd_socket(), 0660, {exports.get(), nullptr}));
   if (config.nbd_listen.empty()) return {};
   if (!config.tls_dir.empty()) {

@@ -27,6 +27,7 @@ Result<std::shared_ptr<ServedDisk>> ServedDisk::open(What what, const Clock& clo
     options.size_bytes = what.component->index.size_bytes;
     options.base = what.component->digest;
     options.owner_token = what.owner_token;
+    options.boot_token = what.boot_token;
     FR_TRY(overlay, disk::Overlay::open(*what.folder, "overlay", options));
   }
   auto table = image::MappingTable::whole(what.component);

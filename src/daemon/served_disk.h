@@ -22,6 +22,7 @@ class ServedDisk final : public disk::BlockDevice {
     image::ComponentPtr component;
     std::unique_ptr<StorageFolder> folder;  // of the overlay; null: read-only
     uint64_t owner_token = 0;
+    uint64_t boot_token = 0;  // names this boot of the host; see disk::Overlay::Options
     VmId vm{};
     bool is_observed = true;
   };

@@ -103,6 +103,11 @@ Result<std::shared_ptr<VmManager::Vm>> VmManager::prepare(const api::RunRequest&
   return vm;
 }
 
+uint64_t VmManager::boot_token() const {
+  // Zero means "unknown": then what a killed daemon had not flushed is not believed.
+  return boot_id_.empty() ? 0 : sha256(as_bytes(boot_id_)).prefix() | 1;
+}
+
 Status VmManager::open_disk(Vm& vm, bool is_boot) {
   FR_TRY(const Digest digest, parse_digest(vm.record.image_digest));
   FR_TRY(const auto component, parts_.catalog.open_digest(digest));
@@ -112,9 +117,9 @@ Status VmManager::open_disk(Vm& vm, bool is_boot) {
     vm.id = VmId{next_id_++};
   }
   const bool observed = prefetch_mode(vm.record) != api::PrefetchMode::kOff;
-  FR_TRY(auto disk,
-         ServedDisk::open({component, std::move(storage), parts_.owner_token, vm.id, observed},
-                          parts_.clock, parts_.tier, parts_.fetches, parts_.foresight));
+  FR_TRY(auto disk, ServedDisk::open({component, std::move(storage), parts_.owner_token,
+                                      boot_token(), vm.id, observed},
+                                     parts_.clock, parts_.tier, parts_.fetches, parts_.foresight));
   vm.disk = std::move(disk);
   if (observed) {
     const bool acts = prefetch_mode(vm.record) == api::PrefetchMode::kOn &&

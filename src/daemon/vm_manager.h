@@ -60,6 +60,7 @@ class VmManager {
   std::shared_ptr<Vm> find(const std::string& name);
   Result<std::shared_ptr<Vm>> prepare(const api::RunRequest& request,
                                       const ImageCatalog::Image& image);
+  uint64_t boot_token() const;
   Status open_disk(Vm& vm, bool is_boot);
   void close_disk(Vm& vm);
   Status start_qemu(Vm& vm);

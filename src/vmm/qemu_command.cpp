@@ -103,10 +103,10 @@ void add_disk(Argv& argv, const QemuOptions& options) {
           escape_commas(options.nbd_socket), options.export_name, options.reconnect_delay_seconds,
           options.open_timeout_seconds));
   if (options.disk_bus == DiskBus::kNvme) {
-    add(argv, "-device", "nvme,drive=disk0,serial=forerun0,bootindex=0");
+    add(argv, "-device", "nvme,drive=disk0,serial=forerun0,bootindex=1");
   } else {
     add(argv, "-device",
-        "virtio-blk-pci,drive=disk0,serial=forerun0,bootindex=0,write-cache=on,"
+        "virtio-blk-pci,drive=disk0,serial=forerun0,bootindex=1,write-cache=on,"
         "werror=report,rerror=report");
   }
 }

@@ -46,7 +46,7 @@ TEST(QemuCommand, GoldenTcg) {
             "-blockdev driver=nbd,node-name=disk0,server.type=unix,server.path=/run/f/nbd.sock,"
             "export=web-1,reconnect-delay=3600,open-timeout=30,discard=unmap,detect-zeroes=off,"
             "cache.no-flush=off "
-            "-device virtio-blk-pci,drive=disk0,serial=forerun0,bootindex=0,write-cache=on,"
+            "-device virtio-blk-pci,drive=disk0,serial=forerun0,bootindex=1,write-cache=on,"
             "werror=report,rerror=report "
             "-netdev user,id=net0 -device virtio-net-pci,netdev=net0,romfile= "
             "-device virtio-rng-pci");
@@ -64,7 +64,7 @@ TEST(QemuCommand, GoldenKvmWithKernelNvmeAndForwards) {
   const auto argv = qemu_argv(options);
   ASSERT_TRUE(argv);
   EXPECT_THAT(joined(options), HasSubstr("-accel kvm -cpu host -smp 4 -m 524288K "));
-  EXPECT_THAT(*argv, Contains("nvme,drive=disk0,serial=forerun0,bootindex=0"));
+  EXPECT_THAT(*argv, Contains("nvme,drive=disk0,serial=forerun0,bootindex=1"));
   EXPECT_THAT(*argv,
               Contains("user,id=net0,hostfwd=tcp:127.0.0.1:8080-:80,hostfwd=tcp:0.0.0.0:2222-:22"));
   EXPECT_THAT(*argv, Contains("/boot/initrd"));

@@ -113,7 +113,7 @@ TEST(Qmp, WhatIsNotQmpIsRefused) {
 
 TEST(Qmp, ListsBlockDevicesAndTheirErrors) {
   auto client = talk(
-      R"({"return": [{"qdev": "/machine/peripheral-anon/device[0]/virtio-backend", "io-status": "ok",)"
+      R"({"return": [{"qdev": "/machine/x/virtio-backend", "io-status": "ok",)"
       R"( "inserted": {"node-name": "disk0"}}, {"io-status": "nospace"}, 7]})"
       "\n");
   ASSERT_TRUE(client);
