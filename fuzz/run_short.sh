@@ -16,7 +16,11 @@ for source in fuzz/*/fuzz_*.cpp; do
   corpus=()
   [[ -d $folder/corpus/${target#fuzz_} ]] && corpus=("$folder/corpus/${target#fuzz_}")
   echo "== $target, $seconds s"
-  "build/fuzz/$folder/$target" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -verbosity=0 \
-    -print_final_stats=1 -artifact_prefix="$new/" "$new" "${corpus[@]}" 2>&1 | grep -E 'stat::number_of_executed|ERROR|SUMMARY' || true
-  [[ ${PIPESTATUS[0]} -eq 0 ]] || { echo "$target failed; its input is in $new"; exit 1; }
+  if ! "build/fuzz/$folder/$target" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 \
+      -artifact_prefix="$new/" "$new" "${corpus[@]}" > "$new.log" 2>&1; then
+    tail -40 "$new.log"
+    echo "$target failed; its input is in $new"
+    exit 1
+  fi
+  grep 'stat::number_of_executed' "$new.log"
 done
