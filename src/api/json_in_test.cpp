@@ -12,7 +12,8 @@ TEST(JsonIn, RunRequestWithEverything) {
   const auto request = parse_run_request(R"({
     "name": "web-1", "image": "debian", "memory_bytes": 1073741824, "cpus": 2,
     "forwards": [{"host_port": 8080, "guest_port": 80},
-                 {"protocol": "tcp", "host_address": "0.0.0.0", "host_port": 2222, "guest_port": 22}],
+                 {"protocol": "tcp", "host_address": "0.0.0.0",
+                  "host_port": 2222, "guest_port": 22}],
     "kernel": "/boot/vmlinuz", "initrd": "/boot/initrd", "append": "quiet", "disk_bus": "nvme",
     "prefetch": "observe", "disk_only": true, "a_future_member": {"x": [1]}})");
   ASSERT_TRUE(request) << request.error().message;

@@ -44,7 +44,8 @@ TEST_F(RouterTest, ListsCarryItemsAndTime) {
   EXPECT_EQ(
       response.body,
       R"({"items":[{"name":"debian","digest":")" + std::string(64, 'a') +
-          R"(","size_bytes":1073741824,"stored_bytes":1048576,"chunk_bytes":65536,"chunk_count":400,)"
+          R"(","size_bytes":1073741824,"stored_bytes":1048576,"chunk_bytes":65536,)"
+          R"("chunk_count":400,)"
           R"("zero_chunk_count":15984,"learned_boot_count":2}],"as_of":"2026-09-21T14:14:20Z"})");
 }
 

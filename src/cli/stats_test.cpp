@@ -15,7 +15,8 @@ constexpr std::string_view kStats =
   "issued_chunks":400,"hit_chunks":380,"late_chunks":10,"wasted_chunks":4,"undecided_chunks":6,
   "prefetch_budget_bytes":67108864,"models":[
    {"name":"replay","said_blocks":1000,"came_true_blocks":930,"issued_chunks":300,"used_chunks":290,
-    "calibration_gap_ratio":0.02,"muted":false,"bins":[{"said_ratio":0.85,"happened_ratio":0.8,"count":500},
+    "calibration_gap_ratio":0.02,"muted":false,"bins":[
+    {"said_ratio":0.85,"happened_ratio":0.8,"count":500},
     {"said_ratio":0.1,"happened_ratio":0,"count":0}]},
    {"name":"stride","said_blocks":10,"came_true_blocks":0,"muted":true}]})";
 
