@@ -91,6 +91,7 @@ struct Arbiter::Impl {
   float covered = 0;                // the largest coverage() a model claims now …
   uint8_t covering = 0;             // … and whose it is
   std::vector<Candidate> said;      // scratch
+  std::vector<BlockKey> changed;    // scratch: blocks of which something new was said
   std::vector<Proposal> proposals;  // scratch
 
   size_t state_bytes() const {
@@ -190,19 +191,19 @@ struct Arbiter::Impl {
     drop(fresh.oldest);
   }
 
-  // Files one saying. Returns its block, or null if nothing new was said.
-  Block* file(uint8_t model, const Candidate& candidate, const BlockKey& key) {
+  // Files one saying. Returns whether it says anything new.
+  bool file(uint8_t model, const Candidate& candidate, const BlockKey& key) {
     if (Block* known = blocks.find(key)) {
       for (uint32_t i = known->sayings; i != kNone; i = pool[i].next_of_block) {
         Saying& same = pool[i];
         if (same.model != model || same.context != candidate.context ||
             score::bin_of(same.said) != score::bin_of(candidate.confidence))
           continue;
-        if (candidate.due >= same.due) return nullptr;
+        if (candidate.due >= same.due) return false;
         same.due = candidate.due;
-        return known;
+        return true;
       }
-      if (known->count >= kSayingsPerBlockMax) return nullptr;
+      if (known->count >= kSayingsPerBlockMax) return false;
     }
     make_room();
     Block& block = blocks.insert(key);
@@ -225,7 +226,7 @@ struct Arbiter::Impl {
     block.sayings = index;
     ++block.count;
     append(fresh, index);
-    return &block;
+    return true;
   }
 
   // Merges what unmuted models say now of a block, and proposes it if that is news. Their log odds
@@ -293,7 +294,7 @@ struct Arbiter::Impl {
         Candidate adjusted = candidate;
         if (covered > 0 && model != covering && !is_said_by(covering, key))
           adjusted.confidence *= 1 - covered;
-        if (Block* block = file(model, adjusted, key)) propose(key, *block);
+        if (file(model, adjusted, key)) changed.push_back(key);
       }
     }
   }
@@ -327,6 +328,7 @@ struct Arbiter::Impl {
 
   void ask(Time now, auto&& question, size_t proposals_max, std::vector<Proposal>& out) {
     proposals.clear();
+    changed.clear();
     covered = 0;
     for (size_t m = 0; m < models.size(); ++m) {
       if (models[m]->coverage() <= covered) continue;
@@ -337,6 +339,10 @@ struct Arbiter::Impl {
       said.clear();
       question(*models[m], said);
       hear(static_cast<uint8_t>(m), now);
+    }
+    for (const BlockKey& key : changed) {
+      // Gone if the limit of pending ones was reached meanwhile.
+      if (Block* block = blocks.find(key)) propose(key, *block);
     }
     if (proposals.size() > proposals_max) {
       std::sort(proposals.begin(), proposals.end(), [](const Proposal& a, const Proposal& b) {

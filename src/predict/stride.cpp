@@ -36,14 +36,19 @@ void StrideModel::suspect(const trace::Access& access) {
   const auto fits = [&](const Touch& touch) {
     return touch.size == access.block_count && touch.component == access.component;
   };
+  // A run without holes also makes even rows, of every second access and so on: it is the
+  // sequential model's.
+  for (const Touch& touch : recent_) {
+    if (touch.size == 0 || touch.component != access.component) continue;
+    const bool adjoins = touch.block <= access.first_block + access.block_count &&
+                         access.first_block <= touch.block + touch.size;
+    if (adjoins) return;
+  }
   for (size_t i = 0; i < kRecent; ++i) {
     const Touch& middle = recent_[(next_recent_ + kRecent - 1 - i) % kRecent];  // newest first
     if (!fits(middle)) continue;
     const auto delta = static_cast<int64_t>(access.first_block - middle.block);
-    // Rows that touch or overlap are the sequential model's.
-    if (std::llabs(delta) <= access.block_count || std::llabs(delta) < 2 ||
-        std::llabs(delta) > options_.stride_max)
-      continue;
+    if (std::llabs(delta) < 2 || std::llabs(delta) > options_.stride_max) continue;
     for (size_t j = i + 1; j < kRecent; ++j) {
       const Touch& first = recent_[(next_recent_ + kRecent - 1 - j) % kRecent];
       if (!fits(first) || first.block + static_cast<uint64_t>(delta) != middle.block) continue;

@@ -1,0 +1,207 @@
+#include "predict/arbiter.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "core/rng.h"
+#include "predict/registry.h"
+#include "predict/testing.h"
+
+namespace forerun::predict {
+namespace {
+
+using testing::IsEmpty;
+
+// Says what it is told to.
+class Oracle final : public Model {
+ public:
+  using Speak = std::function<void(const trace::Access&, std::vector<Candidate>&)>;
+  Oracle(std::string name, Speak speak, float covers = 0)
+      : name_(std::move(name)), speak_(std::move(speak)), covers_(covers) {}
+  std::string_view name() const override { return name_; }
+  void on_start(Time, std::vector<Candidate>&) override {}
+  void on_access(const trace::Access& access, std::vector<Candidate>& out) override {
+    speak_(access, out);
+  }
+  void on_end(Time) override {}
+  float coverage() const override { return covers_; }
+  size_t state_bytes() const override { return 0; }
+
+ private:
+  std::string name_;
+  Speak speak_;
+  float covers_;
+};
+
+// A model that says: the block `ahead` after the one read, with this confidence.
+std::unique_ptr<Model> says(std::string name, uint64_t ahead, float confidence, float covers = 0) {
+  return std::make_unique<Oracle>(
+      std::move(name),
+      [=](const trace::Access& access, std::vector<Candidate>& out) {
+        out.push_back({access.component, access.first_block + ahead, 1, confidence, 0, access.at});
+      },
+      covers);
+}
+
+template <typename... Models>
+std::vector<std::unique_ptr<Model>> list(Models... models) {
+  std::vector<std::unique_ptr<Model>> all;
+  (all.push_back(std::move(models)), ...);
+  return all;
+}
+
+std::vector<Proposal> ask(Arbiter& arbiter, const trace::Access& access) {
+  std::vector<Proposal> out;
+  arbiter.on_access(access, out);
+  return out;
+}
+
+TEST(Arbiter, ProposesWhatIsLikelyEnough) {
+  Arbiter arbiter({}, list(says("sure", 1, 0.9f), says("unsure", 50, 0.2f)));
+  const auto proposals = ask(arbiter, read_of(10));
+  ASSERT_EQ(proposals.size(), 1u);
+  EXPECT_EQ(proposals[0].first_block, 11u);
+  EXPECT_FLOAT_EQ(proposals[0].probability, 0.9f);
+  EXPECT_EQ(proposals[0].model, 0);
+}
+
+TEST(Arbiter, TwoWitnessesAreLikelierThanOne) {
+  Arbiter arbiter({}, list(says("a", 1, 0.7f), says("b", 1, 0.7f)));
+  const auto proposals = ask(arbiter, read_of(10));
+  ASSERT_EQ(proposals.size(), 1u);
+  EXPECT_GT(proposals[0].probability, 0.75f);
+  EXPECT_LT(proposals[0].probability, 0.85f);  // not 0.91: they are not independent
+}
+
+TEST(Arbiter, ProposesABlockOnceAndAgainOnlyIfItIsNews) {
+  Arbiter arbiter({}, list(std::make_unique<Oracle>("same", [](const auto& access, auto& out) {
+                    out.push_back({access.component, 500, 1, 0.8f, 0, kTimeZero + 10s});
+                    if (access.first_block == 3)
+                      out.push_back({access.component, 500, 1, 0.8f, 0, kTimeZero + 1s});
+                  })));
+  EXPECT_EQ(ask(arbiter, read_of(1)).size(), 1u);
+  EXPECT_THAT(ask(arbiter, read_of(2)), IsEmpty());
+  const auto sooner = ask(arbiter, read_of(3));
+  ASSERT_EQ(sooner.size(), 1u);
+  EXPECT_EQ(sooner[0].due, kTimeZero + 1s);
+}
+
+TEST(Arbiter, ProposesNothingThatWasJustRead) {
+  Arbiter arbiter({}, list(says("back", 0, 0.9f)));
+  EXPECT_THAT(ask(arbiter, read_of(10)), IsEmpty());
+}
+
+TEST(Arbiter, LearnsThatABoasterIsWrongAndMutesIt) {
+  Arbiter arbiter({}, list(says("boaster", 5'000'000, 0.95f)));
+  size_t early = 0, late = 0;
+  for (uint64_t i = 0; i < 2000; ++i)
+    (i < 100 ? early : late) += ask(arbiter, read_of(i * 3, 1, 10ms * i)).size();
+  EXPECT_EQ(early, 100u);
+  EXPECT_LT(late, 150u);
+  const auto report = arbiter.report();
+  EXPECT_EQ(report[0].came_true, 0u);
+  EXPECT_TRUE(report[0].muted);
+}
+
+TEST(Arbiter, LetsASilencedModelEarnItsWayBack) {
+  bool right = false;
+  Arbiter arbiter(
+      {}, list(std::make_unique<Oracle>("moody", [&](const auto& access, auto& out) {
+        const uint64_t ahead = right ? 1 : 9'000'000;
+        out.push_back({access.component, access.first_block + ahead, 1, 0.9f, 0, access.at});
+      })));
+  uint64_t block = 0;
+  for (int i = 0; i < 1500; ++i) ask(arbiter, read_of(++block, 1, 10ms * block));
+  ASSERT_THAT(ask(arbiter, read_of(++block, 1, 10ms * block)), IsEmpty());
+  right = true;
+  size_t proposed = 0;
+  for (int i = 0; i < 2000; ++i) proposed += ask(arbiter, read_of(++block, 1, 10ms * block)).size();
+  EXPECT_GT(proposed, 500u);
+}
+
+TEST(Arbiter, IsCalibratedOnAModelThatIsRightSeventyPercent) {
+  Rng rng(5);
+  Arbiter arbiter({}, list(says("even", 1, 0.95f)));
+  uint64_t block = 0;
+  float last = 0;
+  for (int i = 0; i < 6000; ++i) {
+    const auto out = ask(arbiter, read_of(block, 1, 10ms * i));
+    if (!out.empty()) last = out.back().probability;
+    block += rng.chance(0.7) ? 1 : 100;
+  }
+  EXPECT_NEAR(last, 0.7f, 0.07f);
+  EXPECT_LT(arbiter.report()[0].calibration_gap, 0.08f);
+}
+
+TEST(Arbiter, CountsAPredictionThatComesTrueLateAsTrue) {
+  Arbiter arbiter({.horizon = 60s}, list(says("slow", 1000, 0.9f)));
+  for (uint64_t i = 0; i < 400; ++i) ask(arbiter, read_of(i, 1, 1ms * i));
+  const auto before = arbiter.report()[0];
+  EXPECT_GT(before.said, 200u);  // doubted by now
+  EXPECT_EQ(before.came_true, 0u);
+  for (uint64_t i = 1000; i < 1200; ++i) ask(arbiter, read_of(i, 1, 1ms * i));
+  EXPECT_GE(arbiter.report()[0].came_true, 200u);
+}
+
+TEST(Arbiter, AHistoryOutweighsGuessesAtWhatItDoesNotSay) {
+  Arbiter arbiter({}, list(says("history", 1, 0.95f, 0.98f), says("guess", 2, 0.9f)));
+  const auto blocks = blocks_of(ask(arbiter, read_of(10)));
+  EXPECT_EQ(blocks, (std::set<uint64_t>{11}));
+}
+
+TEST(Arbiter, PendingStaysWithinItsLimit) {
+  Arbiter arbiter({.probability_min = 0.1f, .pending_max = 100, .proposals_per_access_max = 8},
+                  list(std::make_unique<Oracle>("flood", [](const auto& access, auto& out) {
+                    for (uint64_t i = 1; i <= 50; ++i)
+                      out.push_back({access.component, access.first_block * 1000 + i * 2, 1, 0.9f,
+                                     0, access.at});
+                  })));
+  for (uint64_t i = 1; i < 200; ++i)
+    EXPECT_LE(ask(arbiter, read_of(i * 10'000, 1, 1ms * i)).size(), 8u);
+  EXPECT_LT(arbiter.report().back().state_bytes, 2'000'000u);
+  EXPECT_GT(arbiter.report()[0].said, 9000u);  // the oldest were judged to make room
+}
+
+TEST(Arbiter, SecondBootIsForeseenFromTheFirst) {
+  const auto history = std::make_shared<ReplayHistory>();
+  Rng rng(9);
+  std::vector<uint64_t> boot;
+  for (int i = 0; i < 300; ++i) boot.push_back(rng.below(1 << 20));
+  const auto play = [&] {
+    Arbiter arbiter({}, *make_models({}, {.components = {kComponent}, .history = history}));
+    std::vector<Proposal> out;
+    arbiter.on_start(kTimeZero, out);
+    const auto at_start = blocks_of(out);
+    for (size_t i = 0; i < boot.size(); ++i) arbiter.on_access(read_of(boot[i], 1, 50ms * i), out);
+    arbiter.on_end(kTimeZero + 20s);
+    return at_start;
+  };
+  EXPECT_THAT(play(), IsEmpty());
+  EXPECT_EQ(play(), std::set<uint64_t>(boot.begin(), boot.end()));
+}
+
+// Same inputs, same outputs, whatever they are: replays of a simulated run depend on it.
+TEST(Arbiter, IsDeterministic) {
+  const auto play = [](uint64_t seed) {
+    Rng rng(seed);
+    Arbiter arbiter({.pending_max = 500}, *make_models({}, {.components = {kComponent}}));
+    std::vector<Proposal> out;
+    arbiter.on_start(kTimeZero, out);
+    uint64_t block = 0;
+    for (int i = 0; i < 1500; ++i) {
+      block = rng.chance(0.6) ? block + 1 : rng.below(5000);
+      auto access = read_of(block, static_cast<uint32_t>(rng.between(1, 4)), 1ms * i);
+      if (rng.chance(0.1)) access.op = trace::Op::kWrite;
+      arbiter.on_access(access, out);
+    }
+    std::string text;
+    for (const Proposal& p : out)
+      text += fmt::format("{}+{} {} {} {};", p.first_block, p.block_count, p.probability, p.model,
+                          p.due.time_since_epoch().count());
+    return text;
+  };
+  for (uint64_t seed = 0; seed < 3; ++seed) EXPECT_EQ(play(seed), play(seed));
+}
+
+}  // namespace
+}  // namespace forerun::predict

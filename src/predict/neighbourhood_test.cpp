@@ -1,0 +1,69 @@
+#include "predict/neighbourhood.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "predict/testing.h"
+
+namespace forerun::predict {
+namespace {
+
+using testing::IsEmpty;
+
+float confidence_of(const std::vector<Candidate>& said, uint64_t block) {
+  for (const Candidate& candidate : said)
+    if (candidate.first_block == block) return candidate.confidence;
+  return 0;
+}
+
+TEST(Neighbourhood, SaysTheBlocksAroundAFirstTouch) {
+  NeighbourhoodModel model;
+  const auto said = said_of(model, read_of(100));
+  EXPECT_EQ(blocks_of(said),
+            (std::set<uint64_t>{97, 98, 99, 101, 102, 103, 104, 105, 106, 107, 108}));
+  EXPECT_GT(confidence_of(said, 101), confidence_of(said, 108));
+  EXPECT_LT(said.front().due, said[7].due);
+}
+
+TEST(Neighbourhood, SaysNothingThatWasTouchedAndNothingTwiceForOneBlock) {
+  NeighbourhoodModel model;
+  said_of(model, read_of(101, 3));
+  const auto said = said_of(model, read_of(100));
+  EXPECT_FALSE(blocks_of(said).contains(101));
+  EXPECT_FALSE(blocks_of(said).contains(103));
+  EXPECT_TRUE(blocks_of(said).contains(104));
+  EXPECT_THAT(said_of(model, read_of(100)), IsEmpty());
+}
+
+TEST(Neighbourhood, IsSurerOfAHoleBetweenTouchedBlocks) {
+  NeighbourhoodModel alone, between;
+  said_of(between, read_of(202, 4));
+  const float open = confidence_of(said_of(alone, read_of(200)), 201);
+  const float hole = confidence_of(said_of(between, read_of(200)), 201);
+  EXPECT_GT(hole, open);
+}
+
+TEST(Neighbourhood, WorksAtTheBeginningAndAcrossWords) {
+  NeighbourhoodModel model;
+  EXPECT_EQ(*blocks_of(said_of(model, read_of(1))).begin(), 0u);
+  EXPECT_THAT(blocks_of(said_of(model, read_of(0))), testing::Not(testing::Contains(1)));
+  said_of(model, read_of(60, 10));  // 60–69, over the border at 64
+  const auto said = blocks_of(said_of(model, read_of(59)));
+  EXPECT_THAT(said, testing::Not(testing::Contains(64)));
+  EXPECT_THAT(said, testing::Contains(58));
+}
+
+TEST(Neighbourhood, SaysNothingForWrites) {
+  NeighbourhoodModel model;
+  EXPECT_THAT(said_of(model, write_of(100)), IsEmpty());
+}
+
+TEST(Neighbourhood, StateIsBounded) {
+  NeighbourhoodModel model({.words_max = 64});
+  for (uint64_t i = 0; i < 5000; ++i) said_of(model, read_of(i * 64));
+  EXPECT_LE(model.state_bytes(), 16'384u);
+  EXPECT_THAT(said_of(model, read_of(5000 * 64)), testing::Not(IsEmpty()));
+}
+
+}  // namespace
+}  // namespace forerun::predict
