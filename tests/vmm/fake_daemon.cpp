@@ -1,9 +1,11 @@
 // The API over a unix socket with a Service that only pretends: what the CLI is tested against
 // without VMs.
-//   fake_daemon SOCKET CONSOLE_SOCKET    serves until SIGTERM
-// VM "web-1" and image "debian" exist; an import runs for three questions, one of a name that
-// begins with "bad" fails.
+//   fake_daemon SOCKET CONSOLE_SOCKET [TLS_FOLDER]    serves until SIGTERM
+// With a folder also on TCP with TLS (its server-cert.pem, server-key.pem, ca-cert.pem), printing
+// the port. VM "web-1" and image "debian" exist; an import runs for three questions, one of a name
+// that begins with "bad" fails.
 #include <csignal>
+#include <cstdio>
 #include <mutex>
 
 #include "api/fake_service.h"
@@ -85,20 +87,28 @@ class PretendedService final : public Service {
 }  // namespace forerun::api
 
 int main(int argc, char** argv) {
-  if (argc != 3) return 2;
+  if (argc < 3) return 2;
   sigset_t signals;
   sigemptyset(&signals);
   sigaddset(&signals, SIGTERM);
   sigprocmask(SIG_BLOCK, &signals, nullptr);
   forerun::api::PretendedService service(argv[2]);
   const forerun::api::Router router(service, [] { return int64_t{1790000000}; });
+  forerun::net::HttpServerOptions options{.unix_path = argv[1]};
+  if (argc > 3) {
+    const std::string folder = argv[3];
+    options.tcp_address = "127.0.0.1";
+    options.tls = {folder + "/server-cert.pem", folder + "/server-key.pem",
+                   folder + "/ca-cert.pem"};
+  }
   const auto server = forerun::net::HttpServer::start(
-      {.unix_path = argv[1]},
-      [&](const forerun::net::HttpRequest& request) { return router.handle(request); });
+      options, [&](const forerun::net::HttpRequest& request) { return router.handle(request); });
   if (!server) {
     fmt::print(stderr, "{}\n", server.error().message);
     return 1;
   }
+  if (argc > 3) fmt::print("{}\n", (*server)->tcp_port());
+  std::fflush(stdout);
   int signal = 0;
   sigwait(&signals, &signal);
   return 0;
