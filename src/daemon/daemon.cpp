@@ -172,11 +172,11 @@ Status Daemon::Parts::build_data_plane() {
   catalog = std::make_unique<ImageCatalog>(repositories.sources, *index_cache);
   histories = std::make_unique<Histories>(config.state_dir + "/history", *catalog);
   const std::vector<std::string> names = model_names(config);
-  const auto make = [this, names](ComponentId component) {
+  const auto make = [this, names](ComponentId component, bool is_boot) {
     histories->load(component);
     predict::ModelNeeds needs;
     needs.components = {component};
-    needs.history = histories->replay();
+    if (is_boot) needs.history = histories->replay();
     return predict::make_models(names, needs);
   };
   // A misspelt model is the operator's to mend, at once.
@@ -187,7 +187,7 @@ Status Daemon::Parts::build_data_plane() {
       foresight_options(config), clock,
       [this](ComponentId component, uint64_t block) { return catalog->resolve(component, block); },
       [&cache](const ChunkId& id) { return cache.where(id) != tier::Level::kNone; },
-      [make](ComponentId component) { return std::move(*make(component)); },
+      [make](ComponentId component, bool is_boot) { return std::move(*make(component, is_boot)); },
       [this](ComponentId component) { histories->save(component); });
   FetchService::Options options;
   options.threads_per_source = config.fetch_threads;

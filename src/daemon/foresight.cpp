@@ -39,7 +39,8 @@ void Foresight::start_vm(VmId vm, ComponentId component, Mode mode, bool is_boot
   session.component = component;
   session.started = now;
   session.has_learned = !is_boot;  // a VM found running shows no boot
-  session.arbiter = std::make_unique<predict::Arbiter>(options_.arbiter, make_models_(component));
+  session.arbiter =
+      std::make_unique<predict::Arbiter>(options_.arbiter, make_models_(component, is_boot));
   std::vector<std::string> names;
   for (const auto& model : session.arbiter->models()) names.emplace_back(model->name());
   prefetcher_.start_vm(vm, std::move(names), now);

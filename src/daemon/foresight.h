@@ -23,9 +23,10 @@ namespace forerun::daemon {
 // Thread-safe.
 class Foresight {
  public:
-  // Returns the models of one VM session whose disk is `component`.
-  using MakeModels =
-      std::function<std::vector<std::unique_ptr<predict::Model>>(ComponentId component)>;
+  // Returns the models of one VM session whose disk is `component`. A session that did not begin
+  // with a boot (`is_boot` false) must teach no model how this image boots.
+  using MakeModels = std::function<std::vector<std::unique_ptr<predict::Model>>(
+      ComponentId component, bool is_boot)>;
   // Something was learned of a component: its history may be saved. Called without any lock held.
   using OnLearned = std::function<void(ComponentId component)>;
 

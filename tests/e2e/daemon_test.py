@@ -85,7 +85,7 @@ class DaemonTest(unittest.TestCase):
     def test_errors_say_what_and_where(self):
         for arguments, expected in [
                 (("vm", "run", "x", "--image", "absent", "--disk-only"), "absent"),
-                (("vm", "run", "../x", "--image", "disk", "--disk-only"), "cannot name a VM"),
+                (("vm", "run", "../x", "--image", "disk", "--disk-only"), "no valid name"),
                 (("vm", "stop", "nobody"), "nobody"),
                 (("image", "show", "absent"), "absent"),
                 (("image", "import", "/no/such/file", "--name", "n"), "/no/such/file"),
