@@ -271,6 +271,7 @@ Status SimFolder::do_flush(const InodePtr& inode) {
     Inode::store(inode->durable, sector, versions.back().content);
   }
   if (fails) {
+    ++stats_.flushes_failed;
     if (faults_.failed_flush_loses) inode->dirty.clear();
     return injected("flush", inode->name);
   }

@@ -43,6 +43,7 @@ struct DiskFaults {
 struct DiskStats {
   uint64_t reads = 0, writes = 0, flushes = 0;
   uint64_t cuts = 0, sectors_lost = 0;
+  uint64_t flushes_failed = 0;
   uint64_t errors_injected = 0, bits_rotted = 0, writes_misdirected = 0, flush_lies = 0;
 };
 
