@@ -16,10 +16,10 @@ struct HttpOptions {
   std::string client_key_file;
   std::string proxy;           // empty: none, whatever the environment says
   Nanos connect_timeout = 5s;  // includes name look-up and TLS
-  Nanos stall_timeout =
-      10s;  // whole seconds; noticed up to 5 s late where bytes came before   // without a byte
-  uint64_t rate_bytes_per_s_min =
-      16 * kKiB;  // a fetch has 30 s plus the time its size_max takes at this rate
+  // Without a byte; whole seconds. Noticed up to 5 s late where bytes came before.
+  Nanos stall_timeout = 10s;
+  // A fetch may take 30 s plus the time its size_max takes at this rate.
+  uint64_t rate_bytes_per_s_min = 16 * kKiB;
   size_t idle_connections_max = 32;  // kept open between fetches
 };
 
