@@ -20,8 +20,9 @@ struct FakeDisk {
   uint64_t size_limit = UINT64_MAX;  // writes past it fail with kNoSpace
   std::optional<ErrorCode> fail_reads;
   uint64_t flushes = 0;
-  std::function<void(uint64_t offset)>
-      on_read;  // called without the mutex, before the bytes are copied
+  // Called without the mutex, before anything is read or written.
+  std::function<void()> on_read;
+  std::function<void()> on_write;
 
   void flip(uint64_t offset) { bytes.at(offset) ^= std::byte{0x10}; }
 };
@@ -31,7 +32,7 @@ class FakeFile final : public StorageFile {
   explicit FakeFile(std::shared_ptr<FakeDisk> disk) : disk_(std::move(disk)) {}
 
   Status read(uint64_t offset, MutableByteView out) override {
-    if (disk_->on_read) disk_->on_read(offset);
+    if (const auto hook = disk_->on_read) hook();
     const std::scoped_lock lock(disk_->mutex);
     if (disk_->fail_reads) return fail(*disk_->fail_reads, "cannot read: injected");
     const Buffer& bytes = disk_->bytes;
@@ -42,6 +43,7 @@ class FakeFile final : public StorageFile {
     return {};
   }
   Status write(uint64_t offset, ByteView data) override {
+    if (const auto hook = disk_->on_write) hook();
     const std::scoped_lock lock(disk_->mutex);
     if (offset + data.size() > disk_->size_limit) {
       return fail(ErrorCode::kNoSpace, "cannot write: injected");

@@ -87,6 +87,32 @@ TEST(S3Fifo, OneUseIsNotEnoughForTheMainQueueTwoAre) {
   EXPECT_TRUE(cache.fifo().contains(1));
 }
 
+TEST(S3Fifo, UsesInTheSmallQueueDoNotCountInTheMainQueue) {
+  Cache cache(10);
+  for (int id = 0; id < 10; ++id) cache.demand(id);
+  for (int id = 0; id < 10; ++id) {
+    for (int use = 0; use < (id == 0 ? 3 : 2); ++use) cache.fifo().use(id);
+  }
+  cache.demand(100);
+  EXPECT_THAT(cache.take_evicted(), ElementsAre(0)) << "the oldest, whatever it did before";
+}
+
+TEST(S3Fifo, UsedInTheMainQueueGoesRoundAgain) {
+  Cache cache(10);
+  for (int id = 0; id < 10; ++id) {
+    cache.demand(id);
+    cache.fifo().use(id);
+    cache.fifo().use(id);
+  }
+  cache.demand(100);  // all others are in the main queue now, and 0 left it
+  cache.fifo().use(1);
+  cache.fifo().use(100);
+  cache.fifo().use(100);
+  cache.take_evicted();
+  cache.demand(101);
+  EXPECT_THAT(cache.take_evicted(), ElementsAre(2));
+}
+
 TEST(S3Fifo, GhostComesBackIntoTheMainQueue) {
   Cache cache(10);
   for (int id = 0; id < 11; ++id) cache.demand(id);  // 0 is now a ghost

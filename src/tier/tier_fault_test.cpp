@@ -161,7 +161,7 @@ TEST_F(TierFaultTest, FullDiskReportsPrefetchedThatAreNowNowhere) {
 // A reader that was overtaken finds another chunk in the slot: a miss, but no fault of the disk.
 TEST_F(TierFaultTest, SlotReusedDuringAReadIsNotCalledCorrupt) {
   const auto chunks = store(1);
-  data_->on_read = [&](uint64_t) {
+  data_->on_read = [&] {
     data_->on_read = nullptr;
     demand(chunk_of(50));
     write_all();
@@ -176,7 +176,7 @@ TEST_F(TierFaultTest, SlotReusedDuringAReadIsNotCalledCorrupt) {
 // The same chunk, back in the same slot: the version tells the two stays apart.
 TEST_F(TierFaultTest, SlotLeftAndTakenAgainDuringAReadKeepsTheNewStay) {
   const auto chunks = store(1);
-  data_->on_read = [&](uint64_t) {
+  data_->on_read = [&] {
     data_->on_read = nullptr;
     tier_->erase(chunks[0]->id);
     demand(chunks[0]);
@@ -189,6 +189,22 @@ TEST_F(TierFaultTest, SlotLeftAndTakenAgainDuringAReadKeepsTheNewStay) {
   EXPECT_EQ(tier_->stats().file_bytes, kChunk);
   open(1, 1);
   EXPECT_EQ(found(chunks[0]), Level::kFile);
+}
+
+TEST_F(TierFaultTest, ErasedDuringItsWriteIsNotStoredAndItsSlotIsFree) {
+  open(4, 1);
+  demand(chunk_of(1));
+  data_->on_write = [&] {
+    data_->on_write = nullptr;
+    tier_->erase(chunk_of(1)->id);
+  };
+  EXPECT_EQ(*tier_->write_back(10), 0u);
+  EXPECT_EQ(tier_->where(chunk_of(1)->id), Level::kNone);
+  demand(chunk_of(2));
+  EXPECT_EQ(*tier_->write_back(10), 1u);
+  open(4, 1);
+  EXPECT_EQ(tier_->where(chunk_of(1)->id), Level::kNone);
+  EXPECT_EQ(found(chunk_of(2)), Level::kFile);
 }
 
 // Whatever is flipped, anywhere, no read ever gives a wrong byte (checked in found()).

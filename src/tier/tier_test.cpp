@@ -256,6 +256,22 @@ TEST_F(TierTest, RestartRemembersProbationAndItsEnd) {
   EXPECT_THAT(unused_, ElementsAre(chunks[1]->id));
 }
 
+TEST_F(TierTest, AgeGoesOnAfterARestart) {
+  for (uint64_t life = 0; life < 3; ++life) {
+    open(4, 8);
+    demand(chunk_of(life));
+    ASSERT_TRUE(tier_->sync());
+  }
+  tier_.reset();
+  const auto opened =
+      *SlotFile::open(std::make_unique<FakeFile>(data_), std::make_unique<FakeFile>(index_), 8);
+  ASSERT_EQ(opened.records.size(), 3u);
+  for (uint64_t life = 0; life < 3; ++life) {
+    EXPECT_EQ(opened.records[life].id, chunk_of(life)->id);
+    EXPECT_EQ(opened.records[life].sequence, life + 1);
+  }
+}
+
 TEST_F(TierTest, RestartWithOtherShardsAndSizesKeepsWhatFits) {
   const auto chunks = chunks_of(64, 4096);
   open({.memory_bytes_max = 64 * kChunk, .file_bytes_max = 64 * kChunk, .shards = 4});
