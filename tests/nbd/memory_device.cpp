@@ -63,6 +63,8 @@ Status MemoryDevice::write(uint64_t offset, ByteView data, bool) {
         chunk = std::make_shared<Buffer>(kChunk);
       else if (chunk.use_count() > 1)  // a reply in flight points at it
         chunk = std::make_shared<Buffer>(*chunk);
+      else  // use_count() orders nothing; this does: the last reply's reads come before the write
+        ChunkPtr(chunk).reset();
       std::memcpy(chunk->data() + begin, data.data(), length);
     }
     offset += length;

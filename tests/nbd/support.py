@@ -8,6 +8,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 
 SERVER = os.environ.get("NBD_TEST_SERVER", "")
@@ -67,6 +68,13 @@ class Server:
         with open(self.log_path, encoding="utf-8") as log:
             return log.read()
 
+    def logs(self, text, limit_s=5):
+        """Returns whether the log comes to hold `text`: a line may be written after the client has left."""
+        deadline = time.monotonic() + limit_s
+        while text not in self.log() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        return text in self.log()
+
     def is_alive(self):
         return self.process.poll() is None
 
@@ -94,6 +102,10 @@ class Server:
             code = self.process.wait()
         for pipe in (self.process.stdin, self.process.stdout):
             pipe.close()
+        log = self.log() if os.path.exists(self.log_path) else ""
+        for report in ("Sanitizer", "runtime error:", "assertion failed"):
+            if report in log:
+                raise AssertionError(f"the server reported:\n{log[log.index(report) - 100:][:4000]}")
         shutil.rmtree(self.folder, ignore_errors=True)
         return code
 
