@@ -2,6 +2,8 @@
 // level any more" is decided in one place. A chunk enters the file level when it is inserted: until
 // its slot is written it is `pending` there and holds its content in memory. Whether a chunk is on
 // probation is the same in both levels.
+// (Over 500 lines: what enters, is used, leaves and is written changes the same books under the
+// same lock, and is checked best side by side.)
 #include "tier/tier.h"
 
 #include <algorithm>
