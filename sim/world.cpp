@@ -1,3 +1,5 @@
+// In one file because it is one class: each fault, its repair and the check that follows belong
+// together.
 #include "sim/world.h"
 
 #include <fmt/format.h>
