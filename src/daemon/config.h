@@ -43,7 +43,7 @@ struct Config {
 
   PrefetchPolicy prefetch = PrefetchPolicy::kOn;
   std::vector<std::string> models = {"replay", "sequential", "stride", "neighbourhood"};
-  double probability_min = 0.25;        // a proposal below this is not fetched
+  double probability_min = 0.55;        // a proposal below this is not fetched
   uint64_t budget_bytes = 64ull << 20;  // each VM's first prefetch allowance
   double rate_bytes_per_s_max = 0;  // all prefetches together; 0: 0.9 of the link's measured rate
 

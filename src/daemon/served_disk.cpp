@@ -16,6 +16,28 @@ disk::DiskWork& thread_work() {
   return work;
 }
 
+// Returns what a read touched, missing or not, as runs: a model scores requests, not their parts,
+// and the slowest part is what the guest felt.
+std::vector<disk::Touch> as_one_read(const disk::DiskWork& work) {
+  std::vector<disk::Touch> parts = work.touches;
+  for (const disk::Missing& chunk : work.missing)
+    parts.push_back({chunk.component, chunk.chunk_index, 1, trace::ServedFrom::kRepository});
+  std::sort(parts.begin(), parts.end(), [](const disk::Touch& a, const disk::Touch& b) {
+    return std::tie(a.component, a.first_chunk) < std::tie(b.component, b.first_chunk);
+  });
+  std::vector<disk::Touch> runs;
+  for (const disk::Touch& part : parts) {
+    if (!runs.empty() && runs.back().component == part.component &&
+        runs.back().first_chunk + runs.back().chunk_count == part.first_chunk) {
+      runs.back().chunk_count += part.chunk_count;
+      runs.back().served_from = std::max(runs.back().served_from, part.served_from);
+    } else {
+      runs.push_back(part);
+    }
+  }
+  return runs;
+}
+
 }  // namespace
 
 Result<std::shared_ptr<ServedDisk>> ServedDisk::open(What what, const Clock& clock,
@@ -98,7 +120,7 @@ Status ServedDisk::wait_for(const std::vector<disk::Missing>& missing, disk::Pin
 Status ServedDisk::read(ByteRange range, disk::ReadSlices& out) {
   disk::DiskWork& work = thread_work();
   disk::Pins pins;
-  std::vector<disk::Touch> fetched;  // what the guest waits for, as the models see it
+  bool is_observed = false;
   Nanos waited{0};
   for (int attempt = 0; attempt < kAttemptsMax; ++attempt) {
     work.missing.clear();
@@ -114,19 +136,8 @@ Status ServedDisk::read(ByteRange range, disk::ReadSlices& out) {
       return {};
     }
     // Said before the wait, not after it: what the models make of it can travel right behind.
-    std::vector<disk::Touch> missing;
-    for (const disk::Missing& chunk : work.missing) {
-      const bool adjoins =
-          !missing.empty() && missing.back().component == chunk.component &&
-          missing.back().first_chunk + missing.back().chunk_count == chunk.chunk_index;
-      if (adjoins)
-        ++missing.back().chunk_count;
-      else
-        missing.push_back({chunk.component, chunk.chunk_index, 1, trace::ServedFrom::kRepository});
-    }
-    observe(missing, trace::Op::kRead, 0);
-    if (attempt == 0) observe(work.touches, trace::Op::kRead, 0);
-    fetched.insert(fetched.end(), missing.begin(), missing.end());
+    if (!is_observed) observe(as_one_read(work), trace::Op::kRead, 0);
+    is_observed = true;
     const std::vector<disk::Missing> wanted = work.missing;
     const Time begin = clock_.now();
     FR_CHECK(wait_for(wanted, pins));

@@ -65,11 +65,12 @@ Result<Fd> listen_unix(const std::string& path, unsigned mode, int backlog) {
   }
   Fd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
   if (!fd.is_open()) return fail_errno("create a unix socket", errno);
-  // The mode is set before the name exists to others.
-  if (::fchmod(fd.get(), static_cast<mode_t>(mode)) != 0)
-    return fail_errno("set a socket's mode", errno);
+  // Nobody can connect before listen(), so the mode is in force in time; bind() alone would obey
+  // the umask.
   if (::bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0)
     return fail_errno(fmt::format("bind {}", path), errno);
+  if (::chmod(path.c_str(), static_cast<mode_t>(mode)) != 0)
+    return fail_errno(fmt::format("set the mode of {}", path), errno);
   if (::listen(fd.get(), backlog) != 0) return fail_errno(fmt::format("listen on {}", path), errno);
   return fd;
 }

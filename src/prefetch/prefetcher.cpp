@@ -235,10 +235,10 @@ void Prefetcher::offer(VmId id, std::span<const predict::Proposal> proposals, Ti
       CandidateOrder order{band_of(proposal.probability), proposal.due, impl_->sequence++, key};
       const auto known = vm.candidates.find(key);
       if (known != vm.candidates.end()) {
-        if (known->second.order.band <= order.band && known->second.order.due <= order.due)
+        // The newest word counts: a boot that diverges makes what follows less likely.
+        if (known->second.order.band == order.band && known->second.order.due <= order.due)
           continue;
         order.due = std::min(order.due, known->second.order.due);
-        order.band = std::min(order.band, known->second.order.band);
         vm.drop(known);
       }
       vm.candidates[key] = {order, proposal.probability, proposal.model};
@@ -262,7 +262,9 @@ void Prefetcher::on_access(const trace::Access& access, Time now) {
     if (impl_->issued.empty()) continue;
     const repository::ChunkRef chunk = impl_->resolve(key.component, key.block);
     if (chunk.is_zero() || !impl_->issued.contains(chunk.id)) continue;
-    const bool waited = access.served_from == trace::ServedFrom::kRepository;
+    // A read that waited may have found some of its chunks here.
+    const bool waited = access.served_from == trace::ServedFrom::kRepository &&
+                        impl_->issued.at(chunk.id).is_under_way;
     impl_->decide(chunk.id, waited ? Outcome::kLate : Outcome::kHit,
                   std::chrono::microseconds(access.waited_us), now);
   }

@@ -83,7 +83,8 @@ TEST_F(PrefetcherTest, WhatTheGuestAskedForFirstIsNotFetchedAhead) {
 TEST_F(PrefetcherTest, EachChunkIsHitLateOrWastedOnce) {
   offer(1, 4, 0.9f);
   pull();
-  for (uint64_t block = 1; block <= 3; ++block) arrive(block);
+  arrive(1);
+  arrive(3);
   read(1, ServedFrom::kMemory);
   read(1, ServedFrom::kMemory);
   read(2, ServedFrom::kRepository);
@@ -96,6 +97,23 @@ TEST_F(PrefetcherTest, EachChunkIsHitLateOrWastedOnce) {
   EXPECT_EQ(stats.late, 1u);
   EXPECT_EQ(stats.wasted, 2u);
   EXPECT_EQ(stats.undecided, 0u);
+}
+
+TEST_F(PrefetcherTest, AReadThatWaitedForOneChunkHitTheOthers) {
+  offer(1, 2, 0.9f);
+  pull();
+  arrive(1);
+  prefetcher_->on_access(
+      {now_, kVm, ComponentId{1}, 1, 2, trace::Op::kRead, ServedFrom::kRepository, 0}, now_);
+  EXPECT_EQ(prefetcher_->stats(kVm).hit, 1u);
+  EXPECT_EQ(prefetcher_->stats(kVm).late, 1u);
+}
+
+TEST_F(PrefetcherTest, ANewerLowerProbabilityCounts) {
+  offer(1, 1, 0.9f);
+  offer(2, 1, 0.4f);
+  offer(1, 1, 0.1f);
+  EXPECT_THAT(pull(), testing::ElementsAre(2, 1));
 }
 
 TEST_F(PrefetcherTest, EndOfVmTakesBackWhatIsQueued) {
