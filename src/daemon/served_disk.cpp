@@ -121,7 +121,6 @@ Status ServedDisk::read(ByteRange range, disk::ReadSlices& out) {
   disk::DiskWork& work = thread_work();
   disk::Pins pins;
   bool is_observed = false;
-  Nanos waited{0};
   for (int attempt = 0; attempt < kAttemptsMax; ++attempt) {
     work.missing.clear();
     work.touches.clear();
@@ -129,19 +128,14 @@ Status ServedDisk::read(ByteRange range, disk::ReadSlices& out) {
     if (served) {
       reads_.fetch_add(1, std::memory_order_relaxed);
       read_bytes_.fetch_add(range.length, std::memory_order_relaxed);
-      const auto waited_us = std::chrono::duration_cast<std::chrono::microseconds>(waited).count();
-      // What was missing has been observed already.
-      if (fetched.empty())
-        observe(work.touches, trace::Op::kRead, static_cast<uint32_t>(waited_us));
+      if (!is_observed) observe(work.touches, trace::Op::kRead, 0);
       return {};
     }
     // Said before the wait, not after it: what the models make of it can travel right behind.
     if (!is_observed) observe(as_one_read(work), trace::Op::kRead, 0);
     is_observed = true;
     const std::vector<disk::Missing> wanted = work.missing;
-    const Time begin = clock_.now();
     FR_CHECK(wait_for(wanted, pins));
-    waited += clock_.now() - begin;
   }
   return fail(ErrorCode::kInternal,
               fmt::format("a read at {} finds its chunks missing again and again", range.offset));
