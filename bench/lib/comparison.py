@@ -8,7 +8,7 @@ import tempfile
 import time
 
 from . import boots, children, report
-from .guest import Guest
+from .guest import build
 from .servers import LINKS
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
@@ -22,7 +22,7 @@ def arguments(description, default_out):
     parser.add_argument("--modes", default=",".join(boots.MODES), help="of " + ", ".join(boots.MODES))
     parser.add_argument("--out", default=os.path.join(ROOT, default_out))
     parser.add_argument("--bin", default=os.path.join(ROOT, "build/release/bin"), help="where forerund is")
-    parser.add_argument("--guest", default=os.path.join(ROOT, "build/guest"), help="built by tools/guest/build")
+    parser.add_argument("--guest", default=os.path.join(ROOT, "build/guest"), help="built there if missing (as root)")
     parser.add_argument("--repository", default=os.path.join(ROOT, "build/guest-repository"))
     chosen = parser.parse_args()
     chosen.links = chosen.links.split(",")
@@ -47,7 +47,7 @@ def compare(chosen, benchmark, make_workload, definitions):
     work = tempfile.mkdtemp(prefix=benchmark + "-", dir=os.path.join(ROOT, "build"))
     began = time.monotonic()
     try:
-        guest = Guest(chosen.guest)
+        guest = build(ROOT, chosen.guest)
         image = boots.ensure_repository(chosen.bin, guest, chosen.repository, work)
         workload = make_workload(guest, work)
         result = {"benchmark": benchmark, "commit": report.commit(ROOT), "began": report.utc_now(), "seed": None,

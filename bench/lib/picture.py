@@ -5,8 +5,8 @@ import shutil
 import sys
 
 CELL_S = 0.25
-BLOCKS = " ▁▃▅█"
-ASCII = " .:+#"
+BLOCKS = "·▁▃▅█"
+ASCII = "-.:+#"
 
 
 def is_ascii(asked):
@@ -34,13 +34,13 @@ def cells(bin_s, bin_ms, span_s):
 
 
 def line(figures, ascii_only):
-    """Returns the boot as text: blank where nothing was waited for, = (or ░) while the image was copied."""
+    """Returns the boot as text: a dot where nothing was waited for, = (or ░) while the image was copied."""
     glyphs = ASCII if ascii_only else BLOCKS
     copied = round(figures.get("copy_s", 0) / CELL_S)
     shares = cells(figures.get("stall_bin_s", 0.1), figures.get("stall_bin_ms", []),
                    figures["service_s"] - figures.get("copy_s", 0))
     text = ("=" if ascii_only else "░") * copied
-    # Any stall shows; a full block is a cell of nothing else.
+    # 1 ms and more shows; a full block is a cell of nothing else.
     text += "".join(glyphs[0] if share < 0.005 else glyphs[min(4, 1 + int(share * 3.999))] for share in shares)
     return text + ("|" if ascii_only else "▏")
 
