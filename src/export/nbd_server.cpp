@@ -2,6 +2,7 @@
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -25,6 +26,15 @@ metrics::Gauge& connections_open() {
 metrics::Counter& handshakes_total(std::string_view outcome) {
   return metrics::counter("forerun_nbd_handshakes_total", "NBD handshakes by outcome.",
                           fmt::format("outcome=\"{}\"", outcome));
+}
+
+// Clients that have not opened anything yet never hold more than half of the process's file
+// descriptors.
+NbdServerOptions within_limits(NbdServerOptions options) {
+  rlimit files{};
+  if (::getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur != RLIM_INFINITY)
+    options.handshakes_max = std::clamp<size_t>(files.rlim_cur / 2, 1, options.handshakes_max);
+  return options;
 }
 
 // A peer that is gone without a word gives its place back after a minute or so.
@@ -206,7 +216,7 @@ void NbdServer::Connection::serve() {
 }
 
 NbdServer::NbdServer(NbdServerOptions options, const Clock& clock)
-    : options_(options), clock_(clock), pool_(options.workers) {}
+    : options_(within_limits(options)), clock_(clock), pool_(options.workers) {}
 
 NbdServer::~NbdServer() { stop(); }
 

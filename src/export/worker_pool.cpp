@@ -30,7 +30,8 @@ void WorkerPool::submit(const void* key, Job* job) {
     if (queue.jobs.empty()) turns_.push_back(key);
     queue.jobs.push_back(job);
     ++queued_;
-    if (queued_ > idle_ && threads_.size() < options_.threads_max) add_thread();
+    const bool may_run = queue.running + queue.jobs.size() <= options_.threads_per_key_max;
+    if (may_run && queued_ > idle_ && threads_.size() < options_.threads_max) add_thread();
   }
   wake_.notify_one();
 }

@@ -15,8 +15,10 @@
 namespace forerun::nbd {
 
 struct WorkerPoolOptions {
-  size_t threads_max = 64;          // started as they are needed
-  size_t threads_per_key_max = 48;  // of those, at one time for one export
+  // Started as they are needed. Many, for they only wait: several disks whose source is away must
+  // not keep the threads from others whose chunks are on this host.
+  size_t threads_max = 512;
+  size_t threads_per_key_max = 32;  // of those, at one time for one export
 };
 
 // Thread-safe.

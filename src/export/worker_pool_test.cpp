@@ -46,6 +46,23 @@ TEST(WorkerPool, OneExportCannotTakeAllThreads) {
   all_done.wait();
 }
 
+TEST(WorkerPool, StartsNoThreadsBeyondAnExportsShare) {
+  std::latch go_on(1);
+  std::latch all_done(20);
+  LambdaJob waiting([&] {
+    go_on.wait();
+    all_done.count_down();
+  });
+  std::vector<LambdaJob> many(20, waiting);
+  WorkerPool pool({.threads_max = 16, .threads_per_key_max = 2});
+
+  for (LambdaJob& one : many) pool.submit(&kFirst, &one);
+
+  EXPECT_LE(pool.thread_count(), 3u);
+  go_on.count_down();
+  all_done.wait();
+}
+
 TEST(WorkerPool, GivesBackJobsThatHaveNotBegun) {
   std::latch begun(1);
   std::latch go_on(1);
