@@ -1,8 +1,35 @@
 #include "sim/vm_disk.h"
 
+#include <algorithm>
+#include <tuple>
 #include <utility>
 
 namespace forerun::sim {
+namespace {
+
+// As daemon/served_disk: what a read touched, missing or not, as runs; the slowest part counts.
+std::vector<disk::Touch> as_one_read(const disk::DiskWork& work) {
+  std::vector<disk::Touch> parts = work.touches;
+  for (const disk::Missing& chunk : work.missing) {
+    parts.push_back({chunk.component, chunk.chunk_index, 1, trace::ServedFrom::kRepository});
+  }
+  std::ranges::sort(parts, [](const disk::Touch& a, const disk::Touch& b) {
+    return std::tie(a.component, a.first_chunk) < std::tie(b.component, b.first_chunk);
+  });
+  std::vector<disk::Touch> runs;
+  for (const disk::Touch& part : parts) {
+    if (!runs.empty() && runs.back().component == part.component &&
+        runs.back().first_chunk + runs.back().chunk_count == part.first_chunk) {
+      runs.back().chunk_count += part.chunk_count;
+      runs.back().served_from = std::max(runs.back().served_from, part.served_from);
+    } else {
+      runs.push_back(part);
+    }
+  }
+  return runs;
+}
+
+}  // namespace
 
 Result<std::unique_ptr<VmDisk>> VmDisk::open(Host& host, SimFolder& folder,
                                              image::ComponentPtr component, VmDiskOptions options) {
@@ -28,21 +55,8 @@ Status VmDisk::wait_for(const std::vector<disk::Missing>& missing, disk::Pins& p
   return {};
 }
 
-Result<Buffer> VmDisk::read(ByteRange range) {
-  disk::ReadSlices out;
-  disk::DiskWork work;
-  disk::Pins pins;
-  const Time began = host_.loop().now();
-  for (;;) {
-    if (host_.is_stopped()) return fail(ErrorCode::kUnavailable, "the daemon is gone");
-    FR_TRY(const bool is_complete,
-           disk_->try_read(range, out, work, {.pins = &pins, .allow_tier_file = true}));
-    if (is_complete) break;
-    FR_CHECK(wait_for(work.missing, pins));
-  }
-  const Nanos waited = host_.loop().now() - began;
-  for (const disk::Touch& touch : work.touches) {
-    const bool did_wait = touch.served_from == trace::ServedFrom::kRepository;
+void VmDisk::observe(const std::vector<disk::Touch>& touches) {
+  for (const disk::Touch& touch : touches) {
     host_.observe({.at = host_.loop().now(),
                    .vm = vm_,
                    .component = touch.component,
@@ -50,7 +64,25 @@ Result<Buffer> VmDisk::read(ByteRange range) {
                    .block_count = touch.chunk_count,
                    .op = trace::Op::kRead,
                    .served_from = touch.served_from,
-                   .waited_us = did_wait ? static_cast<uint32_t>(waited.count() / 1000) : 0});
+                   .waited_us = 0});
+  }
+}
+
+Result<Buffer> VmDisk::read(ByteRange range) {
+  disk::ReadSlices out;
+  disk::DiskWork work;
+  disk::Pins pins;
+  bool is_observed = false;
+  for (int attempt = 0;; ++attempt) {
+    if (host_.is_stopped()) return fail(ErrorCode::kUnavailable, "the daemon is gone");
+    if (attempt == kAttemptsMax) return fail(ErrorCode::kInternal, "chunks vanish while pinned");
+    FR_TRY(const bool is_complete,
+           disk_->try_read(range, out, work, {.pins = &pins, .allow_tier_file = true}));
+    // Said before the wait: what the models make of it can travel right behind.
+    if (!is_observed) observe(is_complete ? work.touches : as_one_read(work));
+    is_observed = true;
+    if (is_complete) break;
+    FR_CHECK(wait_for(work.missing, pins));
   }
   Buffer answer;
   answer.reserve(range.length);
@@ -60,8 +92,9 @@ Result<Buffer> VmDisk::read(ByteRange range) {
 
 Status VmDisk::prepare(ByteRange range, disk::Pins& pins) {
   disk::DiskWork work;
-  for (;;) {
+  for (int attempt = 0;; ++attempt) {
     if (host_.is_stopped()) return fail(ErrorCode::kUnavailable, "the daemon is gone");
+    if (attempt == kAttemptsMax) return fail(ErrorCode::kInternal, "chunks vanish while pinned");
     if (disk_->prepare_write(range, pins, work, true)) return {};
     FR_CHECK(wait_for(work.missing, pins));
   }

@@ -35,6 +35,10 @@ class VmDisk {
 
  private:
   VmDisk(Host& host, std::unique_ptr<disk::VirtualDisk> disk);
+  // More would mean that chunks vanish while they are pinned.
+  static constexpr int kAttemptsMax = 4;
+
+  void observe(const std::vector<disk::Touch>& touches);
   Status wait_for(const std::vector<disk::Missing>& missing, disk::Pins& pins);
   Status prepare(ByteRange range, disk::Pins& pins);
 
