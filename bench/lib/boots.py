@@ -13,8 +13,10 @@ from .servers import Link, Nginx
 
 MODES = ["local", "copy_first", "on_demand", "trace_replay_fifo", "forerun_first", "forerun_learned"]
 IMAGE = "nginx"
-# How long the guest goes on after its service answered before what was fetched for nothing is counted.
-SETTLE_S = 2.0
+# What was fetched for nothing is counted once the guest has read nothing for this long after its service answered:
+# systemd goes on for a while, the longer the slower the machine.
+QUIET_S = 2.0
+SETTLE_S_MAX = 20.0
 
 # mode: (forerund's prefetch.mode, whether it starts with the history of two earlier boots)
 _DAEMON_MODES = {
@@ -142,7 +144,7 @@ class Bed:
             service_s = workload.run(daemon, "guest", prefetch)
             at_ready = daemon.vm_stats("guest")
             fetched = self.link.stats()["bytes_down"] - bytes_before
-            time.sleep(SETTLE_S)
+            _settle(daemon, at_ready["reads"])
             daemon.stop_vm("guest")
             at_end = daemon.vm_stats("guest")
         finally:
@@ -184,6 +186,16 @@ class Bed:
         self.link.stop()
         self.nginx.stop()
         shutil.rmtree(self.work, ignore_errors=True)
+
+
+def _settle(daemon, reads):
+    deadline = time.monotonic() + SETTLE_S_MAX
+    quiet_since = time.monotonic()
+    while time.monotonic() < deadline and time.monotonic() - quiet_since < QUIET_S:
+        time.sleep(0.1)
+        now = daemon.vm_stats("guest")["reads"]
+        if now != reads:
+            reads, quiet_since = now, time.monotonic()
 
 
 def needs_history(mode):

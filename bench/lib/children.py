@@ -43,8 +43,9 @@ def start(argv, log, **options):
     """Starts a program whose output goes to the file `log`; it is stopped when we exit."""
     try:
         with open(log, "ab") as output:
+            # A session of its own: Ctrl-C reaches us alone, and we end the children in order.
             child = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=options.pop("stdout", output),
-                                     stderr=output, **options)
+                                     stderr=output, start_new_session=True, **options)
     except OSError as error:
         raise Failure(f"cannot start {argv[0]}: {error.strerror}") from error
     child.log = log

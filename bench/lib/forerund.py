@@ -4,6 +4,7 @@ import http.client
 import json
 import os
 import shutil
+import signal
 import socket
 import tempfile
 import time
@@ -121,4 +122,16 @@ class Forerund:
             except (children.Failure, OSError):
                 pass  # it is ending already
         children.stop(self.child)
+        self._kill_orphans()
         shutil.rmtree(self.run_dir, ignore_errors=True)
+
+    def _kill_orphans(self):
+        """Kills QEMUs that a daemon which crashed left behind, known by our state folder in their command line."""
+        for pid in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                with open(f"/proc/{pid}/cmdline", "rb") as file:
+                    command = file.read()
+                if command.startswith(b"qemu-system") and f"path={self.state_dir}/vms/".encode() in command:
+                    os.kill(int(pid), signal.SIGKILL)
+            except (FileNotFoundError, ProcessLookupError):
+                pass  # it ended while we looked

@@ -23,7 +23,8 @@ class Guest:
             with open(os.path.join(folder, "guest.json"), encoding="utf-8") as file:
                 self.facts = json.load(file)
         except OSError as error:
-            raise children.Failure(f"there is no guest in {folder} ({error.strerror}): run tools/guest/build") from error
+            raise children.Failure(f"there is no guest in {folder} ({error.strerror}): "
+                                   "run tools/guest/build") from error
         self.append = self.facts["append"]
 
 
@@ -116,7 +117,8 @@ class LocalVm:
         self.began = time.monotonic()
         self.child = children.start(
             [children.program("qemu-system-x86_64", "qemu-system-x86"), "-accel", "kvm" if kvm else "tcg,thread=multi",
-             "-cpu", "host" if kvm else "max", "-smp", "1", "-m", str(memory_mib), "-nodefaults", "-display", "none", "-no-reboot",
+             "-cpu", "host" if kvm else "max", "-smp", "1", "-m", str(memory_mib),
+             "-nodefaults", "-display", "none", "-no-reboot",
              "-serial", f"file:{os.path.join(work, 'console.log')}",
              "-kernel", guest.kernel, "-initrd", guest.initrd, "-append", guest.append,
              "-drive", f"if=none,id=d0,file={self.overlay},format=qcow2,cache=writeback,aio=threads,discard=unmap",

@@ -98,7 +98,8 @@ class NbdReader:
             if kind == 1:  # NBD_REP_ACK
                 return
             if kind & 0x80000000:
-                raise children.Failure(f"the NBD server refused export '{export}': {payload.decode('utf-8', 'replace')}")
+                reason = payload.decode("utf-8", "replace")
+                raise children.Failure(f"the NBD server refused export '{export}': {reason}")
 
     def _receive(self, size):
         data = bytearray(size)

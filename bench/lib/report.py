@@ -20,7 +20,8 @@ def host_facts():
                 break
     with open("/proc/meminfo", encoding="utf-8") as file:
         memory_kib = int(file.readline().split()[1])
-    return {"accelerator": guest.accelerator(), "cpu": model, "cpus": os.cpu_count(), "memory_gib": round(memory_kib / 2**20, 1),
+    return {"accelerator": guest.accelerator(), "cpu": model, "cpus": os.cpu_count(),
+            "memory_gib": round(memory_kib / 2**20, 1),
             "kernel": platform.release()}
 
 
