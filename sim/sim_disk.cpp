@@ -217,7 +217,7 @@ Status SimFolder::do_read(Inode& inode, uint64_t offset, MutableByteView out) {
   }
   std::fill(out.begin(), out.end(), std::byte{0});
   const uint64_t end = std::min<uint64_t>(inode.size, inode.current.size());
-  if (offset < end) {
+  if (offset < end && !out.empty()) {
     std::memcpy(out.data(), inode.current.data() + offset,
                 std::min<uint64_t>(out.size(), end - offset));
   }

@@ -44,6 +44,9 @@ void SimLink::fetch(const std::string& path, size_t size_max, Done done) {
 }
 
 Result<Buffer> SimLink::take_from_store(const std::string& path, size_t size_max) {
+  if (rng_.chance(options_.missing)) {
+    return fail(ErrorCode::kNotFound, fmt::format("there is no {}", path));
+  }
   Result<Buffer> answer = objects_.fetch(path, size_max);
   if (!answer) return answer;
   if (rng_.chance(options_.swapped)) {

@@ -27,6 +27,7 @@ struct LinkOptions {
   // Probabilities of one request.
   double broken = 0;     // its connection breaks on the way
   double silent = 0;     // it never answers
+  double missing = 0;    // there is no such object, it says
   double flipped = 0;    // one bit of the answer is wrong
   double truncated = 0;  // the answer ends early
   double swapped = 0;    // the answer is another object

@@ -137,7 +137,7 @@ void World::make_hosts_world() {
   }
   // The first repository may be bad; the second always has what it should.
   LinkOptions& bad = links_[0]->options();
-  if (rng_.chance(0.7)) bad.flipped = bad.truncated = bad.swapped = 0.02;
+  if (rng_.chance(0.7)) bad.flipped = bad.truncated = bad.swapped = bad.missing = 0.02;
   host_options_.tier.memory_bytes_max = rng_.between(6, 24) * 64 * kKiB;
   host_options_.tier.file_bytes_max = rng_.chance(0.8) ? rng_.between(8, 48) * 64 * kKiB : 0;
   host_options_.queue.unavailable_max = 24h;
@@ -426,7 +426,7 @@ void World::heal_everything() {
   for (const auto& link : links_) {
     link->heal();
     LinkOptions& options = link->options();
-    options.broken = options.silent = options.flipped = options.truncated = options.swapped = 0;
+    options = {.rate_bytes_per_s = options.rate_bytes_per_s, .round_trip = options.round_trip};
   }
   for (Vm& vm : vms_) vm.guest->wind_down();
   if (!is_up_) restart_after(0ns);
