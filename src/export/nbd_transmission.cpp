@@ -82,8 +82,24 @@ Status Transmission::serve(ByteView early) {
     FR_TRY(const End end, serve_received());
     FR_CHECK(send_batch());
     if (end == End::kDisconnect) return {};
+    gather_burst();
     FR_CHECK(receive());
   }
+}
+
+// A client that keeps several requests in flight sends them one by one; woken at the first, this
+// thread would answer one at a time. Yielding once lets it send the others: with 16 random reads of
+// 4 KiB in flight on busy processors this takes 2.5 instead of 6.5 µs of CPU for each, and the
+// client gets twice as many done. With one request in flight, or large ones, it would only put this
+// thread behind others, so both are left alone. (bench/nbd measures it.)
+void Transmission::gather_burst() {
+  constexpr size_t kBurstMin = 3;
+  constexpr uint64_t kBytesMax = 128 * kKiB;
+  // The largest burst of late, in sixteenths: it shrinks by an eighth a round.
+  burst_ = std::max(round_requests_ * 16, burst_ - burst_ / 8);
+  if (burst_ >= kBurstMin * 16 && round_bytes_ <= kBytesMax) std::this_thread::yield();
+  round_requests_ = 0;
+  round_bytes_ = 0;
 }
 
 // Executes every request that has arrived whole.
@@ -93,6 +109,8 @@ Result<Transmission::End> Transmission::serve_received() {
     if (!request) return fail(ErrorCode::kInvalid, "a request with a wrong magic number");
     begin_ += kRequestBytes;
     if (request->command == kCmdDisconnect) return End::kDisconnect;
+    ++round_requests_;
+    round_bytes_ += request->length;
     FR_CHECK(execute(*request));
     if (batch_.is_full()) FR_CHECK(send_batch());
   }

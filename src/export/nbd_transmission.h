@@ -57,6 +57,7 @@ class Transmission {
 
   Status serve(ByteView early);
   Result<End> serve_received();
+  void gather_burst();
   Status receive();
   Status receive_more(size_t bytes_max);
   Status fill(size_t bytes, bool exactly);
@@ -91,6 +92,9 @@ class Transmission {
   size_t begin_ = 0;
   size_t end_ = 0;
   ReplyBatch batch_;
+  size_t round_requests_ = 0;  // since the last receive
+  uint64_t round_bytes_ = 0;
+  size_t burst_ = 0;
   std::vector<disk::StatusExtent> extents_;
   std::thread sender_;
 
