@@ -7,7 +7,7 @@ import unittest
 import lab
 
 
-class RepositoryTest(unittest.TestCase):
+class RefetchTest(unittest.TestCase):
     def setUp(self):
         self.repository = None
         self.daemon = lab.Daemon()
