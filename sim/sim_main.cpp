@@ -93,7 +93,9 @@ WorldOptions world_options(const Options& options, uint64_t seed) {
 
 SeedResult run_seed(const Options& options, uint64_t seed) {
   SeedResult done{seed, run_world(world_options(options, seed)), true};
-  const WorldResult again = run_world(world_options(options, seed));
+  WorldOptions silent = world_options(options, seed);
+  silent.is_verbose = false;
+  const WorldResult again = run_world(silent);
   done.is_repeatable = again.hash == done.result.hash && again.events == done.result.events &&
                        again.violation == done.result.violation;
   return done;
