@@ -45,7 +45,8 @@ struct Config {
   std::vector<std::string> models = {"replay", "sequential", "stride", "neighbourhood"};
   double probability_min = 0.55;        // a proposal below this is not fetched
   uint64_t budget_bytes = 64ull << 20;  // each VM's first prefetch allowance
-  double rate_bytes_per_s_max = 0;  // all prefetches together; 0: 0.9 of the link's measured rate
+  double rate_bytes_per_s_max =
+      0;  // all prefetches together; 0: a little over the link's measured rate
 
   uint32_t fetch_threads = 16;  // per repository
 

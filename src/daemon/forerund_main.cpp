@@ -7,6 +7,7 @@
 #include "daemon/config.h"
 #include "daemon/daemon.h"
 #include "os/file.h"
+#include "os/process.h"
 
 extern char** environ;
 
@@ -82,6 +83,8 @@ int main(int argc, char** argv) {
   for (const int number : {SIGINT, SIGTERM, SIGHUP}) sigaddset(&signals, number);
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   std::signal(SIGPIPE, SIG_IGN);
+  // Every connection is a descriptor, and idle clients must not be able to use them up.
+  forerun::os::raise_open_files_limit();
 
   auto daemon = daemon_ns::Daemon::start(*config);
   if (!daemon) {

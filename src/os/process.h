@@ -38,6 +38,9 @@ struct RunResult {
 Result<RunResult> run(const std::vector<std::string>& argv, Nanos timeout,
                       size_t output_max = 16 << 20);
 
+// Raises the limit of open files to what the system allows this process.
+void raise_open_files_limit();
+
 Result<ProcessId> identify(int pid);
 bool is_alive(const ProcessId& process);
 // Sends `signal` only if the pid still names that process.

@@ -29,7 +29,7 @@ struct PrefetcherOptions {
   Nanos patience =
       30s;  // an arrived chunk unused this long after it was due counts against the budget
   iosched::TokenBucket::Options stagger;  // over all VMs; the rate follows set_link_rate
-  double stagger_ratio = 0.9;             // of the link's measured rate that prefetches may take
+  double stagger_ratio = 1.25;            // of the link's measured rate that prefetches may take
   score::Budget::Options budget;          // each VM's
 };
 

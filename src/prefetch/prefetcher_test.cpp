@@ -177,6 +177,7 @@ TEST_F(PrefetcherTest, StaggersToAShareOfTheLink) {
   options.stagger.burst_bytes = 20000;
   options.budget.initial_bytes = 1 << 30;
   options.budget.max_bytes = 1 << 30;
+  options.stagger_ratio = 0.9;
   restart(options);
   prefetcher_->set_link_rate(200000, now_);
   offer(1, 500, 0.9f);
