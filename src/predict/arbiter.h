@@ -1,6 +1,7 @@
-// The arbiter: asks every model, turns what each says into a calibrated probability, merges the answers per block,
-// and proposes what is likely enough. It scores every candidate against what the guest then did, issued or not, so a model that was silenced is
-// still watched and can earn its way back.
+// The arbiter: asks every model, turns what each says into a calibrated probability, merges the
+// answers per block, and proposes what is likely enough. It scores every candidate against what the
+// guest then did, issued or not, so a model that was silenced is still watched and can earn its way
+// back.
 #pragma once
 
 #include <cstdint>
@@ -21,32 +22,34 @@ struct Proposal {
   ComponentId component;
   uint64_t first_block = 0;
   uint32_t block_count = 0;
-  float probability = 0;    // calibrated: of those said at 0.8, 80 % are read before they expire
-  uint8_t model = 0;        // index into Arbiter::models(), whose idea it was
+  float probability = 0;  // calibrated: of those said at 0.8, 80 % are read before they expire
+  uint8_t model = 0;      // index into Arbiter::models(), whose idea it was
   Time due{};
 };
 
 struct ModelReport {
   std::string name;
-  uint64_t said = 0;            // blocks predicted, and since then decided
+  uint64_t said = 0;  // blocks predicted, and since then decided
   uint64_t came_true = 0;
-  float calibration_gap = 0;    // mean |said − happened| over the bins in use, weighted by count
+  float calibration_gap = 0;  // mean |said − happened| over the bins in use, weighted by count
   bool muted = false;
   size_t state_bytes = 0;
   struct Bin {
     float said = 0, happened = 0;
     uint64_t count = 0;
   };
-  std::vector<Bin> bins;        // ten equal ones of calibrated probability
+  std::vector<Bin> bins;  // ten equal ones of calibrated probability
 };
 
 // One VM session. One thread.
 class Arbiter {
  public:
   struct Options {
-    float probability_min = 0.55f;  // below: not proposed (still scored); the choice is shown in docs/prediction.md
-    uint32_t pending_max = 1 << 16;          // candidates that await their outcome; the oldest expire first
-    Nanos horizon = std::chrono::seconds(60);  // a candidate not read by due + horizon did not come true
+    float probability_min =
+        0.55f;  // below: not proposed (still scored); the choice is shown in docs/prediction.md
+    uint32_t pending_max = 1 << 16;  // candidates that await their outcome; the oldest expire first
+    Nanos horizon =
+        std::chrono::seconds(60);  // a candidate not read by due + horizon did not come true
     uint32_t proposals_per_access_max = 64;
   };
   Arbiter(Options options, std::vector<std::unique_ptr<Model>> models);
@@ -56,7 +59,8 @@ class Arbiter {
   void on_access(const trace::Access& access, std::vector<Proposal>& out);
   void on_end(Time now);
 
-  // Returns a line per model, in the order of models(), and one more, "proposed": of what was proposed.
+  // Returns a line per model, in the order of models(), and one more, "proposed": of what was
+  // proposed.
   std::vector<ModelReport> report() const;
   std::span<const std::unique_ptr<Model>> models() const;
 

@@ -1,5 +1,5 @@
-// The Model interface: what may be read next, and how sure the model is. A new model is one file and one line in
-// registry.cpp. Pure: no os, no clock, no threads; called from one thread.
+// The Model interface: what may be read next, and how sure the model is. A new model is one file
+// and one line in registry.cpp. Pure: no os, no clock, no threads; called from one thread.
 #pragma once
 
 #include <cstdint>
@@ -20,14 +20,15 @@ struct Candidate {
   ComponentId component;
   uint64_t first_block = 0;
   uint32_t block_count = 0;
-  float confidence = 0;   // the model's own, in (0, 1); the arbiter calibrates it
-  uint16_t context = 0;   // which of the model's situations it was said in; confidences are calibrated per context
-  Time due{};             // when the guest is expected to want it
+  float confidence = 0;  // the model's own, in (0, 1); the arbiter calibrates it
+  uint16_t context =
+      0;  // which of the model's situations it was said in; confidences are calibrated per context
+  Time due{};  // when the guest is expected to want it
   bool operator==(const Candidate&) const = default;
 };
 
-// One model instance serves one VM session; what outlives sessions (a replay history) is shared by instances through
-// the object that makes them.
+// One model instance serves one VM session; what outlives sessions (a replay history) is shared by
+// instances through the object that makes them.
 class Model {
  public:
   virtual ~Model() = default;
@@ -35,12 +36,14 @@ class Model {
   virtual std::string_view name() const = 0;
   // The VM is about to start: appends what it will want from the beginning.
   virtual void on_start(Time now, std::vector<Candidate>& out) = 0;
-  // Appends what this access makes likely. Writes are observed too. At most a bounded number of candidates a call.
+  // Appends what this access makes likely. Writes are observed too. At most a bounded number of
+  // candidates a call.
   virtual void on_access(const trace::Access& access, std::vector<Candidate>& out) = 0;
   // The session ended or its learning window closed: learn from it as a whole.
   virtual void on_end(Time now) = 0;
-  // Returns the share of what the guest reads that this model claims to know beforehand, in [0, 1). What it does not say
-  // is then unlikely, whoever else says it: with a history, neighbours that no boot ever read are not worth a fetch.
+  // Returns the share of what the guest reads that this model claims to know beforehand, in [0, 1).
+  // What it does not say is then unlikely, whoever else says it: with a history, neighbours that no
+  // boot ever read are not worth a fetch.
   virtual float coverage() const { return 0; }
   // Returns the bytes of state held now; bounded by the model's Options.
   virtual size_t state_bytes() const = 0;

@@ -24,8 +24,8 @@ struct Fetch {
   Time due{};
   Standing standing = Standing::kQueued;
   uint32_t source = 0;
-  uint32_t refusals = 0;  // answers without the right chunk, over all sources
-  uint32_t silences = 0;  // attempts without an answer, in a row
+  std::vector<uint32_t> refusals;  // of each source: answers without the right chunk
+  uint32_t silences = 0;           // attempts without an answer, in a row
   Time first_silence{};
   std::multimap<Time, uint64_t>::iterator retry;
 };
@@ -70,20 +70,30 @@ struct FetchQueue::Impl {
     return ended;
   }
 
+  // Moves on to the next source that may still have the chunk. Returns false if there is none.
+  bool choose_next_source(Fetch& fetch) const {
+    for (uint32_t step = 1; step <= options.source_count; ++step) {
+      const uint32_t candidate = (fetch.source + step) % options.source_count;
+      if (fetch.refusals[candidate] >= options.rounds_max) continue;
+      fetch.source = candidate;
+      return true;
+    }
+    return false;
+  }
+
   // The source has no right copy. Returns the end, or nothing if another attempt follows.
   std::optional<FetchEnd> refused(uint64_t key, Fetch& fetch, const Error& error, Time now) {
-    ++fetch.refusals;
+    const bool is_again = ++fetch.refusals[fetch.source] > 1;
     log::warn("chunk {}: source {} refused: {}", fetch.chunk.id.hex(), fetch.source, error.message);
-    if (fetch.refusals >= options.source_count * options.rounds_max) {
+    if (!choose_next_source(fetch)) {
       log::error("chunk {} is lost: no source has it: {}", fetch.chunk.id.hex(), error.message);
       return end(key, std::unexpected(Error{error.code,
                                             fmt::format("no source has chunk {}: {}",
                                                         fetch.chunk.id.hex(), error.message),
                                             error.errno_value}));
     }
-    fetch.source = (fetch.source + 1) % options.source_count;
-    wait_for_retry(key, fetch,
-                   now + (fetch.refusals < options.source_count ? 0ns : options.retry_first));
+    const bool all_refused = fetch.refusals[fetch.source] > 0;
+    wait_for_retry(key, fetch, now + (is_again || all_refused ? options.retry_first : 0ns));
     return std::nullopt;
   }
 
@@ -98,8 +108,8 @@ struct FetchQueue::Impl {
     if (fetch.silences == 1)
       log::warn("chunk {}: no answer, trying again: {}", fetch.chunk.id.hex(), error.message);
     const uint32_t doublings = std::min((fetch.silences - 1) / options.source_count, 16u);
-    fetch.source = (fetch.source + 1) % options.source_count;
     const bool try_other_first = fetch.silences < options.source_count;
+    choose_next_source(fetch);  // this one has not refused for good, so there is one
     wait_for_retry(
         key, fetch,
         now + (try_other_first
@@ -131,6 +141,7 @@ Wanted FetchQueue::want(const repository::ChunkRef& chunk, IoClass io_class, VmI
   const uint64_t key = impl_->next_key++;
   Fetch& fetch = impl_->fetches[key];
   fetch.chunk = chunk;
+  fetch.refusals.resize(impl_->options.source_count);
   fetch.asked_as = fetch.io_class = io_class;
   fetch.vm = vm;
   fetch.due = due;

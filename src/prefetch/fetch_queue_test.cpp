@@ -74,6 +74,26 @@ TEST_F(FetchQueueTest, ChunkThatNoSourceHasIsGivenUpNamingIt) {
   EXPECT_EQ(queue.pending_count(), 0u);
 }
 
+TEST_F(FetchQueueTest, SilentGoodSourceIsWaitedForWhateverABadOneSays) {
+  FetchQueue queue = make(2);
+  queue.want(chunk(1), IoClass::kCritical, VmId{1}, now_, now_);
+  for (int round = 0; round < 20; ++round) {
+    now_ = std::max(now_, queue.next_retry_at() == kTimeNever ? now_ : queue.next_retry_at());
+    queue.tick(now_);
+    if (const auto bad = queue.pull(0, now_)) {
+      ASSERT_FALSE(queue.on_complete(*bad, failure(ErrorCode::kCorrupt), now_));
+    }
+    if (const auto silent = queue.pull(1, now_)) {
+      ASSERT_FALSE(queue.on_complete(*silent, failure(ErrorCode::kTimedOut), now_));
+    }
+  }
+  now_ = queue.next_retry_at();
+  queue.tick(now_);
+  const auto healed = queue.pull(1, now_);
+  ASSERT_TRUE(healed);
+  EXPECT_TRUE(queue.on_complete(*healed, content(healed->chunk), now_)->chunk);
+}
+
 TEST_F(FetchQueueTest, GuestWaitsForACutLinkWithGrowingPauses) {
   FetchQueue queue = make(1);
   queue.want(chunk(1), IoClass::kCritical, VmId{1}, now_, now_);

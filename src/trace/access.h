@@ -1,4 +1,5 @@
-// One observed read or write of a virtual disk, as the export reports it and models and the prefetcher consume it.
+// One observed read or write of a virtual disk, as the export reports it and models and the
+// prefetcher consume it.
 #pragma once
 
 #include <cstdint>
@@ -18,8 +19,9 @@ enum class ServedFrom : uint8_t {
   kRepository,  // the guest waited for a fetch
 };
 
-// Blocks are of the model's unit (the daemon uses the chunk size, `forerun replay` 4 KiB) and count from the start of
-// the component, so an access means the same on every disk that holds the component.
+// Blocks are of the model's unit (the daemon uses the chunk size, `forerun replay` 4 KiB) and count
+// from the start of the component, so an access means the same on every disk that holds the
+// component.
 struct Access {
   Time at{};
   VmId vm{};

@@ -3,9 +3,8 @@
 // usage: nbd_test_server [--unix PATH] [--tcp] [--tls DIR [--tls-allow DN]... [--tls-optional]]
 // [--handshake-s N]
 //                        [--handshakes-max N] [--connections-max N]
-//                        --export
-//                        NAME,size=BYTES|file=PATH[,ro][,slow-every=N][,slow-us=N][,fail-from=BYTES]
-//                                 [,description=TEXT] ...
+//                        --export NAME,size=BYTES|file=PATH[,ro][,slow-every=N][,slow-us=N]
+//                                 [,fail-from=BYTES][,description=TEXT] ...
 // --tls applies to the TCP listener. Prints "ready PORT" (0 without TCP) when it listens; ends at
 // SIGTERM or SIGINT. A line "remove NAME" on stdin removes an export and ends its connections, and
 // prints "removed NAME".
