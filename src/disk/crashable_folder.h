@@ -54,6 +54,13 @@ class CrashableContent {
     for (const Change& change : pending_) apply(change, [] { return true; });
     pending_.clear();
   }
+  // A flush that fails as Linux does: each sector reaches the disk with probability `kept`, and
+  // the others count as flushed all the same; reads go on showing them.
+  void fail_flush(Rng& rng, double kept) {
+    const std::lock_guard lock(mutex_);
+    for (const Change& change : pending_) apply(change, [&] { return rng.chance(kept); });
+    pending_.clear();
+  }
   // Each sector of each un-flushed change survives with probability `kept`.
   void cut_power(Rng& rng, double kept) {
     const std::lock_guard lock(mutex_);

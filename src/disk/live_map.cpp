@@ -11,6 +11,7 @@ namespace forerun::disk {
 namespace {
 
 constexpr uint64_t kMagic = 0x31764c6e75726546;  // "FerunLv1"
+constexpr uint64_t kFlushMarkOffset = 512;
 constexpr uint64_t kStatesOffset = 4096;
 constexpr uint64_t kWindow = 1 << 20;
 
@@ -42,6 +43,9 @@ Result<std::unique_ptr<LiveMap>> LiveMap::open(StorageFolder& folder, const std:
 }
 
 Status LiveMap::load(BlockMap& map) {
+  std::array<std::byte, 1> mark{};
+  FR_CHECK(file_->read(kFlushMarkOffset, mark));
+  found_unfinished_flush_ = mark[0] != std::byte{0};
   FR_TRY(const uint64_t size, file_->size());
   const uint64_t known = std::min(map.block_count(), size - std::min(size, kStatesOffset));
   Buffer window(std::min(known, kWindow));
@@ -85,6 +89,11 @@ Status LiveMap::set(uint64_t first, uint64_t end, BlockState state) {
     first += count;
   }
   return {};
+}
+
+Status LiveMap::mark_flush(bool is_under_way) {
+  const std::array mark{static_cast<std::byte>(is_under_way)};
+  return file_->write(kFlushMarkOffset, mark);
 }
 
 }  // namespace forerun::disk

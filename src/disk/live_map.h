@@ -32,12 +32,20 @@ class LiveMap {
   // acknowledged.
   Status set(uint64_t first, uint64_t end, BlockState state);
 
+  // Notes that a flush of the data file is under way; cleared only when it succeeded. After a
+  // failed one the kernel counts pages as clean that it never wrote, so who finds the mark must
+  // write them again.
+  Status mark_flush(bool is_under_way);
+  // Returns whether the mark was found at the opening.
+  bool found_unfinished_flush() const { return found_unfinished_flush_; }
+
  private:
   explicit LiveMap(std::unique_ptr<StorageFile> file) : file_(std::move(file)) {}
   Status load(BlockMap& map);
   Status begin(ByteView header, const BlockMap& map);
 
   std::unique_ptr<StorageFile> file_;
+  bool found_unfinished_flush_ = false;
 };
 
 }  // namespace forerun::disk

@@ -20,6 +20,7 @@ namespace {
 using BlockBuffer = std::array<std::byte, kOverlayBlockSize>;
 
 const std::array<std::byte, 64 * kKiB> kZeroes{};
+constexpr uint64_t kRewriteWindow = 1 << 20;
 
 }  // namespace
 
@@ -33,6 +34,8 @@ struct Overlay::Impl {
   Status open();
   Status open_data(bool map_is_new);
   Status open_live();
+  Status rewrite_data();
+  Status rewrite_run(const BlockRun& run);
 
   ByteRange bytes_of(uint64_t block) const {
     return intersect({block * kOverlayBlockSize, kOverlayBlockSize}, {0, options.size_bytes});
@@ -88,7 +91,8 @@ Status Overlay::Impl::open() {
                                        map));
   journal_bytes = journal->bytes();
   FR_CHECK(open_data(map_is_new));
-  return open_live();
+  FR_CHECK(open_live());
+  return live && live->found_unfinished_flush() ? rewrite_data() : Status{};
 }
 
 Status Overlay::Impl::open_data(bool map_is_new) {
@@ -115,6 +119,49 @@ Status Overlay::Impl::open_live() {
   }
   FR_TRY(live, LiveMap::open(folder, file_name,
                              {.boot_token = options.boot_token, .base = options.base}, map));
+  return {};
+}
+
+// The flush that a predecessor on this kernel began has failed, or nobody knows. Which pages the
+// kernel dropped cannot be asked, so all are made dirty again with what they show. REQUIRES: it
+// runs before anyone may flush.
+Status Overlay::Impl::rewrite_data() {
+  log::warn(
+      "overlay {}: the last flush of its data file failed or was cut off; writing its {} blocks "
+      "again",
+      name, map.data_blocks());
+  Status status;
+  map.for_each_run([&](const BlockRun& run) {
+    if (status && run.state == BlockState::kData) status = rewrite_run(run);
+  });
+  if (status) {
+    status = data->flush();
+    if (!status) status.error() = std::move(status.error()).within("flushing the data file");
+  }
+  if (!status) {
+    return std::unexpected(
+        std::move(status.error())
+            .within(fmt::format("overlay {} cannot be opened: an earlier flush failed, and writing "
+                                "its data again failed too",
+                                name)));
+  }
+  return live->mark_flush(false);
+}
+
+Status Overlay::Impl::rewrite_run(const BlockRun& run) {
+  const ByteRange whole = intersect({run.first * kOverlayBlockSize, run.count * kOverlayBlockSize},
+                                    {0, options.size_bytes});
+  Buffer window(std::min(whole.length, kRewriteWindow));
+  for (uint64_t at = whole.offset; at < whole.end(); at += window.size()) {
+    const MutableByteView part =
+        MutableByteView(window).first(std::min<uint64_t>(window.size(), whole.end() - at));
+    Status status = data->read(at, part);
+    if (status) status = data->write(at, part);
+    if (!status) {
+      return std::unexpected(
+          std::move(status.error()).within(fmt::format("bytes {}+{}", at, part.size())));
+    }
+  }
   return {};
 }
 
@@ -249,10 +296,29 @@ Status Overlay::Impl::flush_files() {
   if (auto owner = journal->check_owner(); !owner) {
     return give_up(std::move(owner.error()), "checking its owner");
   }
+  // Marked before, since afterwards the mark might fail as the flush did.
+  if (live) {
+    if (auto marked = live->mark_flush(true); !marked) {
+      is_data_dirty.store(true, std::memory_order_release);
+      map.mark_dirty(changed);
+      return std::unexpected(
+          std::move(marked.error()).within(fmt::format("cannot flush overlay {}", name)));
+    }
+  }
+  FR_CHECK(flush_data());
+  return changed.empty() ? Status{} : commit(changed, snapshot, rewrite);
+}
+
+Status Overlay::Impl::flush_data() {
   if (auto status = data->flush(); !status) {
     return give_up(std::move(status.error()), "flushing its data file");
   }
-  return changed.empty() ? Status{} : commit(changed, snapshot, rewrite);
+  if (!live) return {};
+  // A mark that stays costs the next opening time, and nothing else.
+  if (auto cleared = live->mark_flush(false); !cleared) {
+    log::warn("overlay {}: {}", name, cleared.error().message);
+  }
+  return {};
 }
 
 Status Overlay::Impl::commit(std::span<const BlockRun> changed, ByteView snapshot, bool rewrite) {

@@ -38,11 +38,12 @@ class Overlay {
     // Names the running kernel (a hash of its boot id). If it is the same at the next opening,
     // writes that completed without a flush are found again, so a guest whose server was killed
     // goes on. 0: they are lost with the process. REQUIRES: it differs after anything that can lose
-    // un-flushed file writes.
+    // un-flushed file writes, but for a failed flush: the next opening then writes all data again.
     uint64_t boot_token = 0;
   };
   // Opens `name` in `folder` or creates it; recovers the map from the journal, dropping what a
-  // power cut tore. ERRORS: kCorrupt, kInvalid (another image or size), kDenied (fenced), kIo.
+  // power cut tore. ERRORS: kCorrupt, kInvalid (another image or size), kDenied (fenced), kIo
+  // (also: an earlier flush failed on this kernel, and so did writing its data again), kNoSpace.
   static Result<std::unique_ptr<Overlay>> open(StorageFolder& folder, const std::string& name,
                                                Options options);
   ~Overlay();
