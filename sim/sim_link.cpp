@@ -84,7 +84,6 @@ void SimLink::finish(uint64_t id, Result<Buffer> answer) {
     loop_.note(answer->size());
   } else {
     ++stats_.errors;
-    if (answer.error().code != ErrorCode::kNotFound) last_error_at_ = loop_.now();
     loop_.note(static_cast<uint64_t>(answer.error().code) + 1000);
   }
   request.done(std::move(answer));

@@ -58,8 +58,6 @@ class SimLink {
 
   LinkOptions& options() { return options_; }
   const LinkStats& stats() const { return stats_; }
-  // Returns when a request last broke or timed out; long ago if none did.
-  Time last_error_at() const { return last_error_at_; }
 
  private:
   struct Request {
@@ -79,7 +77,6 @@ class SimLink {
   LinkOptions options_;
   LinkStats stats_;
   bool is_parted_ = false;
-  Time last_error_at_ = kTimeZero - 1h;
   Time free_at_ = kTimeZero;  // when the bottleneck has sent everything asked for so far
   uint64_t next_id_ = 1;
   std::map<uint64_t, Request> requests_;

@@ -26,7 +26,6 @@ struct Options {
   double span_seconds = 20;
   uint32_t jobs = 0;
   std::string plant;
-  bool is_strict = false;
   bool must_fail = false;
   std::string output = "text";
 };
@@ -85,7 +84,6 @@ WorldOptions world_options(const Options& options, uint64_t seed) {
   world.seed = seed;
   world.span = from_seconds(options.span_seconds);
   world.is_verbose = options.is_verbose;
-  world.step_around_known = !options.is_strict;
   world.plant_lying_flush = options.plant == "lying-flush";
   world.plant_unverified_chunk = options.plant == "unverified-chunk";
   return world;
@@ -250,7 +248,6 @@ int main(int argc, char** argv) {
   app.add_option("--jobs", options.jobs, "Runs at once; 0: one a core")->capture_default_str();
   app.add_option("--plant", options.plant, "Plant a bug")
       ->check(CLI::IsMember({"lying-flush", "unverified-chunk"}));
-  app.add_flag("--strict", options.is_strict, "Do not step around known weaknesses");
   app.add_flag("--must-fail", options.must_fail, "Succeed if a violation is found");
   app.add_option("-o,--output", options.output)->check(CLI::IsMember({"text", "json"}));
   CLI11_PARSE(app, argc, argv);

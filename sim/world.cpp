@@ -86,7 +86,6 @@ class World final : public GuestHooks {
   bool is_up_ = false;
   bool is_starting_ = false;
   uint64_t errors_at_open_ = 0;
-  uint64_t failed_at_boot_ = 0;
   bool was_disk_full_ = false;
   uint32_t next_vm_ = 1;
   bool are_faults_over_ = false;
@@ -258,7 +257,6 @@ void World::lose_power(const char* how) {
     vm.has_session = false;
   }
   overlays_.power_cut();
-  failed_at_boot_ = overlays_.stats().flushes_failed;
   tier_disk_.power_cut();
   calm_disks();
   ++boot_token_;
@@ -269,10 +267,6 @@ void World::lose_power(const char* how) {
 
 void World::kill_daemon() {
   if (!is_up_) return;
-  if (options_.step_around_known && overlays_.stats().flushes_failed > failed_at_boot_) {
-    lose_power("a reboot after a failed flush");
-    return;
-  }
   say("daemon killed");
   ++result_.faults.daemon_kills;
   stop_daemon();
@@ -283,9 +277,6 @@ void World::kill_daemon() {
 
 bool World::is_failure_excused(uint32_t, const Error& error) {
   if (error.code == ErrorCode::kNoSpace) return was_disk_full_;
-  if (error.code == ErrorCode::kCorrupt || error.code == ErrorCode::kNotFound) {
-    return options_.step_around_known && links_[1]->last_error_at() + 60s >= loop_.now();
-  }
   return error.code == ErrorCode::kIo && overlays_.stats().errors_injected > errors_at_open_;
 }
 

@@ -15,12 +15,6 @@ struct WorldOptions {
   uint64_t seed = 1;
   Nanos span = 20s;         // of virtual time with faults; healing and checking come on top
   bool is_verbose = false;  // tell each fault on stdout
-  // Two weaknesses that are known and that a run otherwise steps around. To be deleted with them.
-  //  - An overlay whose flush failed, opened again on the same running kernel, takes what it reads
-  //    for what is on the disk: the host is rebooted instead of only the daemon.
-  //  - The fetch queue counts refusals over all sources, so that a bad source can be asked until
-  //    the chunk is given up while the good one is merely silent: such a failure is excused.
-  bool step_around_known = true;
   // Planted bugs, to show that the run finds what it is for.
   bool plant_lying_flush = false;       // 1 flush of the disk in 20 does nothing
   bool plant_unverified_chunk = false;  // a chunk that fails verification is served all the same
