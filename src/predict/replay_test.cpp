@@ -79,7 +79,7 @@ TEST(Replay, MergesTwoBootsInEitherOrderAlike) {
   boot(other, b);
   boot(other, a);
   EXPECT_EQ(one->sequence(kComponent)->boots, other->sequence(kComponent)->boots);
-  for (const ReplayEntry& entry : one->sequence(kComponent)->entries) {
+  for (const SequenceEntry& entry : one->sequence(kComponent)->entries) {
     const auto index = other->sequence(kComponent)->find(entry.block);
     ASSERT_TRUE(index.has_value());
     EXPECT_NEAR(other->sequence(kComponent)->entries[*index].support, entry.support, 0.15f);
