@@ -45,17 +45,28 @@ std::vector<TraceRead> load(const std::string& path, size_t reads_max) {
   return reads;
 }
 
+std::shared_ptr<const predict::BlockSequence> load_prior(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  const std::string saved{std::istreambuf_iterator<char>(file), {}};
+  auto prior = predict::parse_block_sequence(as_bytes(saved));
+  if (file && prior) return *prior;
+  fmt::print(stderr, "{}: {}\n", path, prior ? "cannot be read" : prior.error().message);
+  std::exit(2);
+}
+
 struct Mode {
   std::string name;
   std::vector<std::string> models;
   bool prefetches = true;
   std::shared_ptr<predict::ReplayHistory> history;
+  std::shared_ptr<const predict::BlockSequence> prior;
   predict::Arbiter::Options arbiter;
 };
 
 RunResult play(const std::vector<TraceRead>& reads, const Mode& mode, RunOptions options) {
-  auto models =
-      predict::make_models(mode.models, {.components = {ComponentId{}}, .history = mode.history});
+  predict::ModelNeeds needs{.components = {ComponentId{}}, .history = mode.history};
+  if (mode.prior) needs.priors[ComponentId{}] = mode.prior;
+  auto models = predict::make_models(mode.models, needs);
   if (!models) {
     fmt::print(stderr, "{}\n", models.error().message);
     std::exit(2);
@@ -90,6 +101,7 @@ struct NamedLink {
 struct Settings {
   double think_scale = 1;
   bool verbose = false;
+  std::shared_ptr<const predict::BlockSequence> prior;
   std::vector<float> thresholds{0.2f, 0.3f, 0.4f, 0.5f, 0.6f, 0.7f};
 };
 
@@ -109,6 +121,10 @@ void table(const std::vector<std::vector<TraceRead>>& traces, const NamedLink& l
   };
   row({.name = "default, sequential", .models = {"sequential"}});
   row({.name = "default, first boot", .history = std::make_shared<predict::ReplayHistory>()});
+  if (settings.prior) {
+    row({.name = "prior alone", .models = {"prior"}, .prior = settings.prior});
+    row({.name = "first boot + prior", .prior = settings.prior});
+  }
   for (const float threshold : settings.thresholds) {
     const predict::Arbiter::Options arbiter{.probability_min = threshold};
     row({.name = fmt::format("{:.2f} sequential", threshold),
@@ -120,6 +136,10 @@ void table(const std::vector<std::vector<TraceRead>>& traces, const NamedLink& l
     row({.name = fmt::format("{:.2f} first boot", threshold),
          .history = std::make_shared<predict::ReplayHistory>(),
          .arbiter = arbiter});
+    if (settings.prior)
+      row({.name = fmt::format("{:.2f} first boot + prior", threshold),
+           .prior = settings.prior,
+           .arbiter = arbiter});
   }
   auto history = std::make_shared<predict::ReplayHistory>();
   for (size_t i = 0; i + 1 < traces.size(); ++i) {
@@ -128,6 +148,13 @@ void table(const std::vector<std::vector<TraceRead>>& traces, const NamedLink& l
     if (auto status = copy->load(ComponentId{}, history->save(ComponentId{})); !status)
       std::exit(2);
     row({.name = fmt::format("default, learned from {}", i + 1), .history = copy});
+    if (!settings.prior) continue;
+    copy = std::make_shared<predict::ReplayHistory>();  // the run before taught the other one
+    if (auto status = copy->load(ComponentId{}, history->save(ComponentId{})); !status)
+      std::exit(2);
+    row({.name = fmt::format("learned from {} + prior", i + 1),
+         .history = copy,
+         .prior = settings.prior});
   }
 }
 
@@ -140,6 +167,7 @@ int main(int argc, char** argv) {
   CLI::App app("Replays recorded boots through the models over a modelled link.");
   std::vector<std::string> paths;
   Settings settings;
+  std::string prior;
   size_t reads_max = 1'000'000;
   app.add_option("trace", paths,
                  "ts_us,op,start_sector,n_sectors; the last one runs, the others are history")
@@ -148,8 +176,10 @@ int main(int argc, char** argv) {
   app.add_option("--thresholds", settings.thresholds,
                  "probabilities below which nothing is fetched");
   app.add_option("--reads-max", reads_max, "reads taken of each trace");
+  app.add_option("--prior", prior, "a boot prior of the traces' disk: rows with it are added");
   app.add_flag("-v,--verbose", settings.verbose, "also the models' calibration");
   CLI11_PARSE(app, argc, argv);
+  if (!prior.empty()) settings.prior = load_prior(prior);
   std::vector<std::vector<TraceRead>> traces;
   for (const auto& path : paths) traces.push_back(load(path, reads_max));
   table(traces, {"100 Mbit/s, 5 ms", {.rate_bytes_per_s = 12.5e6, .round_trip = 5ms}}, settings);

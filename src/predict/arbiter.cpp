@@ -23,6 +23,7 @@ constexpr uint32_t kSayingsPerBlockMax = 12;  // of all models
 constexpr size_t kRecentMax = 1 << 14;        // blocks just read: the tier has them
 constexpr float kSameProbability = 0.1f;  // blocks join a proposal over differences up to this …
 constexpr Nanos kSameDue = 250ms;         // … and this
+constexpr float kKnowsOrder = 0.9f;       // a model that covers this much has the last word on when
 constexpr Nanos kSooner = 100ms;          // a proposal is repeated if it is due this much sooner …
 constexpr float kSurer = 0.1f;            // … or this much likelier
 
@@ -72,7 +73,8 @@ struct Arbiter::Impl {
         judges(models.size()),
         blocks(with.pending_max),
         recent(kRecentMax),
-        recent_ring(kRecentMax) {
+        recent_ring(kRecentMax),
+        said(models.size()) {
     FR_ASSERT(models.size() <= kModelsMax && with.pending_max > 0);
   }
 
@@ -88,11 +90,11 @@ struct Arbiter::Impl {
   std::vector<BlockKey> recent_ring;
   size_t recent_next = 0;
   uint64_t reads = 0;
-  float covered = 0;                // the largest coverage() a model claims now …
-  uint8_t covering = 0;             // … and whose it is
-  std::vector<Candidate> said;      // scratch
-  std::vector<BlockKey> changed;    // scratch: blocks of which something new was said
-  std::vector<Proposal> proposals;  // scratch
+  float covered = 0;                         // the largest coverage() a model claims now …
+  uint8_t covering = 0;                      // … and whose it is
+  std::vector<std::vector<Candidate>> said;  // scratch, by model
+  std::vector<BlockKey> changed;             // scratch: blocks of which something new was said
+  std::vector<Proposal> proposals;           // scratch
 
   size_t state_bytes() const {
     return pool.capacity() * sizeof(Saying) + free_list.capacity() * sizeof(uint32_t) +
@@ -236,7 +238,7 @@ struct Arbiter::Impl {
   void propose(const BlockKey& key, Block& block) {
     float best = 0, log_odds = 0;
     int count = 0;
-    Time due = kTimeNever;
+    Time due = kTimeNever, due_of_covering = kTimeNever;
     uint8_t model = 0;
     uint32_t heard = 0;  // each model's newest saying counts; lists are newest first
     for (uint32_t i = block.sayings; i != kNone; i = pool[i].next_of_block) {
@@ -246,11 +248,13 @@ struct Arbiter::Impl {
       ++count;
       log_odds += std::log(saying.probability / (1 - saying.probability));
       due = std::min(due, saying.due);
+      if (covered >= kKnowsOrder && saying.model == covering) due_of_covering = saying.due;
       if (saying.probability <= best) continue;
       best = saying.probability;
       model = saying.model;
     }
     if (count == 0) return;
+    if (due_of_covering != kTimeNever) due = due_of_covering;
     const float probability =
         count == 1 ? best : 1 / (1 + std::exp(-log_odds / std::sqrt(static_cast<float>(count))));
     if (probability < options.probability_min) return;
@@ -286,7 +290,7 @@ struct Arbiter::Impl {
   }
 
   void hear(uint8_t model, Time now) {
-    for (const Candidate& candidate : said) {
+    for (const Candidate& candidate : said[model]) {
       for (uint32_t i = 0; i < candidate.block_count; ++i) {
         const BlockKey key{candidate.component, candidate.first_block + i};
         const Time* read_at = recent.find(key);
@@ -329,16 +333,20 @@ struct Arbiter::Impl {
   void ask(Time now, auto&& question, size_t proposals_max, std::vector<Proposal>& out) {
     proposals.clear();
     changed.clear();
+    for (size_t m = 0; m < models.size(); ++m) {
+      said[m].clear();
+      question(*models[m], said[m]);
+    }
+    // The one that covers most is heard first: what the others say is measured against its word.
     covered = 0;
     for (size_t m = 0; m < models.size(); ++m) {
       if (models[m]->coverage() <= covered) continue;
       covered = models[m]->coverage();
       covering = static_cast<uint8_t>(m);
     }
-    for (size_t m = 0; m < models.size(); ++m) {
-      said.clear();
-      question(*models[m], said);
-      hear(static_cast<uint8_t>(m), now);
+    if (covered > 0) hear(covering, now);
+    for (uint8_t m = 0; m < models.size(); ++m) {
+      if (covered <= 0 || m != covering) hear(m, now);
     }
     for (const BlockKey& key : changed) {
       // Gone if the limit of pending ones was reached meanwhile.

@@ -25,6 +25,11 @@ std::unique_ptr<Model> make_replay(const ModelNeeds& needs) {
 
 constexpr std::array kModels{
     Entry{"replay", make_replay},
+    Entry{"prior",
+          [](const ModelNeeds& needs) -> std::unique_ptr<Model> {
+            return std::make_unique<PriorModel>(PriorModel::Options{}, needs.components,
+                                                needs.priors);
+          }},
     Entry{"sequential",
           [](const ModelNeeds&) -> std::unique_ptr<Model> {
             return std::make_unique<SequentialModel>();

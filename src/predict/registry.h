@@ -10,6 +10,7 @@
 #include "core/id.h"
 #include "core/result.h"
 #include "predict/model.h"
+#include "predict/prior.h"
 #include "predict/replay.h"
 
 namespace forerun::predict {
@@ -18,7 +19,8 @@ namespace forerun::predict {
 struct ModelNeeds {
   std::vector<ComponentId> components;  // the VM's, in the order of its disk
   std::shared_ptr<ReplayHistory>
-      history;  // the host's; null: replay starts without a past and teaches nobody
+      history;    // the host's; null: replay starts without a past and teaches nobody
+  Priors priors;  // boot priors by component; none for one that has none
   uint32_t block_bytes = 64 * 1024;  // the unit of Access::first_block
 };
 
