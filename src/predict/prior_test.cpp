@@ -53,9 +53,9 @@ TEST(Prior, SaysItsBlocksInTheirOrderAsLikelyAsTheyAre) {
 
 TEST(Prior, IsSaidOnlySoFarAheadOfWhatCameTrue) {
   auto model = model_of(every_third(2000));
-  EXPECT_EQ(blocks_of(started(model)).size(), 512u);
+  EXPECT_EQ(blocks_of(started(model)).size(), 384u);
   EXPECT_THAT(said_of(model, read_of(1, 1, 101s)), IsEmpty());
-  EXPECT_EQ(blocks_of(said_of(model, read_of(0, 1, 101s))), std::set<uint64_t>{3 * 512});
+  EXPECT_EQ(blocks_of(said_of(model, read_of(0, 1, 101s))), std::set<uint64_t>{3 * 384});
   EXPECT_THAT(said_of(model, read_of(0, 1, 101s)), IsEmpty());  // the same block again
   EXPECT_THAT(said_of(model, write_of(3)), IsEmpty());          // a write confirms nothing
 }
@@ -106,8 +106,8 @@ Proposed proposed_at(uint64_t share) {
 }
 
 TEST(Prior, AWrongOneWastesABoundedPart) {
-  EXPECT_LE(proposed_at(0).in_vain, 512u);  // of 2000
-  EXPECT_LT(proposed_at(4).in_vain, 700u);  // of 1200
+  EXPECT_LE(proposed_at(0).in_vain, 384u);  // of 2000
+  EXPECT_LT(proposed_at(4).in_vain, 600u);  // of 1200
   EXPECT_GT(proposed_at(9).read, 1700u);    // of 1800: a good one is heard
 }
 
