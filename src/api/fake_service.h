@@ -55,7 +55,7 @@ class FakeService final : public Service {
   std::string metrics_text() override { return "forerun_x_total 1\n"; }
 
   std::optional<Error> error;
-  ImageInfo image{"debian", std::string(64, 'a'), 1 << 30, 1 << 20, 65536, 400, 15984, 2};
+  ImageInfo image{"debian", std::string(64, 'a'), 1 << 30, 1 << 20, 65536, 400, 15984, 60, 2};
   OperationInfo operation{.id = "o-1",
                           .kind = "image_import",
                           .subject = "debian",

@@ -80,6 +80,7 @@ json::value value_of(const ImageInfo& image) {
           {"chunk_bytes", image.chunk_bytes},
           {"chunk_count", image.chunk_count},
           {"zero_chunk_count", image.zero_chunk_count},
+          {"prior_chunk_count", image.prior_chunk_count},
           {"learned_boot_count", image.learned_boot_count}};
 }
 

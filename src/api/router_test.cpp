@@ -46,7 +46,8 @@ TEST_F(RouterTest, ListsCarryItemsAndTime) {
       R"({"items":[{"name":"debian","digest":")" + std::string(64, 'a') +
           R"(","size_bytes":1073741824,"stored_bytes":1048576,"chunk_bytes":65536,)"
           R"("chunk_count":400,)"
-          R"("zero_chunk_count":15984,"learned_boot_count":2}],"as_of":"2026-09-21T14:14:20Z"})");
+          R"("zero_chunk_count":15984,"prior_chunk_count":60,"learned_boot_count":2}],)"
+          R"("as_of":"2026-09-21T14:14:20Z"})");
 }
 
 TEST_F(RouterTest, RunsAndStopsAVm) {

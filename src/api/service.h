@@ -31,6 +31,7 @@ struct ImageInfo {
   uint64_t chunk_bytes = 0;   // size of a whole chunk
   uint64_t chunk_count = 0;   // chunks with data, zero chunks not counted
   uint64_t zero_chunk_count = 0;
+  uint64_t prior_chunk_count = 0;   // chunks that a first boot is expected to read; 0: unknown
   uint64_t learned_boot_count = 0;  // boots whose reads the replay model has merged
 };
 

@@ -123,10 +123,12 @@ Result<int> show_image(const Context& context, const std::string& name) {
       "size           {}\n"
       "stored         {} in {} chunks of {}\n"
       "zeroes         {} chunks, not stored\n"
+      "foreseen       {} chunks of a first boot\n"
       "learned boots  {}\n",
       text_of(image, "name"), text_of(image, "digest"), show_bytes(number_of(image, "size_bytes")),
       show_bytes(number_of(image, "stored_bytes")), show_count(count_of(image, "chunk_count")),
       show_bytes(number_of(image, "chunk_bytes")), show_count(count_of(image, "zero_chunk_count")),
+      show_count(count_of(image, "prior_chunk_count")),
       show_count(count_of(image, "learned_boot_count"))));
   return kExitOk;
 }

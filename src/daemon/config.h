@@ -42,7 +42,7 @@ struct Config {
   uint64_t tier_file_bytes = 4ull << 30;
 
   PrefetchPolicy prefetch = PrefetchPolicy::kOn;
-  std::vector<std::string> models = {"replay", "sequential", "stride", "neighbourhood"};
+  std::vector<std::string> models = {"replay", "prior", "sequential", "stride", "neighbourhood"};
   double probability_min = 0.55;        // a proposal below this is not fetched
   uint64_t budget_bytes = 64ull << 20;  // each VM's first prefetch allowance
   double rate_bytes_per_s_max =

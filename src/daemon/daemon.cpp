@@ -176,7 +176,10 @@ Status Daemon::Parts::build_data_plane() {
     histories->load(component);
     predict::ModelNeeds needs;
     needs.components = {component};
-    if (is_boot) needs.history = histories->replay();
+    if (is_boot) {
+      needs.history = histories->replay();
+      needs.priors[component] = catalog->prior_of(component);
+    }
     return predict::make_models(names, needs);
   };
   // A misspelt model is the operator's to mend, at once.

@@ -3,6 +3,7 @@
 #include <set>
 
 #include "core/log.h"
+#include "image/boot_prior.h"
 #include "repository/fetch.h"
 
 namespace forerun::daemon {
@@ -43,12 +44,23 @@ Result<repository::ImageIndex> ImageCatalog::load(const Digest& digest) {
   return index;
 }
 
+std::shared_ptr<const predict::BlockSequence> ImageCatalog::load_prior(const Digest& digest) {
+  if (const auto kept = image::fetch_prior(cache_, digest)) return *kept;
+  const auto prior = ask_each<std::shared_ptr<const predict::BlockSequence>>(
+      sources_, [&](repository::Source& source) { return image::fetch_prior(source, digest); });
+  if (!prior) return nullptr;
+  if (auto kept = cache_.put(image::prior_path(digest), predict::serialize(**prior)); !kept)
+    log::warn("prior {} cannot be kept: {}", digest.short_hex(), kept.error().message);
+  return *prior;
+}
+
 Result<image::ComponentPtr> ImageCatalog::open_digest(const Digest& digest) {
   {
     const std::shared_lock lock(mutex_);
     if (const auto found = by_digest_.find(digest); found != by_digest_.end()) return found->second;
   }
   FR_TRY(auto index, load(digest));
+  auto prior = load_prior(digest);
   const std::unique_lock lock(mutex_);
   if (const auto found = by_digest_.find(digest); found != by_digest_.end()) return found->second;
   auto component = std::make_shared<image::Component>();
@@ -56,6 +68,7 @@ Result<image::ComponentPtr> ImageCatalog::open_digest(const Digest& digest) {
   component->digest = digest;
   component->index = std::move(index);
   by_id_.push_back(component);
+  priors_.push_back(std::move(prior));
   by_digest_.emplace(digest, component);
   return image::ComponentPtr(component);
 }
@@ -96,6 +109,11 @@ repository::ChunkRef ImageCatalog::resolve(ComponentId component, uint64_t block
   if (component.value >= by_id_.size()) return {};
   const auto& chunks = by_id_[component.value]->index.chunks;
   return block < chunks.size() ? chunks[block] : repository::ChunkRef{};
+}
+
+std::shared_ptr<const predict::BlockSequence> ImageCatalog::prior_of(ComponentId component) const {
+  const std::shared_lock lock(mutex_);
+  return component.value < priors_.size() ? priors_[component.value] : nullptr;
 }
 
 Digest ImageCatalog::digest_of(ComponentId component) const {

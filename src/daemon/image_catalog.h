@@ -9,6 +9,7 @@
 
 #include "core/result.h"
 #include "image/mapping_table.h"
+#include "predict/sequence.h"
 #include "repository/image_index.h"
 #include "repository/source.h"
 
@@ -38,17 +39,21 @@ class ImageCatalog {
 
   // Returns the chunk at a block of a component, or a zero chunk if there is none.
   repository::ChunkRef resolve(ComponentId component, uint64_t block) const;
+  // Returns what the first boot of a component is expected to read; null if nobody foresaw it.
+  std::shared_ptr<const predict::BlockSequence> prior_of(ComponentId component) const;
   // Returns the digest of a component's index.
   Digest digest_of(ComponentId component) const;
 
  private:
   Result<repository::ImageIndex> load(const Digest& digest);
+  std::shared_ptr<const predict::BlockSequence> load_prior(const Digest& digest);
 
   std::vector<repository::Source*> sources_;
   repository::Store& cache_;
-  mutable std::shared_mutex mutex_;  // guards both below; never held across a fetch
+  mutable std::shared_mutex mutex_;  // guards all below; never held across a fetch
   std::map<Digest, image::ComponentPtr> by_digest_;
   std::vector<image::ComponentPtr> by_id_;
+  std::vector<std::shared_ptr<const predict::BlockSequence>> priors_;  // by id
 };
 
 }  // namespace forerun::daemon

@@ -58,9 +58,13 @@ Result<std::string> import(const api::ImportRequest& request, repository::Store&
     return {};
   };
   FR_TRY(const auto done, image::import_disk(*disk, store, options));
-  return fmt::format("{} new chunks, {} reused, {} of zeroes; {} bytes stored",
+  const std::string prior =
+      done.prior_block_count > 0
+          ? fmt::format("{} chunks foreseen for a first boot", done.prior_block_count)
+          : fmt::format("no first boot foreseen: {}", done.prior_missing);
+  return fmt::format("{} new chunks, {} reused, {} of zeroes; {} bytes stored; {}",
                      done.totals.new_chunks, done.totals.reused_chunks, done.totals.zero_chunks,
-                     done.totals.stored_bytes);
+                     done.totals.stored_bytes, prior);
 }
 
 }  // namespace
@@ -99,6 +103,8 @@ Result<api::ImageInfo> DaemonService::get_image(const std::string& name) {
   info.chunk_bytes = repository::kChunkSize;
   for (const auto& chunk : image.component->index.chunks)
     ++(chunk.is_zero() ? info.zero_chunk_count : info.chunk_count);
+  if (const auto prior = parts_.catalog.prior_of(image.component->id))
+    info.prior_chunk_count = prior->entries.size();
   info.learned_boot_count = parts_.histories.boots(image.component->id);
   return info;
 }

@@ -1,11 +1,10 @@
 #!/usr/bin/env python3
-"""Makes the small file systems that ext4_test.cpp reads, with mke2fs and e2fsck; needs no root.
+"""Makes the small file systems that ext4_test.cpp and boot_prior_test.cpp read, with mke2fs and e2fsck; needs no root.
 
 usage: ext4_fixtures.py OUT_DIR
-What stands in them is repeated in ext4_test.cpp.
+What stands in them is repeated in the tests.
 """
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -16,7 +15,7 @@ ENV = dict(os.environ, PATH=os.environ["PATH"] + ":/usr/sbin:/sbin", MKE2FS_CONF
 UUID = "00000000-0000-4000-8000-000000000001"
 BASE = "none,filetype,dir_index,sparse_super,large_file,ext_attr"
 EXT4 = BASE + ",extent,huge_file,flex_bg,dir_nlink,extra_isize,64bit"
-# name: (block size, blocks, inodes, features, small tree, index directories afterwards)
+# name: (block size, blocks, inodes, features, tree (False: large, True: small), index directories afterwards)
 IMAGES = {
     "ext4": (4096, 4096, 1024, EXT4 + ",metadata_csum,has_journal", False, True),
     "ext4_1k": (1024, 8192, 1024, EXT4 + ",metadata_csum", False, True),
@@ -26,6 +25,7 @@ IMAGES = {
     "small_csum": (1024, 1024, 256, EXT4 + ",metadata_csum", True, True),
     "small_ext2": (1024, 1024, 256, BASE, True, False),
     "small_inline": (1024, 1024, 256, EXT4 + ",inline_data", True, False),
+    "bootable": (4096, 2048, 256, EXT4 + ",metadata_csum,has_journal", "bootable", False),
 }
 
 
@@ -61,6 +61,15 @@ def make_tree(root, small):
         file.write(pattern(pieces * 8192, 777))
 
 
+def make_bootable_tree(root):
+    for path, data in (("sbin/init", b"#!/bin/run it\n"), ("bin/run", pattern(0, 200_000)),
+                       ("bin/other", pattern(0, 1_000_000))):
+        path = os.path.join(root, path)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "wb") as file:
+            file.write(data)
+
+
 def run(*command, ok=(0,)):
     done = subprocess.run(command, env=ENV, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                           text=True, check=False)
@@ -69,6 +78,8 @@ def run(*command, ok=(0,)):
 
 
 def make_image(path, tree, block_size, blocks, inodes, features, index):
+    if os.path.exists(path):
+        os.remove(path)
     run("mke2fs", "-q", "-F", "-b", str(block_size), "-I", "256", "-N", str(inodes), "-O", features,
         "-U", UUID, "-E", f"hash_seed={UUID},root_owner=0:0,lazy_itable_init=0", "-d", tree, path,
         str(blocks))
@@ -77,11 +88,11 @@ def make_image(path, tree, block_size, blocks, inodes, features, index):
 
 def main():
     out = sys.argv[1]
-    shutil.rmtree(out, ignore_errors=True)
-    os.makedirs(out)
+    os.makedirs(out, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
         for small in (False, True):
             make_tree(os.path.join(scratch, str(small)), small)
+        make_bootable_tree(os.path.join(scratch, "bootable"))
         for name, (block_size, blocks, inodes, features, small, index) in IMAGES.items():
             make_image(os.path.join(out, name), os.path.join(scratch, str(small)), block_size,
                        blocks, inodes, features, index)

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "image/boot_prior.h"
 #include "repository/image_index.h"
 
 namespace forerun::image {
@@ -30,8 +31,9 @@ class Importer {
       FR_CHECK(import_batch());
       if (options_.on_progress) FR_CHECK(options_.on_progress(progress_));
     }
-    FR_TRY(repository::ImageTag tag, publish());
-    return ImportResult{std::move(tag), progress_};
+    ImportResult result{.totals = progress_};
+    FR_CHECK(publish(result));
+    return result;
   }
 
  private:
@@ -122,16 +124,28 @@ class Importer {
     return {};
   }
 
-  Result<repository::ImageTag> publish() {
+  Status publish(ImportResult& result) {
     FR_CHECK(store_.flush());
     const Buffer data = repository::serialize(index_);
-    repository::ImageTag tag{options_.image_name, sha256(data), index_.size_bytes,
-                             index_.stored_bytes(), options_.created};
-    FR_CHECK(store_.put(repository::index_path(tag.index), data));
+    result.tag = {options_.image_name, sha256(data), index_.size_bytes, index_.stored_bytes(),
+                  options_.created};
+    FR_CHECK(store_.put(repository::index_path(result.tag.index), data));
+    FR_CHECK(put_prior(result));
     FR_CHECK(store_.flush());
-    FR_CHECK(store_.put(repository::image_path(tag.name), as_bytes(repository::serialize(tag))));
-    FR_CHECK(store_.flush());
-    return tag;
+    FR_CHECK(store_.put(repository::image_path(result.tag.name),
+                        as_bytes(repository::serialize(result.tag))));
+    return store_.flush();
+  }
+
+  // A prediction: without one the image is as good as any other.
+  Status put_prior(ImportResult& result) {
+    const auto prior = foresee_boot(disk_, index_);
+    if (!prior) {
+      result.prior_missing = prior.error().message;
+      return {};
+    }
+    result.prior_block_count = prior->sequence->entries.size();
+    return store_.put(prior_path(result.tag.index), predict::serialize(*prior->sequence));
   }
 
   DiskReader& disk_;

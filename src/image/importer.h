@@ -3,7 +3,8 @@
 // Chunks are put first and flushed, then the index, then the tag: a crash at any point leaves no
 // tag that names missing things. An interrupted import is resumed by running it again: what is
 // stored already is found by its name, verified and not packed again. A stored chunk that fails
-// verification (torn by a power cut, rotten) is replaced.
+// verification (torn by a power cut, rotten) is replaced. The boot prior (boot_prior.h) is put
+// beside the index; a disk without one is imported all the same.
 #pragma once
 
 #include <cstdint>
@@ -48,6 +49,10 @@ struct ImportOptions {
 struct ImportResult {
   repository::ImageTag tag;
   ImportProgress totals;
+  // The blocks that the image's first boot is expected to read; 0: the disk tells nothing, and
+  // prior_missing why.
+  size_t prior_block_count = 0;
+  std::string prior_missing;
 };
 
 // Imports `disk` into `store` as image options.image_name, replacing an image of that name.

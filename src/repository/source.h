@@ -5,6 +5,7 @@
 // (docs/format_repository.md):
 //   chunks/ab/ab12…            a stored chunk, named by the SHA-256 of its content
 //   indexes/<sha256>           an image index, named by the SHA-256 of its bytes
+//   priors/<sha256>            what a first boot of that index will read; may be missing
 //   images/<name>.json         {"name","index","size_bytes",…}: the tag that names an index
 //   images.json                the names of the images: a static web server lists nothing by itself
 #pragma once
