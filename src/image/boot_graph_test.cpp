@@ -107,6 +107,44 @@ TEST_F(BootGraphTest, UnitsWhoseConditionFailsAreNotStarted) {
   EXPECT_EQ(place(found, "/usr/sbin/web"), -1);
 }
 
+TEST_F(BootGraphTest, ConditionsStopAUnitButNotWhatItPullsIn) {
+  unit("web.service",
+       "[Unit]\nWants=idle.service\nConditionPathExists=|/sysroot/etc\n"
+       "ConditionVirtualization=container\n[Service]\nExecStart=/usr/sbin/web\n");
+  const BootGraph found = graph();
+  EXPECT_NE(place(found, "/usr/sbin/idle"), -1);
+  EXPECT_EQ(place(found, "/usr/sbin/web"), -1);
+}
+
+TEST_F(BootGraphTest, MaskedUnitsAreNotStarted) {
+  files.add_link("/etc/systemd/system/web.service", "/dev/null");
+  EXPECT_EQ(place(graph(), "/usr/sbin/web"), -1);
+}
+
+TEST_F(BootGraphTest, AvailableConfigurationWaitsForItsLink) {
+  files.add_file("/etc/web/sites-available/on", "site");
+  files.add_file("/etc/web/sites-available/off", "site");
+  files.add_link("/etc/web/sites-enabled/on", "../sites-available/on");
+  const BootGraph found = graph();
+  EXPECT_NE(place(found, "/etc/web/sites-available/on"), -1);
+  EXPECT_EQ(place(found, "/etc/web/sites-available/off"), -1);
+}
+
+// The loader reads both ends of a library; its code only as far as it is called.
+TEST_F(BootGraphTest, MiddleOfALargeLibraryOfALibraryIsLessLikely) {
+  files.add_file("/usr/lib/libcall.so", ElfBuilder{.libraries = {"libbig.so"}}.build());
+  files.add_file("/usr/lib/libbig.so", ElfBuilder{}.build() + std::string(kMiB, 'x'));
+  files.add_file("/usr/sbin/web", ElfBuilder{.libraries = {"libcall.so"}}.build());
+  const uint64_t begin = MemoryFileSystem::content_offset(files.id_of("/usr/lib/libbig.so"));
+  float edge = 0, middle = 1;
+  for (const BootRead& read : graph().reads) {
+    if (read.range.offset == begin) edge = read.probability;
+    if (ByteRange{begin + 512 * kKiB, 1}.overlaps(read.range)) middle = read.probability;
+  }
+  EXPECT_GT(edge, 0.8f);
+  EXPECT_LT(middle, 0.55f);
+}
+
 TEST_F(BootGraphTest, SocketsBringTheirService) {
   unit("bus.socket", "[Socket]\nListenStream=/run/bus\n");
   unit("bus.service", "[Service]\nExecStart=/usr/sbin/idle\n");

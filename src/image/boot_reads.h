@@ -61,21 +61,29 @@ class BootReads {
   size_t file_count() const { return added_.size(); }
 
  private:
+  // Of a file's parts; the edges are its first and last blocks.
+  struct Shares {
+    float record = 0, edges = 0, middle = 0;
+  };
   struct Added {
-    std::vector<size_t> reads;  // indexes of reads_
+    std::vector<size_t> records, edges, middle;  // indexes of reads_
     bool has_content = false;
   };
-  void add_found(const PathFinder::Found& found, float probability, uint64_t bytes_max);
-  void add_id(FileId file, float probability, bool with_content);
+  struct Loading {
+    PathFinder::Found file;
+    int depth = 0;  // 0: the program, 1: what it names, 2: what a library names
+  };
+  void add_found(const PathFinder::Found& found, const Shares& shares, uint64_t bytes_max);
+  void add_id(FileId file, const Shares& shares, bool with_content);
+  void add_content(FileId file, const Shares& shares, Added& added);
   void load(const PathFinder::Found& program, float probability);
-  void add_needs(const PathFinder::Found& program, float probability,
-                 std::deque<PathFinder::Found>& queue);
+  void add_needs(const Loading& program, float probability, std::deque<Loading>& queue);
 
   Options options_;
   PathFinder finder_;
   std::vector<BootRead> reads_;
   std::map<FileId, Added> added_;
-  std::map<FileId, float> loaded_;  // programs and libraries whose needs were followed
+  std::map<FileId, Shares> loaded_;  // programs and libraries whose needs were followed
   uint64_t bytes_ = 0;
 };
 

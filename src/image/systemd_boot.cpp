@@ -172,7 +172,10 @@ float SystemdBoot::share_of(const UnitCondition& condition) {
   float holds = kUnknownCondition;
   if (condition.kind.starts_with("Path") || condition.kind.starts_with("File") ||
       condition.kind == "DirectoryNotEmpty") {
-    const auto is_below = [&](std::string_view root) { return argument.starts_with(root); };
+    const auto is_below = [&](std::string_view root) {
+      return argument.starts_with(root) &&
+             (argument.size() == root.size() || argument[root.size()] == '/');
+    };
     if (!is_below("/sys") && !is_below("/proc") && !is_below("/dev") && !is_below("/run")) {
       holds = is_there(argument, condition.kind == "DirectoryNotEmpty") ? 1.0f : 0.0f;
     } else if (is_below("/run")) {
@@ -218,12 +221,13 @@ void SystemdBoot::start(const std::string& root, float probability) {
     if (known != started_.end() || started_.size() >= units_max_ || task.probability < 0.05f)
       continue;
     const Loaded& loaded = load(task.name);
-    const float share = loaded.is_masked ? 0 : task.probability * share_of(loaded.unit);
+    if (loaded.is_masked) continue;
+    const float share = task.probability * share_of(loaded.unit);
     started_.emplace(task.name, share);
-    if (share <= 0) continue;
     order.push_back({task.name, share});
+    // Conditions are looked at when a unit's turn comes: what it pulls in is queued before that.
     for (const auto* names : {&loaded.unit.pulls_in, &loaded.wanted}) {
-      for (const std::string& name : *names) queue.push_back({name, share});
+      for (const std::string& name : *names) queue.push_back({name, task.probability});
     }
     if (!task.name.ends_with(".socket")) continue;
     const std::string service = task.name.substr(0, task.name.size() - 7) + ".service";
@@ -234,6 +238,7 @@ void SystemdBoot::start(const std::string& root, float probability) {
 }
 
 void SystemdBoot::add_started(const std::string& name, const Loaded& loaded, float probability) {
+  if (probability <= 0) return;
   for (const std::string& file : loaded.files) reads_.add_file(file, probability);
   for (const std::string& program : loaded.unit.programs) add_program(program, probability);
   for (const std::string& file : loaded.unit.files) reads_.add_file(file, probability);
@@ -284,6 +289,8 @@ void SystemdBoot::add_named_configuration(std::string_view stem, float probabili
   stem = stem.substr(0, stem.find('@'));
   if (stem.empty() || !configured_.insert(std::string(stem)).second) return;
   reads_.add_file(fmt::format("/etc/default/{}", stem), probability);
+  // A unit may start its program by a script.
+  reads_.add_program(fmt::format("/usr/sbin/{}", stem), probability);
   std::deque<std::pair<std::string, int>> queue{{fmt::format("/etc/{}", stem), 0},
                                                 {fmt::format("/etc/{}.conf", stem), 0}};
   for (size_t files = 0; !queue.empty() && files < 200; ++files, queue.pop_front()) {
@@ -296,8 +303,11 @@ void SystemdBoot::add_named_configuration(std::string_view stem, float probabili
     } else if (found->info.kind == FileKind::kDirectory && depth < 3) {
       const auto entries = reads_.finder().list(found->file);
       if (!entries) continue;
-      for (const auto& [name, file] : **entries)
-        queue.emplace_back(fmt::format("{}/{}", path, name), depth + 1);
+      for (const auto& [name, file] : **entries) {
+        // Debian's convention: what of x-available is in use is linked from x-enabled.
+        if (!name.ends_with("-available"))
+          queue.emplace_back(fmt::format("{}/{}", path, name), depth + 1);
+      }
     }
   }
 }
