@@ -28,9 +28,10 @@ _DAEMON_MODES = {
 
 
 def ensure_repository(bin_folder, guest, folder, work, on_progress=None):
-    """Imports the guest's disk into a repository, once per build of the guest. Returns the image's figures."""
+    """Imports the guest's disk into a repository, once per build of guest and importer. Returns the image's figures."""
     stamp_path = os.path.join(folder, "imported.json")
-    stamp = [os.path.getmtime(guest.disk), os.path.getsize(guest.disk)]
+    stamp = [os.path.getmtime(guest.disk), os.path.getsize(guest.disk),
+             os.path.getmtime(os.path.join(bin_folder, "forerund"))]
     try:
         with open(stamp_path, encoding="utf-8") as file:
             known = json.load(file)

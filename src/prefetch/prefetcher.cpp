@@ -34,6 +34,7 @@ struct Candidate {
   CandidateOrder order;
   float probability = 0;
   uint8_t model = 0;
+  Time offered_at{};
 };
 
 struct Issued {
@@ -153,7 +154,9 @@ struct Prefetcher::Impl {
     while (!vm.order.empty()) {
       const CandidateOrder best = *vm.order.begin();
       const repository::ChunkRef chunk = resolve(best.key.component, best.key.block);
-      const bool is_stale = now - best.due > options.patience && best.due != kTimeZero;
+      // A guest slower than foreseen wants it late, not never: patience begins with the last word.
+      const Time wanted = std::max(best.due, vm.candidates.at(best.key).offered_at);
+      const bool is_stale = now - wanted > options.patience;
       if (chunk.is_zero() || is_stale || issued.contains(chunk.id) || is_here(chunk.id)) {
         vm.drop(vm.candidates.find(best.key));
         continue;
@@ -225,7 +228,7 @@ void Prefetcher::end_vm(VmId id, Time now) {
   impl_->forget_old_vms();
 }
 
-void Prefetcher::offer(VmId id, std::span<const predict::Proposal> proposals, Time) {
+void Prefetcher::offer(VmId id, std::span<const predict::Proposal> proposals, Time now) {
   const auto found = impl_->vms.find(id);
   if (found == impl_->vms.end() || found->second.has_ended) return;
   Vm& vm = found->second;
@@ -241,7 +244,7 @@ void Prefetcher::offer(VmId id, std::span<const predict::Proposal> proposals, Ti
         order.due = std::min(order.due, known->second.order.due);
         vm.drop(known);
       }
-      vm.candidates[key] = {order, proposal.probability, proposal.model};
+      vm.candidates[key] = {order, proposal.probability, proposal.model, now};
       vm.order.insert(order);
       if (vm.candidates.size() > impl_->options.candidates_max)
         vm.drop(vm.candidates.find(std::prev(vm.order.end())->key));

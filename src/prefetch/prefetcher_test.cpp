@@ -116,6 +116,18 @@ TEST_F(PrefetcherTest, ANewerLowerProbabilityCounts) {
   EXPECT_THAT(pull(), testing::ElementsAre(2, 1));
 }
 
+TEST_F(PrefetcherTest, PatienceBeginsWhenItWasOfferedOrDue) {
+  now_ += 100s;
+  offer(1, 1, 0.9f, -60s);  // said late, by a model whose estimate was early
+  offer(2, 1, 0.9f, 40s);
+  now_ += 20s;
+  EXPECT_THAT(pull(), testing::ElementsAre(1, 2));
+  offer(3, 1, 0.9f, -60s);
+  offer(4, 1, 0.9f, 1s);
+  now_ += 31s;
+  EXPECT_THAT(pull(), testing::ElementsAre(4));
+}
+
 TEST_F(PrefetcherTest, EndOfVmTakesBackWhatIsQueued) {
   offer(1, 2, 0.9f);
   pull();
