@@ -59,12 +59,12 @@ TEST(MappingTable, ReadsGapsAsZeroes) {
       MappingTable::create(10000, {{{100, 50}, component_of(1, 500), 20}, {{200, 10}, nullptr, 0}});
   ASSERT_TRUE(table);
   const auto pieces = look_up(*table, {0, 10000});
-  ASSERT_EQ(pieces.size(), 5u);
+  ASSERT_EQ(pieces.size(), 3u);
   EXPECT_EQ(pieces[0].range, (ByteRange{0, 100}));
   EXPECT_TRUE(pieces[0].chunk.is_zero());
   EXPECT_EQ(pieces[1].offset_in_chunk, 20u);
-  EXPECT_EQ(pieces[3].range, (ByteRange{200, 10}));
-  EXPECT_EQ(pieces[4].range, (ByteRange{210, 9790}));
+  EXPECT_EQ(pieces[2].range, (ByteRange{150, 9850}));
+  EXPECT_EQ(pieces[2].chunk, ChunkRef{});
 }
 
 TEST(MappingTable, AnswersAnEmptyRangeWithNothing) {
@@ -91,6 +91,67 @@ TEST(MappingTable, RefusesAComponentWhoseIndexIsShort) {
   component->index.size_bytes = 3 * kChunkSize;
   component->index.chunks.resize(2);
   EXPECT_EQ(code_of(kChunkSize, {{{0, 10}, component, 0}}), ErrorCode::kInvalid);
+}
+
+TEST(MappingTable, RefusesWhatIsOverItsLimits) {
+  EXPECT_EQ(code_of(MappingTable::kSizeMax + 1, {}), ErrorCode::kTooLarge);
+  std::vector<Extent> extents;
+  for (uint64_t i = 0; i < MappingTable::kComponentsMax; ++i)
+    extents.push_back({{i, 1}, component_of(1, 1), 0});
+  EXPECT_EQ(code_of(1'000'000, extents), ErrorCode::kInternal);  // these can be
+  extents.push_back({{extents.size(), 1}, component_of(1, 1), 0});
+  EXPECT_EQ(code_of(1'000'000, extents), ErrorCode::kTooLarge);
+}
+
+TEST(MappingTable, JoinsExtentsThatContinueEachOther) {
+  const auto component = component_of(1, 1000);
+  const auto table = MappingTable::create(5000, {{{0, 10}, component, 0},
+                                                 {{10, 10}, component, 10},
+                                                 {{20, 10}, component, 40},
+                                                 {{31, 10}, component, 50},
+                                                 {{41, 10}, component_of(2, 1000), 60},
+                                                 {{51, 10}, nullptr, 0}});
+  ASSERT_TRUE(table);
+  const auto extents = table->extents();
+  ASSERT_EQ(extents.size(), 4u);
+  EXPECT_EQ(extents[0].range, (ByteRange{0, 20}));
+  EXPECT_EQ(extents[1].range, (ByteRange{20, 10}));
+  EXPECT_EQ(extents[1].component_offset, 40u);
+  EXPECT_EQ(extents[2].range, (ByteRange{31, 10}));
+  EXPECT_EQ(extents[3].component->id, (ComponentId{2}));
+  EXPECT_EQ(table->components().size(), 2u);
+}
+
+TEST(MappingTable, KeepsExtentsOfManyGigabytesWhole) {
+  constexpr uint64_t kBegin = 4096;
+  constexpr uint64_t kOffset = 1234;
+  const auto component = component_of(1, 9 * kGiB);
+  const uint64_t length = component->index.size_bytes - kOffset;
+  const auto table =
+      MappingTable::create(100 * kGiB, {{{kBegin, kGiB}, component, kOffset},
+                                        {{kBegin + kGiB, length - kGiB}, component, kOffset + kGiB},
+                                        {{50 * kGiB, 3 * kGiB}, component, 5 * kGiB}});
+  ASSERT_TRUE(table);
+  const auto extents = table->extents();
+  ASSERT_EQ(extents.size(), 2u);
+  EXPECT_EQ(extents[0].range, (ByteRange{kBegin, length}));
+  EXPECT_EQ(extents[0].component_offset, kOffset);
+  EXPECT_EQ(extents[1].component_offset, 5 * kGiB);
+  for (const uint64_t at : {uint64_t{0}, 2 * kGiB - 1, 2 * kGiB, 4 * kGiB + 1, length - 1}) {
+    const auto pieces = look_up(*table, {kBegin + at, 1});
+    ASSERT_EQ(pieces.size(), 1u);
+    EXPECT_EQ(pieces[0].chunk_index * kChunkSize + pieces[0].offset_in_chunk, kOffset + at);
+  }
+  EXPECT_TRUE(look_up(*table, {kBegin + length, 1})[0].chunk.is_zero());
+}
+
+TEST(MappingTable, TakesUpToSixteenBytesAndAThirdPerExtent) {
+  const auto component = component_of(1, 1'000'000);
+  std::vector<Extent> extents;
+  for (uint64_t i = 0; i < 10'000; ++i) extents.push_back({{i * 4096, 1000}, component, i * 90});
+  const auto table = MappingTable::create(kGiB, std::move(extents));
+  ASSERT_TRUE(table);
+  EXPECT_LE(table->memory_bytes(), 10'000 * 1633 / 100 + kKiB);
 }
 
 // What one byte of a disk is, told one byte at a time: the reference for what look_up says of
@@ -156,6 +217,37 @@ TEST(MappingTable, AgreesWithTheNaiveReference) {
     for (int i = 0; i < 30; ++i) {
       const uint64_t offset = rng.below(table.size_bytes());
       expect_as_naive(table, {offset, rng.below(table.size_bytes() - offset + 1)});
+    }
+  }
+}
+
+TEST(MappingTable, LocatesEachByteAsLookUpDoes) {
+  for (uint64_t seed = 1; seed <= 50; ++seed) {
+    SCOPED_TRACE(seed);
+    Rng rng(seed);
+    const MappingTable table = random_table(rng);
+    std::vector<uint64_t> offsets;
+    for (int i = 0; i < 200; ++i) offsets.push_back(rng.below(table.size_bytes()));
+    std::vector<Location> together(offsets.size());
+    table.locate(offsets, together);
+    for (size_t i = 0; i < offsets.size(); ++i) {
+      const Location one = table.locate(offsets[i]);
+      const ByteSource expected = naive(table, offsets[i]);
+      ASSERT_EQ(one.component ? one.component->id.value : 0, expected.component);
+      ASSERT_EQ(one.component_offset, expected.at);
+      ASSERT_EQ(one.component, together[i].component);
+      ASSERT_EQ(one.component_offset, together[i].component_offset);
+      ASSERT_EQ(one.length, together[i].length);
+      // Its last byte still belongs to it.
+      const uint64_t last = offsets[i] + one.length - 1;
+      const ByteSource at_last = naive(table, last);
+      ASSERT_EQ(at_last.component, expected.component);
+      ASSERT_EQ(at_last.at, expected.component != 0 ? expected.at + one.length - 1 : 0);
+      // What follows does not continue it.
+      if (last + 1 == table.size_bytes()) continue;
+      const ByteSource after = naive(table, last + 1);
+      ASSERT_FALSE(after.component == at_last.component &&
+                   after.at == at_last.at + (at_last.component != 0 ? 1 : 0));
     }
   }
 }
