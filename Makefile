@@ -1,5 +1,5 @@
 # The two commands of the README: `make demo` and `make test`. The rest serves developers.
-.PHONY: demo test build packages clean bench-boot bench-boot-replay bench-nbd bench-observe
+.PHONY: demo test build packages clean bench-boot bench-boot-replay bench-nbd bench-observe bench-map
 
 BUILD := build/release
 JOBS  := 2
@@ -31,6 +31,10 @@ bench-nbd: build
 bench-observe: build
 	mkdir -p build/bench
 	$(BUILD)/bin/observe_bench --benchmark_out=build/bench/observe.json --benchmark_out_format=json
+
+bench-map: build
+	mkdir -p build/bench
+	$(BUILD)/bin/map_bench build/bench/map.json $$(git rev-parse --short=12 HEAD || echo unknown)
 
 clean:
 	rm -rf build
