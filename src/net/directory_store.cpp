@@ -91,6 +91,21 @@ os::Fd open_folder_to_list(int parent, const char* leaf) {
   return os::Fd(openat(parent, leaf, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
 }
 
+// Returns the file `leaf` in `folder`, made if missing, under a lock that ends with it.
+Result<os::Fd> lock_file(int folder, const char* leaf, int operation, const std::string& path) {
+  const std::string attempted = fmt::format("lock {}", path);
+  os::Fd lock(openat(folder, leaf, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, kFileMode));
+  if (!lock.is_open()) return fail_open(attempted, errno);
+  while (flock(lock.get(), operation) != 0) {
+    if (errno != EINTR) return fail_errno(attempted, errno);
+  }
+  return lock;
+}
+
+repository::StoreTime modified(const struct stat& status) {
+  return std::chrono::seconds(status.st_mtim.tv_sec) + Nanos(status.st_mtim.tv_nsec);
+}
+
 }  // namespace
 
 DirectoryStore::DirectoryStore(std::string path, os::Fd root, Mode mode)
@@ -180,10 +195,7 @@ bool DirectoryStore::contains(const std::string& path) {
 
 Status DirectoryStore::put(const std::string& path, ByteView data) {
   FR_CHECK(check_path(path));
-  if (mode_ != Mode::kReadWrite) {
-    return fail(ErrorCode::kDenied,
-                fmt::format("cannot write {}: the repository is open for reading", full(path)));
-  }
+  FR_CHECK(require_writable(path));
   FR_CHECK(replace(path, data));
   return is_tag(path) ? update_list() : Status{};
 }
@@ -193,8 +205,13 @@ Status DirectoryStore::replace(const std::string& path, ByteView data) {
   FR_TRY(const Place place, walk_to(path, true));
   const std::string leaf = fmt::format("{}", puts_.fetch_add(1, std::memory_order_relaxed));
   Status status = write_temporary(temporary, leaf, data);
-  if (status && renameat(temporary, leaf.c_str(), place.folder.get(), place.leaf.c_str()) != 0) {
-    status = fail_errno(fmt::format("write {}", full(path)), errno);
+  if (status) {
+    const auto lock = lock_objects(LOCK_SH);
+    if (!lock) {
+      status = std::unexpected(lock.error());
+    } else if (renameat(temporary, leaf.c_str(), place.folder.get(), place.leaf.c_str()) != 0) {
+      status = fail_errno(fmt::format("write {}", full(path)), errno);
+    }
   }
   if (!status) {
     unlinkat(temporary, leaf.c_str(), 0);
@@ -266,16 +283,105 @@ void DirectoryStore::remove_stale_folders(int parent) const {
 
 // Under a lock, so that of two importers the later one writes the list that holds both.
 Status DirectoryStore::update_list() {
-  const std::string attempted = fmt::format("lock {}", full("images.lock"));
-  const os::Fd lock(
-      openat(root_.get(), "images.lock", O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, kFileMode));
-  if (!lock.is_open()) return fail_open(attempted, errno);
-  while (flock(lock.get(), LOCK_EX) != 0) {
-    if (errno != EINTR) return fail_errno(attempted, errno);
-  }
+  FR_TRY(const os::Fd lock, lock_file(root_.get(), "images.lock", LOCK_EX, full("images.lock")));
   FR_TRY(const std::vector<std::string> names, list_images());
   return replace(std::string(repository::kImageListPath),
                  as_bytes(repository::serialize_image_list(names)));
+}
+
+Status DirectoryStore::require_writable(std::string_view path) const {
+  if (mode_ == Mode::kReadWrite) return {};
+  return fail(ErrorCode::kDenied,
+              fmt::format("cannot write {}: the repository is open for reading", full(path)));
+}
+
+Result<os::Fd> DirectoryStore::lock_objects(int operation) const {
+  return lock_file(root_.get(), "objects.lock", operation, full("objects.lock"));
+}
+
+Result<repository::StoreTime> DirectoryStore::now() {
+  FR_CHECK(require_writable("tmp"));
+  FR_TRY(const int temporary, temporary_folder());
+  const std::string leaf = fmt::format("{}", puts_.fetch_add(1, std::memory_order_relaxed));
+  FR_CHECK(write_temporary(temporary, leaf, as_bytes("now")));
+  struct stat status{};
+  const bool is_known = fstatat(temporary, leaf.c_str(), &status, AT_SYMLINK_NOFOLLOW) == 0;
+  const int error = errno;
+  unlinkat(temporary, leaf.c_str(), 0);
+  if (!is_known) return fail_errno(fmt::format("ask the time of {}", name_), error);
+  return modified(status);
+}
+
+Status DirectoryStore::list(const std::string& folder, const Visit& visit) {
+  FR_CHECK(check_path(folder));
+  FR_TRY(const Place place, walk_to(folder, false));
+  os::Fd opened = open_folder_to_list(place.folder.get(), place.leaf.c_str());
+  if (!opened.is_open() && errno == ENOENT) return {};
+  if (!opened.is_open()) return fail_open(fmt::format("list {}", full(folder)), errno);
+  return list_folder(std::move(opened), folder, 1, visit);
+}
+
+Status DirectoryStore::list_folder(os::Fd folder, const std::string& path, size_t depth,
+                                   const Visit& visit) const {
+  const std::string attempted = fmt::format("list {}", full(path));
+  os::Fd listed = open_folder_to_list(folder.get(), ".");
+  if (!listed.is_open()) return fail_open(attempted, errno);
+  FR_TRY(const std::vector<std::string> leaves, names_in(std::move(listed), attempted));
+  for (const std::string& leaf : leaves) {
+    const std::string below = fmt::format("{}/{}", path, leaf);
+    struct stat status{};
+    if (!check_path(below)) continue;  // no object
+    if (fstatat(folder.get(), leaf.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0) {
+      if (errno == ENOENT) continue;  // removed meanwhile
+      return fail_errno(attempted, errno);
+    }
+    if (S_ISREG(status.st_mode)) {
+      FR_CHECK(visit({below, static_cast<uint64_t>(status.st_size), modified(status)}));
+    } else if (S_ISDIR(status.st_mode) && depth + 1 < repository::kObjectPathDepthMax) {
+      os::Fd inner = open_folder_to_list(folder.get(), leaf.c_str());
+      if (!inner.is_open()) return fail_open(fmt::format("list {}", full(below)), errno);
+      FR_CHECK(list_folder(std::move(inner), below, depth + 1, visit));
+    }
+  }
+  return {};
+}
+
+Status DirectoryStore::renew(const std::string& path) {
+  FR_CHECK(check_path(path));
+  FR_CHECK(require_writable(path));
+  FR_TRY(const Place place, walk_to(path, false));
+  FR_TRY(const os::Fd lock, lock_objects(LOCK_SH));
+  if (utimensat(place.folder.get(), place.leaf.c_str(), nullptr, AT_SYMLINK_NOFOLLOW) != 0)
+    return fail_errno(fmt::format("renew {}", full(path)), errno);
+  return {};
+}
+
+Result<bool> DirectoryStore::remove(const std::string& path, repository::StoreTime newest) {
+  FR_CHECK(check_path(path));
+  FR_CHECK(require_writable(path));
+  const auto place = walk_to(path, false);
+  if (!place && place.error().code == ErrorCode::kNotFound) return false;
+  if (!place) return std::unexpected(place.error());
+  const std::string attempted = fmt::format("remove {}", full(path));
+  {
+    FR_TRY(const os::Fd lock, lock_objects(LOCK_EX));
+    struct stat status{};
+    if (fstatat(place->folder.get(), place->leaf.c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0) {
+      if (errno == ENOENT) return false;
+      return fail_errno(attempted, errno);
+    }
+    if (!S_ISREG(status.st_mode))
+      return fail(ErrorCode::kDenied, fmt::format("cannot {}: it is no file", attempted));
+    if (modified(status) > newest) return false;
+    if (unlinkat(place->folder.get(), place->leaf.c_str(), 0) != 0)
+      return fail_errno(attempted, errno);
+  }
+  {
+    const std::lock_guard lock(mutex_);
+    unflushed_.erase(path);
+  }
+  if (is_tag(path)) FR_CHECK(update_list());
+  return true;
 }
 
 void DirectoryStore::remember_put(const std::string& path) {

@@ -38,6 +38,12 @@ class DirectoryStore final : public repository::Store {
   // killed. Many puts are made durable by one syncfs, a few (an index, a tag) one by one, so as not
   // to wait for the neighbours' writes.
   Status flush() override;
+  // By the clock of the file system: that of a new file.
+  Result<repository::StoreTime> now() override;
+  Status list(const std::string& folder, const Visit& visit) override;
+  Status renew(const std::string& path) override;
+  // Removing a tag also brings images.json up to date.
+  Result<bool> remove(const std::string& path, repository::StoreTime newest) override;
 
  private:
   struct Place {
@@ -55,6 +61,12 @@ class DirectoryStore final : public repository::Store {
   Result<os::Fd> make_temporary_folder(int parent, std::string& leaf) const;
   void remove_stale_folders(int parent) const;
   Status update_list();
+  Status require_writable(std::string_view path) const;
+  // Returns the lock that keeps remove() (LOCK_EX) from put() and renew() (LOCK_SH), of this and
+  // other processes. Held for a system call or two.
+  Result<os::Fd> lock_objects(int operation) const;
+  Status list_folder(os::Fd folder, const std::string& path, size_t depth,
+                     const Visit& visit) const;
   void remember_put(const std::string& path);
   Status flush_one(const std::string& path) const;
 

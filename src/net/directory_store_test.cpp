@@ -6,6 +6,7 @@
 
 #include <filesystem>
 #include <fstream>
+#include <set>
 #include <thread>
 
 #include "repository/image_index.h"
@@ -177,6 +178,105 @@ TEST_F(DirectoryStoreTest, TakesPutsFromManyThreads) {
   for (auto& thread : threads) thread.join();
   EXPECT_EQ(files_under("chunks"), 20u);
   EXPECT_EQ(as_text(*store->fetch("chunks/13/c", 100)).substr(0, 6), "19 by ");
+}
+
+// Sets the object's age behind the store's back.
+void make_old(const fs::path& file, std::chrono::hours age) {
+  fs::last_write_time(file, fs::last_write_time(file) - age);
+}
+
+std::set<std::string> paths_in(DirectoryStore& store, const std::string& folder) {
+  std::set<std::string> paths;
+  EXPECT_TRUE(store.list(folder, [&](const repository::ObjectInfo& object) {
+    paths.insert(object.path);
+    return Status{};
+  }));
+  return paths;
+}
+
+TEST_F(DirectoryStoreTest, ListsItsObjectsWithSizeAndTime) {
+  ASSERT_TRUE(store->put("chunks/ab/abcd", as_bytes("content")));
+  ASSERT_TRUE(store->put("chunks/cd/cdef", as_bytes("x")));
+  ASSERT_TRUE(store->put("indexes/1", as_bytes("y")));
+  write(root / "repo/chunks/cd/-no object", "z");
+  fs::create_symlink("abcd", root / "repo/chunks/ab/link");
+  const auto now = store->now();
+  ASSERT_TRUE(now);
+
+  EXPECT_EQ(paths_in(*store, "chunks"),
+            (std::set<std::string>{"chunks/ab/abcd", "chunks/cd/cdef"}));
+  EXPECT_EQ(paths_in(*store, "chunks/cd"), (std::set<std::string>{"chunks/cd/cdef"}));
+  EXPECT_TRUE(paths_in(*store, "priors").empty());
+  ASSERT_TRUE(store->list("indexes", [&](const repository::ObjectInfo& object) {
+    EXPECT_EQ(object.size_bytes, 1u);
+    EXPECT_LE(object.renewed, *now);
+    EXPECT_GT(object.renewed, *now - 1h);
+    return Status{};
+  }));
+}
+
+TEST_F(DirectoryStoreTest, RemovesOnlyWhatIsOldEnough) {
+  ASSERT_TRUE(store->put("indexes/old", as_bytes("x")));
+  ASSERT_TRUE(store->put("indexes/young", as_bytes("x")));
+  make_old(root / "repo/indexes/old", std::chrono::hours(2));
+  const auto now = store->now();
+  ASSERT_TRUE(now);
+
+  EXPECT_EQ(store->remove("indexes/old", *now - 1h), true);
+  EXPECT_EQ(store->remove("indexes/young", *now - 1h), false);
+  EXPECT_EQ(store->remove("indexes/none", *now), false);
+  EXPECT_EQ(store->remove("nothing/here", *now), false);
+
+  EXPECT_EQ(paths_in(*store, "indexes"), (std::set<std::string>{"indexes/young"}));
+  EXPECT_TRUE(store->flush());
+}
+
+TEST_F(DirectoryStoreTest, RenewedObjectsAreYoung) {
+  ASSERT_TRUE(store->put("indexes/old", as_bytes("x")));
+  make_old(root / "repo/indexes/old", std::chrono::hours(2));
+  const auto now = store->now();
+
+  ASSERT_TRUE(store->renew("indexes/old"));
+
+  EXPECT_EQ(store->remove("indexes/old", *now - 1h), false);
+  EXPECT_EQ(store->renew("indexes/none").error().code, ErrorCode::kNotFound);
+  EXPECT_EQ(store->renew("nothing/here").error().code, ErrorCode::kNotFound);
+}
+
+TEST_F(DirectoryStoreTest, RemovingATagTakesItOffTheList) {
+  ASSERT_TRUE(store->put("images/a.json", as_bytes("{}")));
+  ASSERT_TRUE(store->put("images/b.json", as_bytes("{}")));
+
+  EXPECT_EQ(store->remove("images/a.json", *store->now() + 1h), true);
+
+  EXPECT_EQ(*repository::parse_image_list(list_file()), (std::vector<std::string>{"b"}));
+}
+
+TEST_F(DirectoryStoreTest, OpenForReadingRemovesAndRenewsNothing) {
+  ASSERT_TRUE(store->put("indexes/1", as_bytes("x")));
+  const auto reader = open(Mode::kReadOnly);
+
+  EXPECT_EQ(reader->remove("indexes/1", Nanos::max()).error().code, ErrorCode::kDenied);
+  EXPECT_EQ(reader->renew("indexes/1").error().code, ErrorCode::kDenied);
+  EXPECT_EQ(reader->now().error().code, ErrorCode::kDenied);
+  EXPECT_TRUE(reader->contains("indexes/1"));
+}
+
+// Whoever loses the race knows it: a renewal that succeeds keeps the object.
+TEST_F(DirectoryStoreTest, RenewalAndRemovalDoNotBothSucceed) {
+  for (int i = 0; i < 30; ++i) {
+    ASSERT_TRUE(store->put("indexes/1", as_bytes("x")));
+    make_old(root / "repo/indexes/1", std::chrono::hours(2));
+    const auto now = store->now();
+    const auto other = open(Mode::kReadWrite);
+    bool is_renewed = false;
+    std::thread renewer([&] { is_renewed = other->renew("indexes/1").has_value(); });
+    const auto is_removed = store->remove("indexes/1", *now - 1h);
+    renewer.join();
+    ASSERT_TRUE(is_removed);
+    ASSERT_NE(*is_removed, is_renewed);
+    ASSERT_EQ(store->contains("indexes/1"), is_renewed);
+  }
 }
 
 }  // namespace

@@ -43,6 +43,7 @@ Status MemoryStore::put(const std::string& path, ByteView data) {
     return fail(ErrorCode::kNoSpace, fmt::format("cannot store {}: memory is full", path));
   --puts_left_;
   objects_[path] = Buffer(data.begin(), data.end());
+  renewed_[path] = now_;
   history_.push_back(path);
   return {};
 }
@@ -52,6 +53,45 @@ Status MemoryStore::flush() {
   durable_ = objects_;
   history_.emplace_back("flush");
   return {};
+}
+
+Result<StoreTime> MemoryStore::now() {
+  const std::lock_guard lock(mutex_);
+  return now_;
+}
+
+Status MemoryStore::list(const std::string& folder, const Visit& visit) {
+  std::vector<ObjectInfo> found;
+  {
+    const std::lock_guard lock(mutex_);
+    const std::string prefix = folder + "/";
+    for (auto it = objects_.lower_bound(prefix);
+         it != objects_.end() && it->first.starts_with(prefix); ++it) {
+      found.push_back({it->first, it->second.size(), renewed_[it->first]});
+    }
+  }
+  for (const ObjectInfo& object : found) FR_CHECK(visit(object));
+  return {};
+}
+
+Status MemoryStore::renew(const std::string& path) {
+  const std::lock_guard lock(mutex_);
+  if (!objects_.contains(path))
+    return fail(ErrorCode::kNotFound, fmt::format("memory has no {}", path));
+  renewed_[path] = now_;
+  return {};
+}
+
+Result<bool> MemoryStore::remove(const std::string& path, StoreTime newest) {
+  const std::lock_guard lock(mutex_);
+  if (!objects_.contains(path) || renewed_[path] > newest) return false;
+  objects_.erase(path);
+  return true;
+}
+
+void MemoryStore::advance(Nanos span) {
+  const std::lock_guard lock(mutex_);
+  now_ += span;
 }
 
 void MemoryStore::crash() {

@@ -19,7 +19,13 @@ class MemoryStore final : public Store {
   bool contains(const std::string& path) override;
   Status put(const std::string& path, ByteView data) override;
   Status flush() override;
+  Result<StoreTime> now() override;
+  Status list(const std::string& folder, const Visit& visit) override;
+  Status renew(const std::string& path) override;
+  Result<bool> remove(const std::string& path, StoreTime newest) override;
 
+  // Sets the store's clock forward.
+  void advance(Nanos span);
   // Drops everything that was put since the last flush.
   void crash();
   // Every put fails from now on, after `count` more.
@@ -34,6 +40,8 @@ class MemoryStore final : public Store {
   mutable std::mutex mutex_;
   std::map<std::string, Buffer> objects_;  // guarded by mutex_, as all below
   std::map<std::string, Buffer> durable_;
+  std::map<std::string, StoreTime> renewed_;
+  StoreTime now_{};
   std::vector<std::string> history_;
   size_t puts_left_ = SIZE_MAX;
 };

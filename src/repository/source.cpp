@@ -3,6 +3,20 @@
 #include <fmt/format.h>
 
 namespace forerun::repository {
+namespace {
+
+std::unexpected<Error> cannot(const Store& store, std::string_view what) {
+  return fail(ErrorCode::kUnsupported, fmt::format("{} cannot {}", store.name(), what));
+}
+
+}  // namespace
+
+Result<StoreTime> Store::now() { return cannot(*this, "tell the age of its objects"); }
+Status Store::list(const std::string&, const Visit&) { return cannot(*this, "list its objects"); }
+Status Store::renew(const std::string&) { return cannot(*this, "renew its objects"); }
+Result<bool> Store::remove(const std::string&, StoreTime) {
+  return cannot(*this, "remove objects");
+}
 
 std::string chunk_path(const ChunkId& id) {
   const std::string hex = id.hex();

@@ -10,6 +10,7 @@
 //   images.json                the names of the images: a static web server lists nothing by itself
 #pragma once
 
+#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -17,6 +18,7 @@
 #include "core/bytes.h"
 #include "core/id.h"
 #include "core/result.h"
+#include "core/time.h"
 
 namespace forerun::repository {
 
@@ -36,6 +38,16 @@ class Source {
   virtual std::string_view name() const = 0;
 };
 
+// A moment by a store's own clock (of a folder on a file server: the server's), since an arbitrary
+// start.
+using StoreTime = Nanos;
+
+struct ObjectInfo {
+  std::string path;
+  uint64_t size_bytes = 0;
+  StoreTime renewed{};  // when it was last put or renewed
+};
+
 // A repository that can be written to: importers use it.
 class Store : public Source {
  public:
@@ -45,6 +57,20 @@ class Store : public Source {
   // flush().
   virtual Status put(const std::string& path, ByteView data) = 0;
   virtual Status flush() = 0;
+
+  // The rest serves garbage collection (gc.h). A driver without it answers kUnsupported.
+
+  virtual Result<StoreTime> now();
+  // Calls `visit` for each object in `folder` ("chunks") and the folders in it, in any order, until
+  // it returns an error. What is put or removed meanwhile may be visited or not.
+  using Visit = std::function<Status(const ObjectInfo&)>;
+  virtual Status list(const std::string& folder, const Visit& visit);
+  // Makes the object as young as if it had just been put. Who relies on an object that it finds
+  // renews it first, then relies on it. ERRORS: kNotFound: it has gone, put it.
+  virtual Status renew(const std::string& path);
+  // Removes the object if it was last put or renewed at `newest` or before, and returns whether.
+  // Beside put and renew it is atomic: either they find it gone, or it stays.
+  virtual Result<bool> remove(const std::string& path, StoreTime newest);
 };
 
 inline constexpr std::string_view kImageListPath = "images.json";
