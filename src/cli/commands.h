@@ -14,6 +14,7 @@ void add_image_commands(CLI::App& app, const Context& context, Command& chosen);
 void add_operation_commands(CLI::App& app, const Context& context, Command& chosen);
 void add_vm_commands(CLI::App& app, const Context& context, Command& chosen);
 void add_stats_commands(CLI::App& app, const Context& context, Command& chosen);  // stats, explain
+void add_replay_commands(CLI::App& app, const Context& context, Command& chosen);
 void add_doctor_command(CLI::App& app, const Context& context, Command& chosen);
 
 }  // namespace forerun::cli

@@ -1,0 +1,92 @@
+// Reads a trace of launches: which manifests were started together, and when.
+//
+// Format, one line per bin of time: seconds since the start, a blank, then the manifests that were
+// launched since the line before, separated by commas; `|` ends a batch (VMs started together by
+// one tenant). "300 b,b,|,g,|" is a batch of two b and one of one g. A line may hold no batch.
+// Plain or compressed with zstd. It is the form in which huaweicloud/trace_generation_rnn publishes
+// arrivals of Azure's VMs (Cortez et al., "Resource Central", SOSP 2017).
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/result.h"
+#include "core/storage_file.h"
+
+namespace forerun::trace {
+
+// Manifests by number, in the order in which they were first met. One thread.
+class LaunchNames {
+ public:
+  // Returns the number of `name`, a new one if it was never met.
+  uint32_t number_of(std::string_view name);
+  const std::string& name_of(uint32_t number) const { return names_[number]; }
+  size_t size() const { return names_.size(); }
+
+ private:
+  std::vector<std::string> names_;
+  std::map<std::string, uint32_t, std::less<>> numbers_;
+};
+
+struct LaunchBatch {
+  struct Part {
+    uint32_t manifest = 0;  // by LaunchNames
+    uint32_t launches = 0;
+    bool operator==(const Part&) const = default;
+  };
+  std::vector<Part> parts;  // by manifest; each once
+  bool operator==(const LaunchBatch&) const = default;
+};
+
+struct LaunchBin {
+  uint64_t second = 0;  // the bin's end
+  std::vector<LaunchBatch> batches;
+};
+
+// One thread. Reads in pieces; holds one line.
+class LaunchTraceReader {
+ public:
+  struct Limits {
+    size_t line_bytes_max = size_t{4} << 20;
+    size_t name_bytes_max = 64;
+    size_t names_max = 1024;
+    uint64_t text_bytes_max = uint64_t{4} << 30;  // decoded
+    uint64_t second_max = uint64_t{1} << 40;
+  };
+  // `file` and `names` must outlive the reader. `label` names the file in errors.
+  LaunchTraceReader(StorageFile& file, std::string label, LaunchNames& names, Limits limits);
+  ~LaunchTraceReader();
+  LaunchTraceReader(const LaunchTraceReader&) = delete;
+  LaunchTraceReader& operator=(const LaunchTraceReader&) = delete;
+
+  // Sets `bin` to the next line. Returns false at the end.
+  // ERRORS: kInvalid or kTooLarge with the line, kCorrupt for damaged compression, kIo.
+  Result<bool> next(LaunchBin& bin);
+
+ private:
+  struct Decoder;
+  Result<bool> line(std::string& out);
+  Status fill();
+  Status parse(std::string_view line, LaunchBin& bin);
+  Status parse_batches(std::string_view list, LaunchBin& bin);
+  Result<uint32_t> parse_name(std::string_view name);
+  std::unexpected<Error> wrong(std::string_view what, ErrorCode code = ErrorCode::kInvalid) const;
+
+  std::string label_;
+  LaunchNames& names_;
+  Limits limits_;
+  std::unique_ptr<Decoder> decoder_;
+  std::string text_;  // decoded, not yet given out
+  size_t taken_ = 0;  // of text_
+  uint64_t decoded_ = 0;
+  uint64_t line_number_ = 0;
+  uint64_t last_second_ = 0;
+  bool any_ = false;
+  bool ended_ = false;
+};
+
+}  // namespace forerun::trace
