@@ -1,0 +1,179 @@
+#include "trace/launch_trace.h"
+
+#include <gmock/gmock.h>
+#include <zstd.h>
+
+#include <cstring>
+
+namespace forerun::trace {
+namespace {
+
+using ::testing::HasSubstr;
+
+// A file that can only be read.
+class TextFile final : public StorageFile {
+ public:
+  explicit TextFile(std::string text) : text_(std::move(text)) {}
+  Status read(uint64_t offset, MutableByteView out) override {
+    std::memset(out.data(), 0, out.size());
+    if (offset < text_.size())
+      std::memcpy(out.data(), text_.data() + offset,
+                  std::min<size_t>(out.size(), text_.size() - offset));
+    return {};
+  }
+  Status write(uint64_t /*offset*/, ByteView /*data*/) override { return refuse(); }
+  Status flush() override { return refuse(); }
+  Status punch(ByteRange /*range*/) override { return refuse(); }
+  Status resize(uint64_t /*size*/) override { return refuse(); }
+  Result<uint64_t> size() override { return text_.size(); }
+
+ private:
+  static Status refuse() { return fail(ErrorCode::kUnsupported, "read only"); }
+  std::string text_;
+};
+
+std::string compressed(const std::string& text) {
+  std::string out(ZSTD_compressBound(text.size()), '\0');
+  out.resize(ZSTD_compress(out.data(), out.size(), text.data(), text.size(), 3));
+  return out;
+}
+
+// Returns all bins, or the first error.
+Result<std::vector<LaunchBin>> read_all(const std::string& text, LaunchNames& names,
+                                        LaunchTraceReader::Limits limits = {}) {
+  TextFile file(text);
+  LaunchTraceReader reader(file, "trace", names, limits);
+  std::vector<LaunchBin> bins;
+  for (LaunchBin bin;;) {
+    FR_TRY(const bool more, reader.next(bin));
+    if (!more) return bins;
+    bins.push_back(bin);
+  }
+}
+
+std::string error_of(const std::string& text, LaunchTraceReader::Limits limits = {}) {
+  LaunchNames names;
+  const auto bins = read_all(text, names, limits);
+  return bins ? "no error" : bins.error().message;
+}
+
+std::string long_trace(int bins) {
+  std::string text;
+  for (int i = 1; i <= bins; ++i) text += fmt::format("{} b,b,g,|,m{},|\n", 300 * i, i % 7);
+  return text;
+}
+
+TEST(LaunchTrace, ReadsBatchesOfABin) {
+  LaunchNames names;
+  const auto bins = read_all("300 b,g,b,|,g,|\n600 b,|\n", names);
+  ASSERT_TRUE(bins) << bins.error().message;
+  ASSERT_EQ(bins->size(), 2U);
+  EXPECT_EQ((*bins)[0].second, 300U);
+  ASSERT_EQ((*bins)[0].batches.size(), 2U);
+  EXPECT_EQ((*bins)[0].batches[0], (LaunchBatch{{{0, 2}, {1, 1}}}));
+  EXPECT_EQ((*bins)[0].batches[1], (LaunchBatch{{{1, 1}}}));
+  EXPECT_EQ((*bins)[1].batches.size(), 1U);
+  EXPECT_EQ(names.name_of(0), "b");
+  EXPECT_EQ(names.name_of(1), "g");
+}
+
+TEST(LaunchTrace, ReadsBinsWithoutLaunchesAndALastLineWithoutItsEnd) {
+  LaunchNames names;
+  const auto bins = read_all("0\n300 \n600 C46,|", names);
+  ASSERT_TRUE(bins) << bins.error().message;
+  ASSERT_EQ(bins->size(), 3U);
+  EXPECT_TRUE((*bins)[0].batches.empty());
+  EXPECT_TRUE((*bins)[1].batches.empty());
+  EXPECT_EQ((*bins)[2].batches.size(), 1U);
+}
+
+TEST(LaunchTrace, AnEmptyFileHasNoBins) {
+  LaunchNames names;
+  const auto bins = read_all("", names);
+  ASSERT_TRUE(bins);
+  EXPECT_TRUE(bins->empty());
+}
+
+TEST(LaunchTrace, ReadsTheSameCompressedInOneFrameOrTwo) {
+  const std::string text = long_trace(20000);  // several pieces of text, within one piece of zstd
+  LaunchNames plain_names, one_names, two_names;
+  const auto plain = read_all(text, plain_names);
+  const auto one = read_all(compressed(text), one_names);
+  const auto two =
+      read_all(compressed(text.substr(0, 777)) + compressed(text.substr(777)), two_names);
+  ASSERT_TRUE(plain) << plain.error().message;
+  ASSERT_TRUE(one) << one.error().message;
+  ASSERT_TRUE(two) << two.error().message;
+  ASSERT_EQ(plain->size(), 20000U);
+  ASSERT_EQ(one->size(), plain->size());
+  ASSERT_EQ(two->size(), plain->size());
+  EXPECT_EQ(one->back().batches, plain->back().batches);
+  EXPECT_EQ(two->back().batches, plain->back().batches);
+  EXPECT_EQ(one_names.size(), 9U);
+}
+
+TEST(LaunchTrace, RefusesMalformedLinesWithTheirNumber) {
+  const std::pair<const char*, const char*> cases[] = {
+      {"x", "line 1: expected seconds"},
+      {" 300 b,|", "line 1: expected seconds"},
+      {"-300 b,|", "line 1: expected seconds"},
+      {"300\tb,|", "line 1: expected seconds"},
+      {"300b,|", "line 1: expected seconds"},
+      {"\n300 b,|", "line 1: expected seconds"},
+      {"99999999999999999999999 b,|", "line 1: expected seconds"},
+      {"2000000000000 b,|", "is over"},
+      {"300 b,|\n300 b,|", "line 2: second 300 does not come after 300"},
+      {"300 b,|\n200 b,|", "line 2: second 200 does not come after 300"},
+      {"300 b", "not ended by '|'"},
+      {"300 b,|,g", "not ended by '|'"},
+      {"300 |", "a batch without launches"},
+      {"300 b,|,|", "a batch without launches"},
+      {"300 b,|,", "a name is empty"},
+      {"300 b,,|", "a name is empty"},
+      {"300 b, g,|", "a name is empty or holds"},
+      {"300 b\r,|", "a name is empty or holds"},
+      {"300 b,|\r\n", "a name is empty or holds"},
+      {"300 \xc3\xa9,|", "a name is empty or holds"},
+      {"300 ../x,|", "a name is empty or holds"},
+  };
+  for (const auto& [text, message] : cases) EXPECT_THAT(error_of(text), HasSubstr(message)) << text;
+  EXPECT_THAT(error_of(std::string("300 b\0,|", 8)), HasSubstr("a name is empty or holds"));
+}
+
+TEST(LaunchTrace, RefusesWhatIsOverItsLimits) {
+  EXPECT_THAT(error_of("300 " + std::string(65, 'a') + ",|"), HasSubstr("longer than 64 bytes"));
+  EXPECT_THAT(error_of("300 a,|,b,|,c,|", {.names_max = 2}), HasSubstr("more than 2 different"));
+  EXPECT_THAT(error_of("300 a,a,a,|\n", {.line_bytes_max = 10}), HasSubstr("longer than 10 bytes"));
+  EXPECT_THAT(error_of(std::string(300000, '1'), {.line_bytes_max = 1000}),
+              HasSubstr("line 1: longer than 1000 bytes"));
+}
+
+TEST(LaunchTrace, RefusesAZstdBombAtTheLimitOfItsText) {
+  std::string text;
+  for (int i = 1; i < 30000; ++i) text += fmt::format("{} b,|\n", i);
+  EXPECT_THAT(error_of(compressed(text), {.text_bytes_max = 100000}),
+              HasSubstr("more than 100000 bytes of text"));
+}
+
+TEST(LaunchTrace, RefusesTruncatedAndDamagedCompression) {
+  const std::string whole = compressed(long_trace(2000));
+  for (size_t bytes = 4; bytes < whole.size(); bytes += 97) {
+    const std::string message = error_of(whole.substr(0, bytes));
+    EXPECT_THAT(message, HasSubstr("cannot read launches of trace")) << bytes;
+  }
+  EXPECT_THAT(error_of(whole + "rubbish"), HasSubstr("damaged"));
+}
+
+TEST(LaunchTrace, NeverReadsADamagedFileAsMoreThanItHolds) {
+  const std::string whole = compressed(long_trace(500));
+  for (size_t at = 0; at < whole.size(); at += 13) {
+    std::string damaged = whole;
+    damaged[at] = static_cast<char>(damaged[at] ^ 0x20);
+    LaunchNames names;
+    const auto bins = read_all(damaged, names);
+    EXPECT_TRUE(!bins || bins->size() <= 500U) << at;
+  }
+}
+
+}  // namespace
+}  // namespace forerun::trace
