@@ -1,0 +1,201 @@
+#include "repository/verify.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <unordered_map>
+
+namespace forerun::repository {
+namespace {
+
+constexpr size_t kNeededByMax = 16;
+
+// Whether the error tells about the link of now, not about what is stored.
+bool is_passing(const Error& error) {
+  return error.code == ErrorCode::kUnavailable || error.code == ErrorCode::kTimedOut;
+}
+
+// What an index says of a chunk. Two indexes that say different sizes are two claims, of which one
+// is wrong. How many bytes are stored is no claim: packing the same content again may change it.
+struct Claim {
+  ChunkId id;
+  uint32_t size = 0;
+  auto operator<=>(const Claim&) const = default;
+};
+
+struct Checked {
+  Status status;
+  uint64_t bytes_read = 0;
+};
+
+class Verifier {
+ public:
+  Verifier(Source& source, const ObjectKinds& kinds, const VerifyOptions& options)
+      : source_(source), kinds_(kinds), options_(options) {}
+
+  Result<VerifyReport> run() {
+    FR_CHECK(list_roots());
+    FR_CHECK(walk());
+    FR_CHECK(check_chunks());
+    FR_CHECK(find_who_needs());
+    return std::move(report_);
+  }
+
+ private:
+  Status list_roots() {
+    for (const ObjectKind& kind : kinds_) {
+      if (!kind.list_roots) continue;
+      FR_TRY(std::vector<std::string> paths, kind.list_roots(source_));
+      roots_.insert(roots_.end(), paths.begin(), paths.end());
+    }
+    return {};
+  }
+
+  // Reads everything but the chunks.
+  Status walk() {
+    ReferenceWalk walk(source_, kinds_);
+    for (const std::string& root : roots_) {
+      FR_CHECK(walk.from(root,
+                         [&](const std::string& path, const Result<Needs>& needs,
+                             const std::string& needed_by) -> Status {
+                           // Removed since the list was read.
+                           if (!needs && needed_by.empty() &&
+                               needs.error().code == ErrorCode::kNotFound)
+                             return {};
+                           ++report_.totals.objects_checked;
+                           if (!needs) return add_problem(path, needs.error());
+                           collect(needs->chunks);
+                           return {};
+                         }));
+      FR_CHECK(tell_progress());
+    }
+    sort_claims();
+    report_.totals.chunks_total = claims_.size();
+    return {};
+  }
+
+  void collect(const std::vector<ChunkRef>& chunks) {
+    for (const ChunkRef& chunk : chunks)
+      if (!chunk.is_zero()) claims_.push_back({chunk.id, chunk.size});
+    // Many images of one base name the same chunks: keep the list near what is distinct.
+    if (claims_.size() > 2 * claims_sorted_ + 100'000) sort_claims();
+  }
+
+  void sort_claims() {
+    std::ranges::sort(claims_);
+    claims_.erase(std::unique(claims_.begin(), claims_.end()), claims_.end());
+    claims_sorted_ = claims_.size();
+  }
+
+  Status check_chunks() {
+    size_t next = 0;
+    if (!options_.cursor.empty()) {
+      FR_TRY(const ChunkId last, parse_digest(options_.cursor));
+      next = static_cast<size_t>(std::ranges::upper_bound(claims_, last, {}, &Claim::id) -
+                                 claims_.begin());
+      report_.totals.cursor = options_.cursor;
+    }
+    report_.totals.chunks_checked = next;
+    while (next < claims_.size()) {
+      size_t end = std::min(claims_.size(), next + std::max<size_t>(options_.batch_chunks, 1));
+      while (end < claims_.size() && claims_[end].id == claims_[end - 1].id) ++end;
+      FR_CHECK(check_batch(next, end));
+      next = end;
+      FR_CHECK(tell_progress());
+    }
+    return {};
+  }
+
+  Status check_batch(size_t begin, size_t end) {
+    std::vector<Checked> outcomes(end - begin);
+    const std::function<void(size_t)> body = [&](size_t i) {
+      outcomes[i] = check_chunk(claims_[begin + i]);
+    };
+    if (options_.parallel_for) {
+      options_.parallel_for(outcomes.size(), body);
+    } else {
+      for (size_t i = 0; i < outcomes.size(); ++i) body(i);
+    }
+    for (size_t i = 0; i < outcomes.size(); ++i) {
+      const auto& [status, bytes_read] = outcomes[i];
+      if (!status) FR_CHECK(add_problem(chunk_path(claims_[begin + i].id), status.error()));
+      report_.totals.bytes_read += bytes_read;
+    }
+    report_.totals.chunks_checked = end;
+    report_.totals.cursor = claims_[end - 1].id.hex();
+    return {};
+  }
+
+  // Runs on the caller's threads, many at once.
+  Checked check_chunk(const Claim& claim) const {
+    const auto stored = source_.fetch(chunk_path(claim.id), kStoredSizeMax);
+    if (!stored) return {std::unexpected(stored.error())};
+    const ChunkRef ref{claim.id, claim.size, static_cast<uint32_t>(stored->size())};
+    const auto chunk = decode_chunk(ref, *stored);
+    return {chunk ? Status{} : std::unexpected(chunk.error()), stored->size()};
+  }
+
+  Status add_problem(const std::string& path, const Error& error) {
+    if (is_passing(error))
+      return std::unexpected(error.within(fmt::format("cannot check {}", path)));
+    ++report_.totals.problems;
+    if (report_.problems.size() < options_.problems_max)
+      report_.problems.push_back({.path = path, .error = error});
+    return {};
+  }
+
+  Status tell_progress() const {
+    return options_.on_progress ? options_.on_progress(report_.totals) : Status{};
+  }
+
+  // Walks each root once more, if anything is wrong, and tells each problem who meets it.
+  Status find_who_needs() {
+    std::unordered_map<std::string, std::vector<Problem*>> by_path;
+    std::unordered_map<Digest, std::vector<Problem*>> by_chunk;
+    for (Problem& problem : report_.problems) {
+      by_path[problem.path].push_back(&problem);
+      if (const auto id = digest_of_path(problem.path); id && problem.path == chunk_path(*id))
+        by_chunk[*id].push_back(&problem);
+    }
+    if (by_path.empty()) return {};
+    for (const std::string& root : roots_) {
+      std::unordered_set<Problem*> met;
+      ReferenceWalk walk(source_, kinds_);
+      FR_CHECK(walk.from(
+          root,
+          [&](const std::string& path, const Result<Needs>& needs, const std::string&) -> Status {
+            if (const auto found = by_path.find(path); found != by_path.end())
+              met.insert(found->second.begin(), found->second.end());
+            if (!needs) return {};
+            for (const ChunkRef& chunk : needs->chunks) {
+              const auto found = by_chunk.find(chunk.id);
+              if (!chunk.is_zero() && found != by_chunk.end())
+                met.insert(found->second.begin(), found->second.end());
+            }
+            return {};
+          }));
+      for (Problem* problem : met) {
+        if (problem->needed_by.size() < kNeededByMax) problem->needed_by.push_back(root);
+        ++problem->needed_by_count;
+      }
+    }
+    return {};
+  }
+
+  Source& source_;
+  const ObjectKinds& kinds_;
+  const VerifyOptions& options_;
+  std::vector<std::string> roots_;
+  std::vector<Claim> claims_;
+  size_t claims_sorted_ = 0;  // of them at the last sort
+  VerifyReport report_;
+};
+
+}  // namespace
+
+Result<VerifyReport> verify(Source& source, const ObjectKinds& kinds,
+                            const VerifyOptions& options) {
+  return Verifier(source, kinds, options).run();
+}
+
+}  // namespace forerun::repository
