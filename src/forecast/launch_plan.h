@@ -19,7 +19,7 @@ namespace forerun::forecast {
 class LaunchPrices {
  public:
   struct Options {
-    double half_life_s = 172800;  // of what was spent: some days, since days repeat
+    double half_life_s = 86400;  // of what was spent: a day, since days repeat
   };
   // `sizes`: bytes of each manifest. REQUIRES: none is 0.
   LaunchPrices(const LaunchShape& shape, std::vector<uint64_t> sizes, Options options);

@@ -18,7 +18,7 @@ float logit(float probability);
 class LogisticMix {
  public:
   struct Options {
-    double rate = 0.002;
+    double rate = 0.0005;
     double weight_max = 4;  // either sign
   };
   // Weights start equal with the sum 1, b at 0.
