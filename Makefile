@@ -1,5 +1,5 @@
 # The two commands of the README: `make demo` and `make test`. The rest serves developers.
-.PHONY: demo test build packages clean bench-boot bench-boot-replay bench-nbd bench-observe bench-map
+.PHONY: demo test build packages clean bench-boot bench-boot-replay bench-nbd bench-observe bench-launches bench-map
 
 BUILD := build/release
 JOBS  := 2
@@ -35,6 +35,10 @@ bench-observe: build
 bench-map: build
 	mkdir -p build/bench
 	$(BUILD)/bin/map_bench build/bench/map.json $$(git rev-parse --short=12 HEAD || echo unknown)
+
+# LAUNCHES: the folder of the traces (docs/launches.md).
+bench-launches: build
+	bench/launches $(if $(LAUNCHES),--data $(LAUNCHES)) --out build/bench/launches.json
 
 clean:
 	rm -rf build

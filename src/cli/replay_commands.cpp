@@ -25,7 +25,7 @@ struct Arguments {
   std::vector<std::string> files, train;
   uint32_t hosts = 50;
   std::string window = "10m", tick = "5m";
-  std::vector<std::string> budgets = {"16M", "32M", "64M", "128M", "256M", "512M"};
+  std::vector<std::string> budgets = {"32M", "64M", "128M", "256M", "512M"};
   std::string deal = "trace";
   std::string sizes = "name";
   uint64_t seed = 1;
