@@ -41,7 +41,17 @@ ChunkSink::Outcome ChunkSink::put(ByteView content) const {
     return outcome;
   }
   const std::string path = repository::chunk_path(*id);
-  const bool exists = store_.contains(path);
+  // What is relied upon is renewed first, so that no garbage collection takes it meanwhile.
+  bool exists = store_.contains(path);
+  if (exists) {
+    if (const Status renewed = store_.renew(path); !renewed) {
+      exists = renewed.error().code != ErrorCode::kNotFound;
+      if (exists && renewed.error().code != ErrorCode::kUnsupported) {
+        outcome.status = renewed;
+        return outcome;
+      }
+    }
+  }
   if (exists) {
     const auto size = verified_size(path, outcome.ref);
     if (!size) {

@@ -10,7 +10,8 @@ namespace {
 using repository::kChunkSize;
 
 constexpr size_t kBlocksPerChunk = kChunkSize / kBlockSize;
-constexpr uint8_t kPackEndMask = 7;
+constexpr uint64_t kPackBytesMin = kChunkSize / 2;
+constexpr uint8_t kPackEndMask = 3;
 constexpr uint64_t kNotPlaced = UINT64_MAX;
 
 // Bit i: block i of `chunk` is not all zeroes. The last block may be short.
@@ -144,8 +145,8 @@ class ComponentBuilder::Layout {
     packed_.push_back(&content);
     content.placed_at = pack_used_;  // in the pack, until it has a place itself
     pack_used_ = round_up(pack_used_ + content.size, kBlockSize);
-    if ((digest.bytes.back() & kPackEndMask) == 0) return end_pack();
-    return {};
+    const bool is_end = pack_used_ >= kPackBytesMin && (digest.bytes.back() & kPackEndMask) == 0;
+    return is_end ? end_pack() : Status();
   }
 
   Status end_pack() {

@@ -8,8 +8,10 @@
 //  - A file of 64 KiB or more begins a chunk and shares none; its chunks of zeroes are left out,
 //    and its last one is filled up with zeroes.
 //  - Smaller files are packed into chunks in path order, each at a multiple of 4 KiB. A pack ends
-//    when the next file would not fit, or after a file whose digest ends in three zero bits: so
-//    behind a file that changed, packs soon are again those of the other version.
+//    when the next file would not fit, or once it is half full after a file whose digest ends in
+//    two zero bits: so behind a file that changed, packs soon are again those of the other version.
+//    Measured on Debian's files against packs that end only when full: 74 % filled instead of
+//    81-89 %, and a version with 1 % of its files changed costs 4-8 % instead of 4-13 %.
 //  - Every chunk has 64 KiB: what a pack does not fill is zeroes.
 #pragma once
 

@@ -267,6 +267,46 @@ TEST(ComponentBuilder, StopsWhenItsCallerSaysSo) {
   EXPECT_EQ(built.error().message, "enough");
 }
 
+TEST(ComponentBuilder, RenewsWhatItReliesUpon) {
+  MemoryStore store;
+  ASSERT_TRUE(build(store, some_files(), build_options("one")));
+  const auto before = store.now();
+  ASSERT_TRUE(before);
+  store.advance(std::chrono::hours(1));
+  ASSERT_TRUE(build(store, some_files(), build_options("two")));
+  size_t chunks = 0;
+  ASSERT_TRUE(store.list("chunks", [&](const repository::ObjectInfo& object) -> Status {
+    ++chunks;
+    EXPECT_GT(object.renewed, *before) << object.path;
+    return {};
+  }));
+  EXPECT_GT(chunks, 10u);
+}
+
+TEST(ComponentTag, LeadsToAllThatAComponentNeeds) {
+  MemoryStore store;
+  const auto built = build(store, some_files());
+  ASSERT_TRUE(built);
+  const auto kinds = component_kinds();
+  const auto roots = kinds[0].list_roots(store);
+  ASSERT_TRUE(roots);
+  EXPECT_THAT(*roots, testing::ElementsAre(component_tag_path("part")));
+  std::vector<std::string> objects;
+  size_t chunks = 0;
+  repository::ReferenceWalk walk(store, kinds);
+  const auto visit = [&](const std::string& path, const Result<repository::Needs>& needs,
+                         const std::string&) -> Status {
+    objects.push_back(path);
+    if (needs) chunks += needs->chunks.size();
+    return needs ? Status() : std::unexpected(needs.error());
+  };
+  ASSERT_TRUE(walk.from((*roots)[0], visit));
+  EXPECT_THAT(objects, testing::ElementsAre((*roots)[0], component_path(built->tag.index)));
+  EXPECT_EQ(chunks, built->index.data.chunks.size());
+  store.spoil(component_path(built->tag.index), Buffer(100));
+  EXPECT_FALSE(repository::ReferenceWalk(store, kinds).from((*roots)[0], visit));
+}
+
 TEST(ComponentTag, RefusesWhatIsNone) {
   MemoryStore store;
   ASSERT_TRUE(build(store, {{"a", "a"}}));

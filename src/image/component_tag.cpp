@@ -14,6 +14,8 @@ namespace json = boost::json;
 
 constexpr int64_t kVersion = 1;
 constexpr size_t kDepthMax = 3;
+constexpr std::string_view kFolder = "components";
+constexpr std::string_view kTagFolder = "component-tags";
 
 std::unexpected<Error> corrupt(std::string_view what) {
   return fail(ErrorCode::kCorrupt, fmt::format("the component tag is malformed: {}", what));
@@ -63,12 +65,29 @@ Result<json::object> parse_object(std::string_view text) {
   return std::move(value.get_object());
 }
 
+Result<repository::Needs> needs_of_tag(std::string_view leaf, ByteView data) {
+  FR_TRY(const ComponentTag tag, parse_component_tag(as_text(data)));
+  if (component_tag_path(tag.name) != fmt::format("{}/{}", kTagFolder, leaf))
+    return corrupt(fmt::format("{} names component {}", leaf, tag.name));
+  return repository::Needs{.objects = {component_path(tag.index)}};
+}
+
+Result<repository::Needs> needs_of_component(std::string_view leaf, ByteView data) {
+  FR_TRY(const Digest name, parse_digest(leaf));
+  if (sha256(data) != name)
+    return fail(ErrorCode::kCorrupt, fmt::format("component {} is not what its name says", leaf));
+  FR_TRY(ComponentIndex index, parse_component_index(data));
+  return repository::Needs{.chunks = std::move(index.data.chunks)};
+}
+
 }  // namespace
 
-std::string component_path(const Digest& index) { return "components/" + index.hex(); }
+std::string component_path(const Digest& index) {
+  return fmt::format("{}/{}", kFolder, index.hex());
+}
 
 std::string component_tag_path(std::string_view name) {
-  return fmt::format("component-tags/{}.json", name);
+  return fmt::format("{}/{}.json", kTagFolder, name);
 }
 
 std::string serialize(const ComponentTag& tag) {
@@ -134,6 +153,20 @@ Result<ComponentIndex> fetch_component_index(repository::Source& source, const D
         index.error().within(fmt::format("{}: component {}", source.name(), digest.hex())));
   }
   return index;
+}
+
+repository::ObjectKinds component_kinds() {
+  return {{.folder = std::string(kTagFolder),
+           .size_max = repository::kTagBytesMax,
+           .needs = needs_of_tag,
+           .list_roots =
+               [](repository::Source& source) {
+                 return repository::list_tags(source, std::string(kTagFolder));
+               }},
+          {.folder = std::string(kFolder),
+           .size_max = kComponentIndexBytesMax,
+           .needs = needs_of_component,
+           .is_named_by_digest = true}};
 }
 
 }  // namespace forerun::image

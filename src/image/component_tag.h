@@ -10,6 +10,7 @@
 #include "core/id.h"
 #include "core/result.h"
 #include "image/component_index.h"
+#include "repository/object_kind.h"
 #include "repository/source.h"
 
 namespace forerun::image {
@@ -41,5 +42,8 @@ Result<ComponentTag> fetch_component_tag(repository::Source& source, std::string
 // Returns the index that `digest` names. ERRORS: as Source::fetch and parse_component_index;
 // kCorrupt if the bytes have another digest.
 Result<ComponentIndex> fetch_component_index(repository::Source& source, const Digest& digest);
+
+// Returns component tags (roots) and component indexes, for verification and garbage collection.
+repository::ObjectKinds component_kinds();
 
 }  // namespace forerun::image

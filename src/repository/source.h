@@ -7,6 +7,8 @@
 //   indexes/<sha256>           an image index, named by the SHA-256 of its bytes
 //   priors/<sha256>            what a first boot of that index will read; may be missing
 //   images/<name>.json         {"name","index","size_bytes",…}: the tag that names an index
+//   components/<sha256>        a component's index (image/component_tag.h), by the SHA-256 of it
+//   component-tags/<name>.json the tag that names one
 //   images.json                the names of the images: a static web server lists nothing by itself
 #pragma once
 
