@@ -34,6 +34,7 @@ struct ObjectKind {
   // Whether objects of the kind are named by a digest, 64 hex digits. Others are never removed.
   bool is_named_by_digest = false;
 };
+// A kind stands before those that its objects need.
 using ObjectKinds = std::vector<ObjectKind>;
 
 // Returns images, indexes and priors. Chunks are no kind: they are named by ChunkRefs.
@@ -64,6 +65,8 @@ class ReferenceWalk {
   // The same for what `needs` names, which no object holds.
   Status from(const Needs& needs, const Visit& visit);
   bool has_visited(const std::string& path) const { return visited_.contains(path); }
+  // Lets the object be visited again.
+  void forget(const std::string& path) { visited_.erase(path); }
 
  private:
   struct Step {

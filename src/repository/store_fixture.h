@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <map>
 #include <string>
 
 #include "repository/chunk.h"
@@ -12,8 +13,12 @@
 namespace forerun::repository::testing {
 
 // Returns the chunk that is 64 KiB of `letter`; of zeroes for '.'.
-inline EncodedChunk chunk_of(char letter) {
-  return encode_chunk(Buffer(kChunkSize, std::byte(letter == '.' ? 0 : letter)));
+inline const EncodedChunk& chunk_of(char letter) {
+  static std::map<char, EncodedChunk> known;
+  const auto [found, is_new] = known.try_emplace(letter);
+  if (is_new)
+    found->second = encode_chunk(Buffer(kChunkSize, std::byte(letter == '.' ? 0 : letter)));
+  return found->second;
 }
 inline std::string path_of(char letter) { return chunk_path(chunk_of(letter).ref.id); }
 
