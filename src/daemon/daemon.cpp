@@ -172,13 +172,13 @@ Status Daemon::Parts::build_data_plane() {
   catalog = std::make_unique<ImageCatalog>(repositories.sources, *index_cache);
   histories = std::make_unique<Histories>(config.state_dir + "/history", *catalog);
   const std::vector<std::string> names = model_names(config);
-  const auto make = [this, names](ComponentId component, bool is_boot) {
-    histories->load(component);
+  const auto make = [this, names](const std::vector<ComponentId>& components, bool is_boot) {
     predict::ModelNeeds needs;
-    needs.components = {component};
-    if (is_boot) {
-      needs.history = histories->replay();
-      needs.priors[component] = catalog->prior_of(component);
+    needs.components = components;
+    if (is_boot) needs.history = histories->replay();
+    for (const ComponentId component : components) {
+      histories->load(component);
+      if (is_boot) needs.priors[component] = catalog->prior_of(component);
     }
     return predict::make_models(names, needs);
   };
@@ -190,7 +190,9 @@ Status Daemon::Parts::build_data_plane() {
       foresight_options(config), clock,
       [this](ComponentId component, uint64_t block) { return catalog->resolve(component, block); },
       [&cache](const ChunkId& id) { return cache.where(id) != tier::Level::kNone; },
-      [make](ComponentId component, bool is_boot) { return std::move(*make(component, is_boot)); },
+      [make](const std::vector<ComponentId>& components, bool is_boot) {
+        return std::move(*make(components, is_boot));
+      },
       [this](ComponentId component) { histories->save(component); });
   FetchService::Options options;
   options.threads_per_source = config.fetch_threads;

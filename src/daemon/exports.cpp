@@ -10,11 +10,11 @@ Result<nbd::Export> Exports::open_image(const std::string& image) {
   nbd::Export entry;
   entry.description = fmt::format("image {}, read-only", image);
   const std::lock_guard lock(mutex_);
-  std::weak_ptr<disk::BlockDevice>& open = images_[found.component->digest];
+  std::weak_ptr<disk::BlockDevice>& open = images_[found.layout->digest];
   entry.device = open.lock();
   if (entry.device) return entry;
   ServedDisk::What what;
-  what.component = found.component;
+  what.layout = found.layout;
   what.is_observed = false;
   FR_TRY(entry.device, ServedDisk::open(std::move(what), clock_, tier_, fetches_, foresight_));
   open = entry.device;

@@ -31,16 +31,16 @@ void Foresight::stop() {
   if (thread_.joinable()) thread_.join();
 }
 
-void Foresight::start_vm(VmId vm, ComponentId component, Mode mode, bool is_boot) {
+void Foresight::start_vm(VmId vm, std::vector<ComponentId> components, Mode mode, bool is_boot) {
   const Time now = clock_.now();
   const std::lock_guard lock(mutex_);
   Session& session = sessions_[vm];
   session.mode = mode;
-  session.component = component;
   session.started = now;
   session.has_learned = !is_boot;  // a VM found running shows no boot
   session.arbiter =
-      std::make_unique<predict::Arbiter>(options_.arbiter, make_models_(component, is_boot));
+      std::make_unique<predict::Arbiter>(options_.arbiter, make_models_(components, is_boot));
+  session.components = std::move(components);
   std::vector<std::string> names;
   for (const auto& model : session.arbiter->models()) names.emplace_back(model->name());
   prefetcher_.start_vm(vm, std::move(names), now);
@@ -54,7 +54,7 @@ void Foresight::start_vm(VmId vm, ComponentId component, Mode mode, bool is_boot
 
 void Foresight::end_vm(VmId vm) {
   const Time now = clock_.now();
-  ComponentId learned;
+  std::vector<ComponentId> learned;
   {
     const std::lock_guard lock(mutex_);
     const auto found = sessions_.find(vm);
@@ -63,11 +63,11 @@ void Foresight::end_vm(VmId vm) {
     session.arbiter->on_end(now);
     session.last_report = session.arbiter->report();
     session.arbiter.reset();
-    learned = session.component;
+    learned = session.components;
     prefetcher_.end_vm(vm, now);
   }
   wake();
-  on_learned_(learned);
+  for (const ComponentId component : learned) on_learned_(component);
 }
 
 void Foresight::close_learning_windows() {
@@ -81,7 +81,7 @@ void Foresight::close_learning_windows() {
         continue;
       session.has_learned = true;
       for (const auto& model : session.arbiter->models()) model->on_end(now);
-      learned.push_back(session.component);
+      learned.insert(learned.end(), session.components.begin(), session.components.end());
     }
   }
   for (const ComponentId component : learned) on_learned_(component);

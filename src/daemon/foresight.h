@@ -23,10 +23,10 @@ namespace forerun::daemon {
 // Thread-safe.
 class Foresight {
  public:
-  // Returns the models of one VM session whose disk is `component`. A session that did not begin
-  // with a boot (`is_boot` false) must teach no model how this image boots.
+  // Returns the models of one VM session whose disk has these components. A session that did not
+  // begin with a boot (`is_boot` false) must teach no model how they boot.
   using MakeModels = std::function<std::vector<std::unique_ptr<predict::Model>>(
-      ComponentId component, bool is_boot)>;
+      const std::vector<ComponentId>& components, bool is_boot)>;
   // Something was learned of a component: its history may be saved. Called without any lock held.
   using OnLearned = std::function<void(ComponentId component)>;
 
@@ -51,7 +51,7 @@ class Foresight {
   enum class Mode : uint8_t { kOn, kObserve };
   // A VM begins: at power-on (`is_boot`), when the models may say what it will want, or found
   // running.
-  void start_vm(VmId vm, ComponentId component, Mode mode, bool is_boot);
+  void start_vm(VmId vm, std::vector<ComponentId> components, Mode mode, bool is_boot);
   // It ended: models learn from its session. Its figures stay readable.
   void end_vm(VmId vm);
 
@@ -73,7 +73,7 @@ class Foresight {
  private:
   struct Session {
     Mode mode = Mode::kOn;
-    ComponentId component;
+    std::vector<ComponentId> components;
     Time started{};
     bool has_learned = false;
     std::unique_ptr<predict::Arbiter> arbiter;  // null once ended

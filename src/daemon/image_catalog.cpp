@@ -4,6 +4,8 @@
 
 #include "core/log.h"
 #include "image/boot_prior.h"
+#include "image/component_index.h"
+#include "image/component_tag.h"
 #include "repository/fetch.h"
 
 namespace forerun::daemon {
@@ -28,20 +30,33 @@ Result<T> ask_each(const std::vector<repository::Source*>& sources, const Ask& a
 
 }  // namespace
 
-Result<repository::ImageIndex> ImageCatalog::load(const Digest& digest) {
-  if (cache_.contains(repository::index_path(digest))) {
-    auto cached = repository::fetch_index(cache_, digest);
-    if (cached) return cached;
-    log::warn("the kept index {} is of no use: {}", digest.short_hex(), cached.error().message);
+std::vector<ComponentId> ImageCatalog::Layout::components() const {
+  std::vector<ComponentId> ids;
+  for (const auto& component : table.components()) ids.push_back(component->id);
+  return ids;
+}
+
+template <typename T, typename Parse>
+Result<T> ImageCatalog::load(const std::string& path, const Digest& digest, size_t size_max,
+                             const Parse& parse) {
+  const auto fetch = [&](repository::Source& source) -> Result<std::pair<Buffer, T>> {
+    FR_TRY(Buffer data, source.fetch(path, size_max));
+    if (sha256(data) != digest)
+      return fail(ErrorCode::kCorrupt, fmt::format("{} has another digest", path));
+    FR_TRY(T value, parse(data));
+    return std::pair{std::move(data), std::move(value)};
+  };
+  if (cache_.contains(path)) {
+    auto cached = fetch(cache_);
+    if (cached) return std::move(cached->second);
+    log::warn("the kept {} is of no use: {}", path, cached.error().message);
   }
-  auto index = ask_each<repository::ImageIndex>(sources_, [&](repository::Source& source) {
-    return repository::fetch_index(source, digest);
-  });
-  if (!index) return index;
-  Status kept = cache_.put(repository::index_path(digest), repository::serialize(*index));
+  auto found = ask_each<std::pair<Buffer, T>>(sources_, fetch);
+  if (!found) return std::unexpected(std::move(found.error()));
+  Status kept = cache_.put(path, found->first);
   if (kept) kept = cache_.flush();
-  if (!kept) log::warn("index {} cannot be kept: {}", digest.short_hex(), kept.error().message);
-  return index;
+  if (!kept) log::warn("{} cannot be kept: {}", path, kept.error().message);
+  return std::move(found->second);
 }
 
 std::shared_ptr<const predict::BlockSequence> ImageCatalog::load_prior(const Digest& digest) {
@@ -54,23 +69,74 @@ std::shared_ptr<const predict::BlockSequence> ImageCatalog::load_prior(const Dig
   return *prior;
 }
 
-Result<image::ComponentPtr> ImageCatalog::open_digest(const Digest& digest) {
+Result<image::ComponentPtr> ImageCatalog::open_part(const image::CompositionPart& part) {
   {
     const std::shared_lock lock(mutex_);
-    if (const auto found = by_digest_.find(digest); found != by_digest_.end()) return found->second;
+    if (const auto found = by_digest_.find(part.digest); found != by_digest_.end())
+      return found->second;
   }
-  FR_TRY(auto index, load(digest));
-  auto prior = load_prior(digest);
+  repository::ImageIndex data;
+  if (part.kind == image::CompositionPart::Kind::kIndex) {
+    FR_TRY(data, load<repository::ImageIndex>(
+                     repository::index_path(part.digest), part.digest, repository::kIndexBytesMax,
+                     [](ByteView bytes) { return repository::parse_index(bytes); }));
+  } else {
+    FR_TRY(auto index, load<image::ComponentIndex>(image::component_path(part.digest), part.digest,
+                                                   image::kComponentIndexBytesMax,
+                                                   image::parse_component_index));
+    data = std::move(index.data);
+  }
+  auto prior = load_prior(part.digest);
   const std::unique_lock lock(mutex_);
-  if (const auto found = by_digest_.find(digest); found != by_digest_.end()) return found->second;
+  if (const auto found = by_digest_.find(part.digest); found != by_digest_.end())
+    return found->second;
   auto component = std::make_shared<image::Component>();
   component->id = ComponentId{static_cast<uint32_t>(by_id_.size())};
-  component->digest = digest;
-  component->index = std::move(index);
+  component->digest = part.digest;
+  component->index = std::move(data);
   by_id_.push_back(component);
   priors_.push_back(std::move(prior));
-  by_digest_.emplace(digest, component);
+  by_digest_.emplace(part.digest, component);
   return image::ComponentPtr(component);
+}
+
+Result<ImageCatalog::LayoutPtr> ImageCatalog::compose(const Digest& digest,
+                                                      const image::Composition& composition) {
+  std::vector<image::ComponentPtr> parts;
+  for (const image::CompositionPart& part : composition.parts) {
+    auto component = open_part(part);
+    if (!component)
+      return std::unexpected(
+          std::move(component.error()).within(fmt::format("cannot open part {}", part.name)));
+    parts.push_back(std::move(*component));
+  }
+  std::vector<image::Extent> extents;
+  for (const image::CompositionExtent& extent : composition.extents)
+    extents.push_back({extent.range, parts[extent.part], extent.part_offset});
+  FR_TRY(auto table, image::MappingTable::create(composition.size_bytes, std::move(extents)));
+  return std::make_shared<Layout>(digest, std::move(table));
+}
+
+Result<ImageCatalog::LayoutPtr> ImageCatalog::open_digest(const Digest& digest) {
+  {
+    const std::shared_lock lock(mutex_);
+    if (const auto found = layouts_.find(digest); found != layouts_.end()) return found->second;
+  }
+  LayoutPtr layout;
+  auto component = open_part({image::CompositionPart::Kind::kIndex, digest, "image"});
+  if (component) {
+    layout = std::make_shared<Layout>(digest, image::MappingTable::whole(std::move(*component)));
+  } else if (component.error().code == ErrorCode::kNotFound) {
+    const auto composition =
+        load<image::Composition>(image::composition_path(digest), digest,
+                                 image::kCompositionBytesMax, image::parse_composition);
+    if (!composition) return std::unexpected(std::move(component.error()));
+    FR_TRY(layout, compose(digest, *composition));
+  } else {
+    return std::unexpected(std::move(component.error()));
+  }
+  const std::unique_lock lock(mutex_);
+  return layouts_.emplace(digest, std::move(layout)).first->second;
 }
 
 Result<ImageCatalog::Image> ImageCatalog::open(const std::string& name) {
@@ -79,11 +145,11 @@ Result<ImageCatalog::Image> ImageCatalog::open(const std::string& name) {
   if (!tag)
     return std::unexpected(
         std::move(tag.error()).within(fmt::format("cannot open image {}", name)));
-  auto component = open_digest(tag->index);
-  if (!component)
+  auto layout = open_digest(tag->index);
+  if (!layout)
     return std::unexpected(
-        std::move(component.error()).within(fmt::format("cannot open image {}", name)));
-  return Image{std::move(*tag), std::move(*component)};
+        std::move(layout.error()).within(fmt::format("cannot open image {}", name)));
+  return Image{std::move(*tag), std::move(*layout)};
 }
 
 Result<std::vector<std::string>> ImageCatalog::names() {

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "core/result.h"
+#include "image/composition.h"
 #include "image/mapping_table.h"
 #include "predict/sequence.h"
 #include "repository/image_index.h"
@@ -24,16 +25,24 @@ class ImageCatalog {
   ImageCatalog(std::vector<repository::Source*> sources, repository::Store& cache)
       : sources_(std::move(sources)), cache_(cache) {}
 
+  // What a disk begins as: the parts of a composition, or one whole-image component.
+  struct Layout {
+    Digest digest;  // of the composition, or of the component's index
+    image::MappingTable table;
+    std::vector<ComponentId> components() const;
+  };
+  using LayoutPtr = std::shared_ptr<const Layout>;
   struct Image {
     repository::ImageTag tag;
-    image::ComponentPtr component;
+    LayoutPtr layout;
   };
-  // Returns the image of this name as it is now, fetching its index if it is not known yet.
+  // Returns the image of this name as it is now, fetching what it is made of if that is not known
+  // yet.
   // ERRORS: kNotFound; kUnavailable if no repository answers; kCorrupt.
   Result<Image> open(const std::string& name);
-  // Returns the image whose index has this digest, whatever its name points at now: a VM keeps the
-  // image it began with.
-  Result<image::ComponentPtr> open_digest(const Digest& digest);
+  // Returns the image of this digest, whatever its name points at now: a VM keeps the image it
+  // began with.
+  Result<LayoutPtr> open_digest(const Digest& digest);
   // Returns the names, sorted. Repositories that cannot be reached are left out with a log line.
   Result<std::vector<std::string>> names();
 
@@ -45,12 +54,18 @@ class ImageCatalog {
   Digest digest_of(ComponentId component) const;
 
  private:
-  Result<repository::ImageIndex> load(const Digest& digest);
+  // Returns the object at `path`, as the cache or a repository has it and `parse` accepts it.
+  template <typename T, typename Parse>
+  Result<T> load(const std::string& path, const Digest& digest, size_t size_max,
+                 const Parse& parse);
+  Result<image::ComponentPtr> open_part(const image::CompositionPart& part);
+  Result<LayoutPtr> compose(const Digest& digest, const image::Composition& composition);
   std::shared_ptr<const predict::BlockSequence> load_prior(const Digest& digest);
 
   std::vector<repository::Source*> sources_;
   repository::Store& cache_;
   mutable std::shared_mutex mutex_;  // guards all below; never held across a fetch
+  std::map<Digest, LayoutPtr> layouts_;
   std::map<Digest, image::ComponentPtr> by_digest_;
   std::vector<image::ComponentPtr> by_id_;
   std::vector<std::shared_ptr<const predict::BlockSequence>> priors_;  // by id

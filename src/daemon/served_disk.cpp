@@ -46,15 +46,14 @@ Result<std::shared_ptr<ServedDisk>> ServedDisk::open(What what, const Clock& clo
   std::unique_ptr<disk::Overlay> overlay;
   if (what.folder) {
     disk::Overlay::Options options;
-    options.size_bytes = what.component->index.size_bytes;
-    options.base = what.component->digest;
+    options.size_bytes = what.layout->table.size_bytes();
+    options.base = what.layout->digest;
     options.owner_token = what.owner_token;
     options.boot_token = what.boot_token;
     FR_TRY(overlay, disk::Overlay::open(*what.folder, "overlay", options));
   }
-  auto table = image::MappingTable::whole(what.component);
   auto virtual_disk =
-      std::make_unique<disk::VirtualDisk>(std::move(table), std::move(overlay), tier);
+      std::make_unique<disk::VirtualDisk>(what.layout->table, std::move(overlay), tier);
   return std::shared_ptr<ServedDisk>(
       new ServedDisk(std::move(what), std::move(virtual_disk), clock, fetches, foresight));
 }

@@ -8,10 +8,10 @@
 #include "core/time.h"
 #include "daemon/fetch_service.h"
 #include "daemon/foresight.h"
+#include "daemon/image_catalog.h"
 #include "daemon/stall_meter.h"
 #include "disk/block_device.h"
 #include "disk/virtual_disk.h"
-#include "image/mapping_table.h"
 
 namespace forerun::daemon {
 
@@ -19,7 +19,7 @@ namespace forerun::daemon {
 class ServedDisk final : public disk::BlockDevice {
  public:
   struct What {
-    image::ComponentPtr component;
+    ImageCatalog::LayoutPtr layout;
     std::unique_ptr<StorageFolder> folder;  // of the overlay; null: read-only
     uint64_t owner_token = 0;
     uint64_t boot_token = 0;  // names this boot of the host; see disk::Overlay::Options

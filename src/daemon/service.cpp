@@ -94,18 +94,21 @@ Result<api::OperationInfo> DaemonService::import_image(const api::ImportRequest&
 
 Result<api::ImageInfo> DaemonService::get_image(const std::string& name) {
   FR_TRY(const auto image, parts_.catalog.open(name));
-  parts_.histories.load(image.component->id);
   api::ImageInfo info;
   info.name = name;
-  info.digest = image.component->digest.hex();
+  info.digest = image.layout->digest.hex();
   info.size_bytes = image.tag.size_bytes;
   info.stored_bytes = image.tag.stored_bytes;
   info.chunk_bytes = repository::kChunkSize;
-  for (const auto& chunk : image.component->index.chunks)
-    ++(chunk.is_zero() ? info.zero_chunk_count : info.chunk_count);
-  if (const auto prior = parts_.catalog.prior_of(image.component->id))
-    info.prior_chunk_count = prior->entries.size();
-  info.learned_boot_count = parts_.histories.boots(image.component->id);
+  for (const auto& component : image.layout->table.components()) {
+    for (const auto& chunk : component->index.chunks)
+      ++(chunk.is_zero() ? info.zero_chunk_count : info.chunk_count);
+    if (const auto prior = parts_.catalog.prior_of(component->id))
+      info.prior_chunk_count += prior->entries.size();
+    parts_.histories.load(component->id);
+    info.learned_boot_count =
+        std::max(info.learned_boot_count, parts_.histories.boots(component->id));
+  }
   return info;
 }
 

@@ -97,7 +97,7 @@ Result<std::shared_ptr<VmManager::Vm>> VmManager::prepare(const api::RunRequest&
     vm = std::make_shared<Vm>();
     vm->record.name = request.name;
     vm->record.image = request.image;
-    vm->record.image_digest = image.component->digest.hex();
+    vm->record.image_digest = image.layout->digest.hex();
     vm->record.created_unix_seconds = os::unix_seconds();
   }
   return vm;
@@ -110,21 +110,21 @@ uint64_t VmManager::boot_token() const {
 
 Status VmManager::open_disk(Vm& vm, bool is_boot) {
   FR_TRY(const Digest digest, parse_digest(vm.record.image_digest));
-  FR_TRY(const auto component, parts_.catalog.open_digest(digest));
+  FR_TRY(const auto layout, parts_.catalog.open_digest(digest));
   FR_TRY(auto storage, os::PosixFolder::open(folder(vm.record.name)));
   {
     const std::lock_guard lock(mutex_);
     vm.id = VmId{next_id_++};
   }
   const bool observed = prefetch_mode(vm.record) != api::PrefetchMode::kOff;
-  FR_TRY(auto disk, ServedDisk::open({component, std::move(storage), parts_.owner_token,
-                                      boot_token(), vm.id, observed},
+  FR_TRY(auto disk, ServedDisk::open({layout, std::move(storage), parts_.owner_token, boot_token(),
+                                      vm.id, observed},
                                      parts_.clock, parts_.tier, parts_.fetches, parts_.foresight));
   vm.disk = std::move(disk);
   if (observed) {
     const bool acts = prefetch_mode(vm.record) == api::PrefetchMode::kOn &&
                       parts_.config.prefetch != PrefetchPolicy::kObserve;
-    parts_.foresight.start_vm(vm.id, component->id,
+    parts_.foresight.start_vm(vm.id, layout->components(),
                               acts ? Foresight::Mode::kOn : Foresight::Mode::kObserve, is_boot);
   }
   nbd::Export entry;
