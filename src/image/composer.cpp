@@ -24,6 +24,7 @@ void pack_metadata(const SparseBytes& metadata, const ComposeOptions& options,
   std::vector<EncodedChunk> packed(pieces.size());
   const auto pack = [&](size_t i) {
     packed[i] = repository::encode_chunk(metadata.find(pieces[i]), options.zstd_level);
+    packed[i].stored.shrink_to_fit();  // it has room for what does not compress
   };
   if (options.parallel_for) {
     options.parallel_for(pieces.size(), pack);

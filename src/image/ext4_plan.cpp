@@ -12,7 +12,26 @@ constexpr uint32_t kDotEntriesSize = 24;
 uint64_t block_count_of(uint64_t bytes) { return bytes / kBlockSize + (bytes % kBlockSize != 0); }
 
 bool has(const BlockSet& set, uint64_t block) { return set[block / 64] >> (block % 64) & 1; }
-void add(BlockSet& set, uint64_t block) { set[block / 64] |= uint64_t{1} << (block % 64); }
+
+// Returns the first block from `block` on, at most `end`, of which has() is not as of `block`.
+uint64_t run_end(const BlockSet& set, uint64_t block, uint64_t end) {
+  const uint64_t flip = has(set, block) ? ~uint64_t{0} : 0;
+  while (block < end) {
+    const uint64_t differs = (set[block / 64] ^ flip) >> (block % 64);
+    if (differs != 0)
+      return std::min(end, block + static_cast<uint64_t>(std::countr_zero(differs)));
+    block = round_down(block, 64) + 64;
+  }
+  return end;
+}
+
+void add(BlockSet& set, uint64_t block, uint64_t end) {
+  while (block < end) {
+    const uint64_t count = std::min(end - block, 64 - block % 64);
+    set[block / 64] |= (~uint64_t{0} >> (64 - count)) << (block % 64);
+    block += count;
+  }
+}
 
 class Planner {
  public:
@@ -29,6 +48,7 @@ class Planner {
       plan_.used.emplace_back((blocks + 63) / 64);
     }
     plan_.inodes.resize(tree_.inodes.size());
+    plan_.runs.reserve(tree_.inodes.size());
     FR_CHECK(number_inodes());
     plan_directories();
     for (uint32_t i = 0; i < tree_.inodes.size(); ++i) {
@@ -213,21 +233,22 @@ Status Planner::add_extent(const MergedInode& inode, const FileExtent& extent, u
   const uint64_t end = block + block_count_of(extent.length);
   while (block < end) {
     const uint64_t first = block;
-    if (!has(used, block)) {
-      for (; block < end && !has(used, block); ++block) add(used, block);
-      add_run(first_run, plan_.places.of_component(inode.component), logical, first, block - first);
+    block = run_end(used, first, end);
+    const uint64_t count = block - first;
+    if (!has(used, first)) {
+      add(used, first, block);
+      add_run(first_run, plan_.places.of_component(inode.component), logical, first, count);
     } else {
-      while (block < end && has(used, block)) ++block;
       uint64_t& copied = plan_.blocks[plan_.places.copies()];
-      if (copied + (block - first) > kBlocksMax) {
+      if (copied + count > kBlocksMax) {
         return fail(ErrorCode::kTooLarge, "copies need more than 2^32 blocks");
       }
       plan_.copies.push_back({inode.component, static_cast<uint32_t>(first),
-                              static_cast<uint32_t>(copied), static_cast<uint32_t>(block - first)});
-      add_run(first_run, plan_.places.copies(), logical, copied, block - first);
-      copied += block - first;
+                              static_cast<uint32_t>(copied), static_cast<uint32_t>(count)});
+      add_run(first_run, plan_.places.copies(), logical, copied, count);
+      copied += count;
     }
-    logical += block - first;
+    logical += count;
   }
   return {};
 }
