@@ -1,0 +1,161 @@
+#include "image/assembler.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <set>
+
+#include "image/component_files.h"
+#include "image/component_tag.h"
+#include "image/merge_by_kind.h"
+#include "image/settings.h"
+
+namespace forerun::image {
+namespace {
+
+// Of what is generated: a fixed time, so that equal manifests give equal bytes.
+constexpr int64_t kMadeAt = 1'735'689'600;  // 2025-01-01
+
+struct Found {
+  Digest digest;
+  ComponentIndex index;
+};
+
+Result<Found> find_component(const ComponentWish& wish, repository::Source& source) {
+  Found found;
+  if (wish.digest) {
+    found.digest = *wish.digest;
+  } else {
+    const auto tag = fetch_component_tag(source, wish.name);
+    if (!tag)
+      return std::unexpected(Error(tag.error()).within(fmt::format("component {}", wish.name)));
+    found.digest = tag->index;
+  }
+  auto index = fetch_component_index(source, found.digest);
+  if (!index)
+    return std::unexpected(Error(index.error()).within(fmt::format("component {}", wish.name)));
+  found.index = std::move(*index);
+  return found;
+}
+
+Status check_dependencies(const std::vector<Found>& components) {
+  std::set<std::string_view> there;
+  for (const Found& found : components) {
+    there.insert(found.index.info.name);
+    there.insert(found.index.info.provides.begin(), found.index.info.provides.end());
+  }
+  for (const Found& found : components) {
+    for (const std::string& needed : found.index.info.depends) {
+      if (!there.contains(needed))
+        return fail(ErrorCode::kNotFound, fmt::format("component {} needs {}, which the manifest "
+                                                      "does not name",
+                                                      found.index.info.name, needed));
+    }
+  }
+  return {};
+}
+
+IdMap id_map(const AccountMerge::Ids& ids) {
+  const auto map = [](const std::map<uint32_t, uint32_t>& moved) {
+    return [moved](uint32_t id) {
+      const auto found = moved.find(id);
+      return found == moved.end() ? id : found->second;
+    };
+  };
+  IdMap out;
+  if (!ids.users.empty()) out.user = map(ids.users);
+  if (!ids.groups.empty()) out.group = map(ids.groups);
+  return out;
+}
+
+// The manifest with every component pinned: what its names mean now.
+Manifest pinned(Manifest manifest, const std::vector<Found>& components) {
+  manifest.base.digest = components.front().digest;
+  for (size_t i = 0; i < manifest.components.size(); ++i)
+    manifest.components[i].digest = components[i + 1].digest;
+  return manifest;
+}
+
+Composition describe_disk(const Digest& manifest, const ComposedImage& image,
+                          const Digest& metadata, const std::vector<Found>& components) {
+  Composition composition;
+  composition.size_bytes = image.size_bytes;
+  composition.manifest = manifest;
+  composition.parts.push_back({CompositionPart::Kind::kIndex, metadata, "metadata"});
+  for (const Found& found : components)
+    composition.parts.push_back(
+        {CompositionPart::Kind::kComponent, found.digest, found.index.info.name});
+  for (const ComposedExtent& extent : image.extents)
+    composition.extents.push_back({extent.range, extent.part, extent.part_offset});
+  return composition;
+}
+
+// Chunks, index and composition first, the tag last: a crash leaves no tag of missing things.
+Result<repository::ImageTag> publish(const ComposedImage& image, const Buffer& metadata,
+                                     const Composition& composition, uint64_t stored_bytes,
+                                     repository::Store& store, const AssembleOptions& options) {
+  for (const auto& chunk : image.chunks) {
+    const std::string path = repository::chunk_path(chunk.ref.id);
+    if (!store.contains(path)) FR_CHECK(store.put(path, chunk.stored));
+  }
+  const Buffer composed = serialize(composition);
+  FR_CHECK(store.put(repository::index_path(sha256(metadata)), metadata));
+  FR_CHECK(store.flush());
+  repository::ImageTag tag{options.image_name, sha256(composed), image.size_bytes, stored_bytes,
+                           options.created};
+  FR_CHECK(store.put(composition_path(tag.index), composed));
+  FR_CHECK(store.flush());
+  FR_CHECK(store.put(repository::image_path(tag.name), as_bytes(repository::serialize(tag))));
+  FR_CHECK(store.flush());
+  return tag;
+}
+
+}  // namespace
+
+Result<AssembledImage> assemble(const Manifest& manifest, repository::Store& store,
+                                const AssembleOptions& options) {
+  if (!is_valid_name(options.image_name))
+    return fail(ErrorCode::kInvalid, fmt::format("'{}' cannot name an image", options.image_name));
+  std::vector<Found> found(1);
+  FR_TRY(found.front(), find_component(manifest.base, store));
+  for (const ComponentWish& wish : manifest.components) {
+    FR_TRY(Found component, find_component(wish, store));
+    found.push_back(std::move(component));
+  }
+  FR_CHECK(check_dependencies(found));
+  std::vector<ComponentFiles> files;
+  for (const Found& component : found) files.emplace_back(component.index, store);
+  FR_TRY(KindMerge merge, merge_by_kind(files));
+  FR_CHECK(apply_settings(manifest, files, kMadeAt, merge));
+
+  std::vector<ComposeInput> inputs;
+  uint64_t stored_bytes = 0;
+  for (size_t i = 0; i < found.size(); ++i) {
+    ComposeInput input;
+    input.index = &found[i].index;
+    input.is_base = i == 0;
+    input.ids = id_map(merge.ids[i]);
+    inputs.push_back(std::move(input));
+    stored_bytes += found[i].index.data.stored_bytes();
+  }
+  const Digest identity = digest_of(pinned(manifest, found));
+  ComposeOptions compose_options;
+  compose_options.file_system.identity = identity;
+  compose_options.file_system.time_s = kMadeAt;
+  compose_options.file_system.writable_bytes = manifest.writable_bytes;
+  compose_options.merge.generated = std::move(merge.generated);
+  compose_options.merge.last_wins = std::move(merge.last_wins);
+  for (const std::string& path : manifest.rank) compose_options.merge.last_wins.push_back(path);
+  compose_options.parallel_for = options.parallel_for;
+  FR_TRY(const ComposedImage image, compose(inputs, compose_options));
+
+  AssembledImage assembled;
+  const Buffer metadata = repository::serialize(image.metadata);
+  assembled.composition = describe_disk(identity, image, sha256(metadata), found);
+  assembled.statistics = image.statistics;
+  FR_TRY(assembled.tag, publish(image, metadata, assembled.composition,
+                                stored_bytes + image.metadata.stored_bytes(), store, options));
+  return assembled;
+}
+
+}  // namespace forerun::image

@@ -1,0 +1,35 @@
+// From a manifest to a bootable image in a repository: finds its components, merges what they all
+// change, applies the settings, composes the disk, and puts metadata, composition and tag.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "core/result.h"
+#include "image/composer.h"
+#include "image/composition.h"
+#include "image/manifest.h"
+#include "repository/source.h"
+
+namespace forerun::image {
+
+struct AssembleOptions {
+  std::string image_name;
+  std::string created;  // RFC 3339, UTC: the tag's time
+  ParallelFor parallel_for;
+};
+
+struct AssembledImage {
+  repository::ImageTag tag;
+  Composition composition;
+  ComposeStatistics statistics;
+};
+
+// Composes `manifest` in `store`, where its components are, and tags it; nothing of their data is
+// read but the few files that are merged. The same manifest and components give the same digest.
+// ERRORS: kNotFound: a component, or one that another depends on, is missing; kInvalid: conflicts,
+// with both sides named; those of merge_by_kind, apply_settings, compose and the store.
+Result<AssembledImage> assemble(const Manifest& manifest, repository::Store& store,
+                                const AssembleOptions& options);
+
+}  // namespace forerun::image

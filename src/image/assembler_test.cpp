@@ -1,0 +1,218 @@
+#include "image/assembler.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "image/component_builder.h"
+#include "image/disk_reader.h"
+#include "image/ext4.h"
+#include "image/memory_file.h"
+#include "image/path_finder.h"
+#include "repository/fetch.h"
+#include "repository/memory_store.h"
+
+namespace forerun::image {
+namespace {
+
+using repository::kChunkSize;
+using repository::MemoryStore;
+using testing::HasSubstr;
+
+struct Entry {
+  std::string path, content;
+  uint32_t uid = 0, gid = 0;
+};
+
+// The composed disk, through the store alone.
+class StoredDisk final : public DiskReader {
+ public:
+  StoredDisk(MemoryStore& store, const Composition& composition)
+      : store_(store), composition_(composition) {
+    for (const CompositionPart& part : composition.parts) {
+      parts_.push_back(part.kind == CompositionPart::Kind::kIndex
+                           ? repository::fetch_index(store, part.digest).value()
+                           : fetch_component_index(store, part.digest).value().data);
+    }
+  }
+  uint64_t size_bytes() const override { return composition_.size_bytes; }
+  bool known_zero(ByteRange) override { return false; }
+  Status read(uint64_t offset, MutableByteView out) override {
+    std::fill(out.begin(), out.end(), std::byte{0});
+    for (const CompositionExtent& extent : composition_.extents) {
+      ByteRange left = intersect(extent.range, {offset, out.size()});
+      while (!left.empty()) {
+        const uint64_t at = extent.part_offset + (left.offset - extent.range.offset);
+        const auto& ref = parts_[extent.part].chunks.at(at / kChunkSize);
+        const uint64_t count = std::min(left.length, kChunkSize - at % kChunkSize);
+        if (!ref.is_zero()) {
+          FR_TRY(const auto chunk, repository::fetch_chunk(store_, ref));
+          std::copy_n(chunk->content.begin() + static_cast<ptrdiff_t>(at % kChunkSize), count,
+                      out.begin() + static_cast<ptrdiff_t>(left.offset - offset));
+        }
+        left = {left.offset + count, left.length - count};
+      }
+    }
+    return {};
+  }
+
+ private:
+  MemoryStore& store_;
+  const Composition& composition_;
+  std::vector<repository::ImageIndex> parts_;
+};
+
+struct AssemblerTest : testing::Test {
+  AssemblerTest() {
+    add("debian-12", "base",
+        {{"/etc/passwd", "root:x:0:0:root:/root:/bin/bash\n"},
+         {"/etc/group", "root:x:0:\nadm:x:4:\n"},
+         {"/etc/shadow", "root:*:19700:0:99999:7:::\n"},
+         {"/etc/gshadow", "root:*::\nadm:*::\n"},
+         {"/etc/ld.so.cache", "cache"},
+         {"/var/lib/dpkg/status", "Package: libc6\nVersion: 1\n\n"}});
+    add_service("redis", 101, 106);
+    add_service("memcached", 101, 106);
+  }
+
+  void add_service(const std::string& name, uint32_t uid, uint32_t gid) {
+    add(name, "service",
+        {{"/etc/passwd", fmt::format("root:x:0:0:root:/root:/bin/bash\n{}:x:{}:{}::/:/bin/false\n",
+                                     name, uid, gid)},
+         {"/etc/group", fmt::format("root:x:0:\nadm:x:4:\n{}:x:{}:\n", name, gid)},
+         {"/etc/shadow", fmt::format("root:*:19700:0:99999:7:::\n{}:!:19700::::::\n", name)},
+         {"/etc/gshadow", fmt::format("root:*::\nadm:*::\n{}:!::\n", name)},
+         {"/var/lib/dpkg/status",
+          fmt::format("Package: libc6\nVersion: 1\n\nPackage: {}\nVersion: 2\n\n", name)},
+         {"/usr/bin/" + name, std::string(100'000, name[0])},
+         {fmt::format("/usr/lib/systemd/system/{}.service", name),
+          "[Service]\nExecStart=/x\n[Install]\nWantedBy=multi-user.target\n"},
+         {"/var/lib/" + name + "/data", "data", uid, gid}});
+  }
+
+  void add(const std::string& name, const std::string& function, const std::vector<Entry>& entries,
+           std::vector<std::string> depends = {}) {
+    MemoryFile scratch;
+    BuildOptions options;
+    options.info = {.name = name, .version = "1", .function = function, .architecture = "amd64"};
+    options.info.depends = std::move(depends);
+    options.created = "2026-11-21T02:40:00Z";
+    auto builder = ComponentBuilder::create(store, scratch, options).value();
+    for (const Entry& entry : entries) {
+      TreeInode inode;
+      inode.kind = InodeKind::kRegular;
+      inode.mode = 0644;
+      inode.uid = entry.uid, inode.gid = entry.gid;
+      inode.size = entry.content.size();
+      size_t done = 0;
+      const ByteStream stream = [&](MutableByteView out) -> Result<size_t> {
+        const ByteView left = as_bytes(entry.content).subspan(done);
+        const size_t count = std::min(left.size(), out.size());
+        std::copy_n(left.begin(), count, out.begin());
+        done += count;
+        return count;
+      };
+      builder->add(entry.path.substr(1), inode, stream).value();
+    }
+    builder->publish().value();
+  }
+
+  Result<AssembledImage> assemble_text(std::string_view text) {
+    FR_TRY(const Manifest manifest, parse_manifest(text, "m.toml"));
+    return assemble(manifest, store, {.image_name = "web", .created = "2026-11-21T02:40:00Z"});
+  }
+
+  MemoryStore store;
+};
+
+constexpr std::string_view kBoth = R"(
+version = 1
+base = "debian-12"
+components = ["redis", "memcached"]
+writable_bytes = 16777216
+hostname = "web-1"
+enable = ["redis.service"]
+mask = ["memcached.service"]
+[network]
+[[user]]
+name = "ada"
+groups = ["adm"]
+ssh_keys = ["ssh-ed25519 AAAA ada"]
+[[file]]
+path = "/var/lib/redis/extra"
+content = "mine"
+owner = "redis"
+group = "redis"
+)";
+
+TEST_F(AssemblerTest, ComponentsBuiltApartBecomeOneSystem) {
+  const auto image = assemble_text(kBoth);
+  ASSERT_TRUE(image) << image.error().message;
+  StoredDisk disk(store, image->composition);
+  const auto files = open_ext4(disk, {0, disk.size_bytes()});
+  ASSERT_TRUE(files) << files.error().message;
+  PathFinder finder(**files);
+  const auto text = [&](const char* path) {
+    const auto found = finder.find(path);
+    if (!found) return "?" + found.error().message;
+    return std::string(as_text((*files)->read(found->file, 0, kMiB).value()));
+  };
+  EXPECT_THAT(text("/etc/passwd"), HasSubstr("redis:x:101:106:"));
+  EXPECT_THAT(text("/etc/passwd"), HasSubstr("memcached:x:100:100:"));
+  EXPECT_THAT(text("/etc/passwd"), HasSubstr("ada:x:1000:1000::/home/ada:/bin/bash"));
+  EXPECT_THAT(text("/etc/group"), HasSubstr("adm:x:4:ada\n"));
+  EXPECT_THAT(text("/var/lib/dpkg/status"), HasSubstr("Package: redis"));
+  EXPECT_THAT(text("/var/lib/dpkg/status"), HasSubstr("Package: memcached"));
+  EXPECT_EQ(text("/usr/bin/memcached"), std::string(100'000, 'm'));
+  EXPECT_EQ(text("/etc/hostname"), "web-1\n");
+  EXPECT_EQ(text("/home/ada/.ssh/authorized_keys"), "ssh-ed25519 AAAA ada\n");
+  EXPECT_THAT(text("/etc/systemd/network/10-forerun.network"), HasSubstr("DHCP=yes"));
+  EXPECT_THAT(text("/etc/systemd/system/multi-user.target.wants/redis.service"),
+              HasSubstr("ExecStart=/x"));
+  EXPECT_FALSE(finder.find("/etc/ld.so.cache"));
+}
+
+TEST_F(AssemblerTest, SameManifestSameImage) {
+  const auto first = assemble_text(kBoth);
+  const auto objects = store.objects();
+  const auto second = assemble_text(kBoth);
+  ASSERT_TRUE(first && second);
+  EXPECT_EQ(first->tag, second->tag);
+  EXPECT_EQ(store.objects(), objects);
+}
+
+TEST_F(AssemblerTest, DataIsNotCopied) {
+  const auto image = assemble_text(kBoth);
+  ASSERT_TRUE(image);
+  EXPECT_EQ(image->statistics.copied_bytes, 0u);
+  EXPECT_LT(image->statistics.metadata_bytes, 512 * kKiB);
+}
+
+TEST_F(AssemblerTest, SaysWhatIsMissing) {
+  EXPECT_THAT(assemble_text("version=1\nbase=\"debian-13\"").error().message,
+              HasSubstr("component debian-13"));
+  add("app", "service", {{"/x", "x"}}, {"python"});
+  EXPECT_THAT(assemble_text("version=1\nbase=\"debian-12\"\ncomponents=[\"app\"]").error().message,
+              HasSubstr("component app needs python"));
+  EXPECT_THAT(
+      assemble_text("version=1\nbase=\"debian-12\"\nenable=[\"x.service\"]").error().message,
+      HasSubstr("no component brings the unit x.service"));
+  EXPECT_THAT(assemble_text("version=1\nbase=\"debian-12\"\n[[user]]\nname=\"a\"\ngroups=[\"g\"]")
+                  .error()
+                  .message,
+              HasSubstr("no component brings the group 'g'"));
+}
+
+TEST_F(AssemblerTest, ConflictsNameBothSidesUnlessRanked) {
+  add("one", "service", {{"/etc/same", "1"}});
+  add("two", "service", {{"/etc/same", "2"}});
+  const std::string manifest = "version=1\nbase=\"debian-12\"\ncomponents=[\"one\",\"two\"]\n";
+  const auto image = assemble_text(manifest);
+  ASSERT_FALSE(image);
+  EXPECT_THAT(image.error().message, HasSubstr("/etc/same"));
+  EXPECT_THAT(image.error().message, HasSubstr("one"));
+  EXPECT_THAT(image.error().message, HasSubstr("two"));
+  EXPECT_TRUE(assemble_text(manifest + "rank=[\"/etc/same\"]\n"));
+}
+
+}  // namespace
+}  // namespace forerun::image

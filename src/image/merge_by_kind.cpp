@@ -1,0 +1,165 @@
+#include "image/merge_by_kind.h"
+
+#include <fmt/format.h>
+
+#include <array>
+
+#include "image/text_merge.h"
+
+namespace forerun::image {
+namespace {
+
+constexpr std::array<std::string_view, 2> kPackage{"Package", "Architecture"};
+
+enum class TextKind { kStanzas, kLines };
+struct TextFile {
+  std::string_view path;
+  TextKind kind;
+};
+// SOURCE: dpkg(1), apt-mark(8), shells(5), dpkg-statoverride(1), update-ca-certificates(8).
+constexpr std::array<TextFile, 7> kTextFiles{{
+    {"/var/lib/dpkg/status", TextKind::kStanzas},
+    {"/var/lib/apt/extended_states", TextKind::kStanzas},
+    {"/var/lib/dpkg/statoverride", TextKind::kLines},
+    {"/var/lib/dpkg/triggers/File", TextKind::kLines},
+    {"/etc/shells", TextKind::kLines},
+    {"/etc/services", TextKind::kLines},
+    {"/etc/ca-certificates.conf", TextKind::kLines},
+}};
+
+// Caches and traces of a build: each system makes its own. The loader finds libraries in its usual
+// folders without a cache.
+constexpr std::array<std::string_view, 15> kDropped{"/etc/ld.so.cache",
+                                                    "/var/cache/ldconfig/aux-cache",
+                                                    "/etc/passwd-",
+                                                    "/etc/group-",
+                                                    "/etc/shadow-",
+                                                    "/etc/gshadow-",
+                                                    "/var/lib/dpkg/status-old",
+                                                    "/var/lib/dpkg/diversions-old",
+                                                    "/var/log/dpkg.log",
+                                                    "/var/log/alternatives.log",
+                                                    "/var/log/apt/history.log",
+                                                    "/var/log/apt/term.log",
+                                                    "/var/log/apt/eipp.log.xz",
+                                                    "/var/cache/debconf/config.dat-old",
+                                                    "/var/cache/debconf/templates.dat-old"};
+
+// Where independent packages write beside each other, and order decides.
+constexpr std::array<std::string_view, 5> kLastWins{
+    "/etc/alternatives/", "/var/lib/dpkg/alternatives/", "/var/cache/debconf/",
+    "/var/lib/systemd/deb-systemd-helper-enabled/", "/var/lib/dpkg/lock"};
+
+const TreeInode* first_with(std::span<const ComponentFiles> components, std::string_view path) {
+  for (const ComponentFiles& files : components) {
+    if (const TreeInode* inode = files.find(path); inode && inode->kind == InodeKind::kRegular)
+      return inode;
+  }
+  return nullptr;
+}
+
+class KindMerger {
+ public:
+  explicit KindMerger(std::span<const ComponentFiles> components) : components_(components) {}
+
+  Result<KindMerge> run() {
+    FR_CHECK(merge_all_accounts());
+    for (const TextFile& file : kTextFiles) FR_CHECK(merge_text(file));
+    for (const std::string_view path : kDropped) drop(path);
+    for (const std::string_view path : kLastWins) merge_.last_wins.emplace_back(path);
+    return std::move(merge_);
+  }
+
+ private:
+  // The text as each component has it: its own file, or the base's.
+  Result<std::vector<TextVersion>> versions_of(std::string_view path, uint64_t bytes_max) {
+    std::vector<TextVersion> versions;
+    for (const ComponentFiles& files : components_) {
+      FR_TRY(auto text, files.text(path, bytes_max));
+      const TreeInode* own = files.find(path);
+      std::string kept = text                      ? std::move(*text)
+                         : versions.empty() || own ? std::string()
+                                                   : versions.front().text;
+      versions.push_back({files.name(), std::move(kept)});
+    }
+    return versions;
+  }
+
+  bool changes(std::string_view path) const {
+    return std::any_of(components_.begin() + 1, components_.end(),
+                       [&](const ComponentFiles& files) { return files.find(path) != nullptr; });
+  }
+
+  void generate(std::string_view path, std::string text) {
+    const TreeInode* like = first_with(components_, path);
+    if (like == nullptr) return;
+    GeneratedFile file;
+    file.path = path;
+    file.inode = *like;
+    file.inode.extents.clear();
+    file.inode.size = text.size();
+    file.inode.content = sha256(as_bytes(text));
+    const ByteView bytes = as_bytes(text);
+    file.content.assign(bytes.begin(), bytes.end());
+    merge_.generated.push_back(std::move(file));
+  }
+
+  void drop(std::string_view path) {
+    if (first_with(components_, path) == nullptr) return;
+    GeneratedFile file;
+    file.path = path;
+    file.inode.kind = InodeKind::kWhiteout;
+    merge_.generated.push_back(std::move(file));
+  }
+
+  Status merge_all_accounts() {
+    std::vector<AccountFiles> accounts(components_.size());
+    const std::array<std::pair<std::string_view, std::string AccountFiles::*>, 4> kFiles{{
+        {"/etc/passwd", &AccountFiles::passwd},
+        {"/etc/group", &AccountFiles::group},
+        {"/etc/shadow", &AccountFiles::shadow},
+        {"/etc/gshadow", &AccountFiles::gshadow},
+    }};
+    for (const auto& [path, member] : kFiles) {
+      FR_TRY(auto versions, versions_of(path, kAccountBytesMax));
+      for (size_t i = 0; i < versions.size(); ++i) {
+        accounts[i].component = versions[i].component;
+        accounts[i].*member = std::move(versions[i].text);
+      }
+    }
+    FR_TRY(merge_.accounts, merge_accounts(accounts.front(), std::span(accounts).subspan(1)));
+    merge_.ids.emplace_back();  // the base's
+    merge_.ids.insert(merge_.ids.end(), merge_.accounts.ids.begin(), merge_.accounts.ids.end());
+    generate("/etc/passwd", merge_.accounts.passwd);
+    generate("/etc/group", merge_.accounts.group);
+    generate("/etc/shadow", merge_.accounts.shadow);
+    generate("/etc/gshadow", merge_.accounts.gshadow);
+    return {};
+  }
+
+  Status merge_text(const TextFile& file) {
+    if (!changes(file.path)) return {};
+    FR_TRY(const auto versions, versions_of(file.path, kMergedTextBytesMax));
+    const auto siblings = std::span(versions).subspan(1);
+    auto merged = file.kind == TextKind::kStanzas
+                      ? merge_stanzas(versions.front(), siblings, kPackage)
+                      : merge_lines(versions.front(), siblings);
+    if (!merged)
+      return std::unexpected(
+          std::move(merged.error()).within(fmt::format("merging {}", file.path)));
+    generate(file.path, std::move(*merged));
+    return {};
+  }
+
+  std::span<const ComponentFiles> components_;
+  KindMerge merge_;
+};
+
+}  // namespace
+
+Result<KindMerge> merge_by_kind(std::span<const ComponentFiles> components) {
+  FR_ASSERT(!components.empty());
+  return KindMerger(components).run();
+}
+
+}  // namespace forerun::image

@@ -1,0 +1,28 @@
+// Files that components built apart all change, made one by what they are (account_merge.h,
+// text_merge.h): so that independently built components combine into one consistent system.
+#pragma once
+
+#include <map>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "core/result.h"
+#include "image/account_merge.h"
+#include "image/component_files.h"
+#include "image/tree_merge.h"
+
+namespace forerun::image {
+
+struct KindMerge {
+  std::vector<GeneratedFile> generated;
+  std::vector<AccountMerge::Ids> ids;  // by component; the base's stays empty
+  std::vector<std::string> last_wins;  // paths at which order decides
+  AccountMerge accounts;               // the texts, for who adds users
+};
+
+// Returns what `components` (the base first, the others built on it) need beside their files.
+// ERRORS: kInvalid, naming both sides of a conflict; as ComponentFiles::text.
+Result<KindMerge> merge_by_kind(std::span<const ComponentFiles> components);
+
+}  // namespace forerun::image
