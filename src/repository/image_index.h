@@ -3,10 +3,12 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "repository/chunk.h"
+#include "repository/signature.h"
 
 namespace forerun::repository {
 
@@ -43,6 +45,8 @@ struct ImageTag {
   uint64_t size_bytes = 0;
   uint64_t stored_bytes = 0;
   std::string created;  // RFC 3339, UTC
+  // Of tag_statement(image_path(name), index, created). Parsed, not checked: check_trust does.
+  std::optional<Signature> signature;
 
   bool operator==(const ImageTag&) const = default;
 };

@@ -55,6 +55,17 @@ Result<uint64_t> number_field(const json::object& fields, std::string_view key) 
   return corrupt("image tag", fmt::format("it has no natural number '{}'", key));
 }
 
+Result<std::optional<Signature>> signature_field(const json::object& fields) {
+  const json::value* value = fields.if_contains("signature");
+  if (value == nullptr) return std::nullopt;
+  if (!value->is_object()) return corrupt("image tag", "its signature is not a JSON object");
+  FR_TRY(const std::string key, text_field(value->get_object(), "key"));
+  FR_TRY(const std::string text, text_field(value->get_object(), "value"));
+  auto signature = parse_signature(key, text);
+  if (!signature) return corrupt("image tag", signature.error().message);
+  return *signature;
+}
+
 // Returns whether `text` has the shape 2026-11-21T02:40:00Z.
 bool is_utc_time(std::string_view text) {
   constexpr std::string_view kShape = "dddd-dd-ddTdd:dd:ddZ";
@@ -67,7 +78,7 @@ bool is_utc_time(std::string_view text) {
 }  // namespace
 
 std::string serialize(const ImageTag& tag) {
-  const json::object fields{
+  json::object fields{
       {"version", kVersion},
       {"name", tag.name},
       {"index", tag.index.hex()},
@@ -75,6 +86,10 @@ std::string serialize(const ImageTag& tag) {
       {"stored_bytes", tag.stored_bytes},
       {"created", tag.created},
   };
+  if (tag.signature) {
+    fields["signature"] = {{"key", tag.signature->key.hex()},
+                           {"value", tag.signature->value_hex()}};
+  }
   return json::serialize(fields) + "\n";
 }
 
@@ -95,6 +110,7 @@ Result<ImageTag> parse_tag(std::string_view text) {
   FR_TRY(tag.created, text_field(fields, "created"));
   if (!is_utc_time(tag.created))
     return corrupt("image tag", "'created' is not a time like 2026-11-21T02:40:00Z");
+  FR_TRY(tag.signature, signature_field(fields));
   return tag;
 }
 
