@@ -175,9 +175,8 @@ std::map<std::string, Variant> make_variants(const Subject& subject) {
   std::map<std::string, Variant> variants;
   variants["forerun"] = [](const Subject& s) { search_together(s, best_search_kind()); };
   for (const auto& [kind, search] : subject.searches) {
-    variants[fmt::format("forerun_{}", search_kind_name(kind))] = [kind = kind](const Subject& s) {
-      search_together(s, kind);
-    };
+    variants[fmt::format("forerun_{}", search_kind_name(kind))] =
+        [searched = kind](const Subject& s) { search_together(s, searched); };
   }
   add_single(variants);
   add_table(variants);
