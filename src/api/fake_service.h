@@ -20,6 +20,17 @@ class FakeService final : public Service {
     asked_name = name;
     return or_error(image);
   }
+  Result<OperationInfo> import_component(const ComponentImportRequest& request) override {
+    component_request = request;
+    return or_error(operation);
+  }
+  Result<std::vector<ComponentInfo>> list_components() override {
+    return or_error(std::vector{component});
+  }
+  Result<OperationInfo> compose_image(const ComposeRequest& request) override {
+    compose_request = request;
+    return or_error(operation);
+  }
   std::vector<OperationInfo> list_operations() override { return {operation}; }
   Result<OperationInfo> get_operation(const std::string& id) override {
     asked_name = id;
@@ -56,6 +67,7 @@ class FakeService final : public Service {
 
   std::optional<Error> error;
   ImageInfo image{"debian", std::string(64, 'a'), 1 << 30, 1 << 20, 65536, 400, 15984, 60, 2};
+  ComponentInfo component{"nginx", std::string(64, 'b'), "1.22", "service", 98, 4096, 1024};
   OperationInfo operation{.id = "o-1",
                           .kind = "image_import",
                           .subject = "debian",
@@ -81,6 +93,8 @@ class FakeService final : public Service {
 
   std::string asked_name;
   ImportRequest import_request;
+  ComponentImportRequest component_request;
+  ComposeRequest compose_request;
   RunRequest run_request;
   StopRequest stop_request;
 

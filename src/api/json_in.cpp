@@ -157,6 +157,29 @@ Result<ImportRequest> parse_import_request(std::string_view body) {
   return request;
 }
 
+Result<ComponentImportRequest> parse_component_request(std::string_view body) {
+  FR_TRY(const json::object object, parse_object(body));
+  Members members(object, "");
+  ComponentImportRequest request;
+  members.path("source_path", request.source_path, true);
+  members.name("name", request.name);
+  members.text("version", request.version, 128);
+  members.text("function", request.function, 64);
+  members.flag("allow_devices", request.allow_devices);
+  FR_CHECK(members.status());
+  return request;
+}
+
+Result<ComposeRequest> parse_compose_request(std::string_view body) {
+  FR_TRY(const json::object object, parse_object(body));
+  Members members(object, "");
+  ComposeRequest request;
+  members.text("manifest", request.manifest, kRequestBytesMax);
+  members.name("name", request.name);
+  FR_CHECK(members.status());
+  return request;
+}
+
 Result<RunRequest> parse_run_request(std::string_view body) {
   FR_TRY(const json::object object, parse_object(body));
   Members members(object, "");

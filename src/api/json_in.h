@@ -14,6 +14,8 @@ inline constexpr size_t kRequestDepthMax = 16;
 
 // ERRORS of all: kInvalid, kTooLarge; the message names the member.
 Result<ImportRequest> parse_import_request(std::string_view body);
+Result<ComponentImportRequest> parse_component_request(std::string_view body);
+Result<ComposeRequest> parse_compose_request(std::string_view body);
 Result<RunRequest> parse_run_request(std::string_view body);
 Result<StopRequest> parse_stop_request(std::string_view body);  // an empty body: all defaults
 

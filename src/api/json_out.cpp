@@ -84,6 +84,13 @@ json::value value_of(const ImageInfo& image) {
           {"learned_boot_count", image.learned_boot_count}};
 }
 
+json::value value_of(const ComponentInfo& component) {
+  return {{"name", text(component.name)},          {"digest", text(component.digest)},
+          {"version", text(component.version)},    {"function", text(component.function)},
+          {"name_count", component.name_count},    {"data_bytes", component.data_bytes},
+          {"stored_bytes", component.stored_bytes}};
+}
+
 json::value value_of(const OperationInfo& operation) {
   json::value error;
   if (operation.error) {
@@ -308,6 +315,10 @@ std::string to_json(const HostStats& stats, int64_t as_of) {
 std::string to_json(const std::vector<ImageInfo>& images, int64_t as_of) {
   return items_json(images, as_of);
 }
+std::string to_json(const std::vector<ComponentInfo>& components, int64_t as_of) {
+  return items_json(components, as_of);
+}
+
 std::string to_json(const std::vector<OperationInfo>& operations, int64_t as_of) {
   return items_json(operations, as_of);
 }

@@ -62,6 +62,13 @@ std::vector<std::string_view> split(std::string_view path) {
   return segments;
 }
 
+// Long work that began: where to look how it gets on.
+HttpResponse started(const HttpRequest& request, const Result<OperationInfo>& operation) {
+  HttpResponse response = answer(request, operation, 202);
+  if (operation) response.headers.emplace_back("Location", "/api/v1/operations/" + operation->id);
+  return response;
+}
+
 }  // namespace
 
 Router::Router(Service& service, std::function<int64_t()> unix_seconds)
@@ -90,6 +97,8 @@ HttpResponse Router::v1(const HttpRequest& request, const Segments& path) const 
     return problem(request, {ErrorCode::kInvalid, fmt::format("'{}' is no valid name", path[1])});
   }
   if (path[0] == "images") return images(request, path);
+  if (path[0] == "components") return components(request, path);
+  if (path[0] == "compositions") return compositions(request, path);
   if (path[0] == "operations") return operations(request, path);
   if (path[0] == "vms") return vms(request, path);
   if (path.size() != 1 || (path[0] != "host" && path[0] != "checks")) return no_such_path(request);
@@ -112,10 +121,30 @@ HttpResponse Router::images(const HttpRequest& request, const Segments& path) co
   if (!is_json(request)) return no_json(request);
   const auto asked = parse_import_request(request.body);
   if (!asked) return problem(request, asked.error());
-  const auto operation = service_.import_image(*asked);
-  HttpResponse response = answer(request, operation, 202);
-  if (operation) response.headers.emplace_back("Location", "/api/v1/operations/" + operation->id);
-  return response;
+  return started(request, service_.import_image(*asked));
+}
+
+HttpResponse Router::components(const HttpRequest& request, const Segments& path) const {
+  if (path.size() > 1) return no_such_path(request);
+  if (request.method == "GET") {
+    const auto components = service_.list_components();
+    return components ? ok(to_json(*components, unix_seconds_()))
+                      : problem(request, components.error());
+  }
+  if (request.method != "POST") return wrong_method(request, "GET, POST");
+  if (!is_json(request)) return no_json(request);
+  const auto asked = parse_component_request(request.body);
+  if (!asked) return problem(request, asked.error());
+  return started(request, service_.import_component(*asked));
+}
+
+HttpResponse Router::compositions(const HttpRequest& request, const Segments& path) const {
+  if (path.size() > 1) return no_such_path(request);
+  if (request.method != "POST") return wrong_method(request, "POST");
+  if (!is_json(request)) return no_json(request);
+  const auto asked = parse_compose_request(request.body);
+  if (!asked) return problem(request, asked.error());
+  return started(request, service_.compose_image(*asked));
 }
 
 HttpResponse Router::operations(const HttpRequest& request, const Segments& path) const {

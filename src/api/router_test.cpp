@@ -41,13 +41,12 @@ TEST_F(RouterTest, ImportsAnImageAsAnOperation) {
 TEST_F(RouterTest, ListsCarryItemsAndTime) {
   const auto response = get("/api/v1/images");
   EXPECT_EQ(response.status, 200);
-  EXPECT_EQ(
-      response.body,
-      R"({"items":[{"name":"debian","digest":")" + std::string(64, 'a') +
-          R"(","size_bytes":1073741824,"stored_bytes":1048576,"chunk_bytes":65536,)"
-          R"("chunk_count":400,)"
-          R"("zero_chunk_count":15984,"prior_chunk_count":60,"learned_boot_count":2}],)"
-          R"("as_of":"2026-09-21T14:14:20Z"})");
+  EXPECT_EQ(response.body,
+            R"({"items":[{"name":"debian","digest":")" + std::string(64, 'a') +
+                R"(","size_bytes":1073741824,"stored_bytes":1048576,"chunk_bytes":65536,)"
+                R"("chunk_count":400,)"
+                R"("zero_chunk_count":15984,"prior_chunk_count":60,"learned_boot_count":2}],)"
+                R"("as_of":"2026-09-21T14:14:20Z"})");
 }
 
 TEST_F(RouterTest, RunsAndStopsAVm) {

@@ -35,12 +35,30 @@ struct ImageInfo {
   uint64_t learned_boot_count = 0;  // boots whose reads the replay model has merged
 };
 
+// A tar archive, plain or compressed, as a component.
+struct ComponentImportRequest {
+  std::string source_path;  // absolute, on the daemon's host
+  std::string name, version, function = "service";
+  bool allow_devices = false;
+};
+
+struct ComponentInfo {
+  std::string name, digest, version, function;
+  uint64_t name_count = 0;  // in its file tree
+  uint64_t data_bytes = 0, stored_bytes = 0;
+};
+
+struct ComposeRequest {
+  std::string manifest;  // TOML, docs/format_manifest.md
+  std::string name;      // the image's
+};
+
 enum class OperationState : uint8_t { kRunning, kSucceeded, kFailed };
 
 // Kept after its end, failed ones too, up to a limit that the daemon states.
 struct OperationInfo {
   std::string id;       // "o-17"
-  std::string kind;     // "image_import"
+  std::string kind;     // "image_import", "component_import", "image_compose"
   std::string subject;  // the image's name
   OperationState state = OperationState::kRunning;
   uint64_t done_bytes = 0;
@@ -189,6 +207,13 @@ class Service {
   virtual Result<OperationInfo> import_image(const ImportRequest& request) = 0;
   virtual Result<std::vector<ImageInfo>> list_images() = 0;  // by name
   virtual Result<ImageInfo> get_image(const std::string& name) = 0;
+
+  // Starts to import a component and returns the operation. ERRORS: as import_image.
+  virtual Result<OperationInfo> import_component(const ComponentImportRequest& request) = 0;
+  virtual Result<std::vector<ComponentInfo>> list_components() = 0;  // by name
+  // Starts to compose an image and returns the operation. ERRORS: kInvalid: the manifest, with file
+  // and line.
+  virtual Result<OperationInfo> compose_image(const ComposeRequest& request) = 0;
 
   virtual std::vector<OperationInfo> list_operations() = 0;  // newest first
   virtual Result<OperationInfo> get_operation(const std::string& id) = 0;

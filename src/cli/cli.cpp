@@ -69,6 +69,7 @@ int run_cli(int argc, const char* const* argv) {
       ->capture_default_str();
   Command chosen;
   add_image_commands(app, context, chosen);
+  add_component_commands(app, context, chosen);
   add_vm_commands(app, context, chosen);
   add_stats_commands(app, context, chosen);
   add_operation_commands(app, context, chosen);

@@ -11,6 +11,7 @@ class App;
 namespace forerun::cli {
 
 void add_image_commands(CLI::App& app, const Context& context, Command& chosen);
+void add_component_commands(CLI::App& app, const Context& context, Command& chosen);
 void add_operation_commands(CLI::App& app, const Context& context, Command& chosen);
 void add_vm_commands(CLI::App& app, const Context& context, Command& chosen);
 void add_stats_commands(CLI::App& app, const Context& context, Command& chosen);  // stats, explain

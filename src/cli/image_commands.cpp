@@ -1,14 +1,11 @@
-// forerun image import|list|show, forerun operation list|show
+// forerun image import|compose|list|show, forerun operation list|show
 #include <CLI/CLI.hpp>
 #include <boost/json.hpp>
-#include <filesystem>
-#include <thread>
 
 #include "cli/commands.h"
 #include "cli/fields.h"
-#include "cli/progress.h"
+#include "cli/operation.h"
 #include "cli/text.h"
-#include "os/clock.h"
 #include "os/file.h"
 
 namespace forerun::cli {
@@ -21,42 +18,6 @@ struct ImportArguments {
   bool no_wait = false;
 };
 
-Result<std::string> absolute_path(const std::string& path) {
-  std::error_code error;
-  const auto absolute = std::filesystem::absolute(path, error);
-  if (error)
-    return fail(ErrorCode::kInvalid, fmt::format("cannot resolve '{}': {}", path, error.message()));
-  return absolute.lexically_normal().string();
-}
-
-// Follows an operation to its end, showing how it gets on.
-Result<json::object> follow(const Context& context, const std::string& id) {
-  const os::SystemClock clock;
-  const Progress::Style style = context.output == Output::kJsonLines ? Progress::Style::kNone
-                                : context.is_error_terminal          ? Progress::Style::kBar
-                                                                     : Progress::Style::kLines;
-  Progress progress(style, clock.now());
-  Nanos pause = 50ms;
-  for (Time json_line = clock.now();;) {
-    FR_TRY(const std::string body, context.get("/api/v1/operations/" + id));
-    FR_TRY(json::object operation, parse_answer(body));
-    const std::string state = text_of(operation, "state");
-    if (context.output == Output::kJsonLines && (state != "running" || clock.now() >= json_line)) {
-      print(body + "\n");
-      json_line = clock.now() + 1s;
-    }
-    const ProgressState now{count_of(operation, "done_bytes"), count_of(operation, "total_bytes"),
-                            text_of(operation, "message")};
-    fmt::print(stderr, "{}", progress.update(now, clock.now()));
-    if (state != "running") {
-      fmt::print(stderr, "{}", progress.finish());
-      return operation;
-    }
-    std::this_thread::sleep_for(pause);
-    pause = std::min<Nanos>(pause * 2, 500ms);
-  }
-}
-
 Result<int> import_image(const Context& context, const ImportArguments& arguments) {
   FR_CHECK(Context::check_name(arguments.name));
   FR_TRY(const std::string path, absolute_path(arguments.file));
@@ -64,23 +25,24 @@ Result<int> import_image(const Context& context, const ImportArguments& argument
   const std::string request =
       fmt::format(R"({{"source_path":{},"name":{},"format":{}}})", json_string(path),
                   json_string(arguments.name), json_string(arguments.format));
-  FR_TRY(const std::string body, context.post("/api/v1/images", request));
-  FR_TRY(json::object operation, parse_answer(body));
-  const std::string id = text_of(operation, "id");
-  if (arguments.no_wait) {
-    context.output == Output::kTable ? print(id + "\n") : print(body + "\n");
-    return kExitOk;
-  }
-  FR_TRY(operation, follow(context, id));
-  if (context.output == Output::kJson) print(json::serialize(operation) + "\n");
-  if (text_of(operation, "state") == "failed") {
-    return fail(ErrorCode::kIo, fmt::format("cannot import {}: {}", arguments.file,
-                                            text_of(object_of(operation, "error"), "detail")));
-  }
-  if (context.output == Output::kTable) {
-    print(fmt::format("{}: {}\n", arguments.name, text_of(operation, "message")));
-  }
-  return kExitOk;
+  return run_operation(context, "/api/v1/images", request, arguments.no_wait,
+                       {arguments.name, "import " + arguments.file});
+}
+
+struct ComposeArguments {
+  std::string manifest, name;
+  bool no_wait = false;
+};
+
+Result<int> compose_image(const Context& context, const ComposeArguments& arguments) {
+  FR_CHECK(Context::check_name(arguments.name));
+  constexpr size_t kManifestBytesMax = 1024 * 1024;
+  FR_TRY(const Buffer manifest, os::read_file(arguments.manifest, kManifestBytesMax));
+  const std::string request =
+      fmt::format(R"({{"manifest":{},"name":{}}})", json_string(as_text(manifest)),
+                  json_string(arguments.name));
+  return run_operation(context, "/api/v1/compositions", request, arguments.no_wait,
+                       {arguments.name, "compose " + arguments.manifest});
 }
 
 Result<int> list_images(const Context& context) {
@@ -177,6 +139,16 @@ void add_image_commands(CLI::App& app, const Context& context, Command& chosen) 
   import->add_flag("--no-wait", arguments->no_wait, "print the operation's id and return at once");
   import->callback([&, arguments] {
     chosen = [&context, arguments] { return import_image(context, *arguments); };
+  });
+
+  auto composing = std::make_shared<ComposeArguments>();
+  CLI::App* compose =
+      image->add_subcommand("compose", "Compose an image of components, as a manifest says");
+  compose->add_option("manifest", composing->manifest, "TOML")->required();
+  compose->add_option("--name", composing->name, "the image's name")->required();
+  compose->add_flag("--no-wait", composing->no_wait, "print the operation's id and return at once");
+  compose->callback([&, composing] {
+    chosen = [&context, composing] { return compose_image(context, *composing); };
   });
 
   image->add_subcommand("list", "List images")->callback([&] {

@@ -1,6 +1,7 @@
 #include "daemon/service.h"
 
 #include "core/metrics.h"
+#include "daemon/parallel.h"
 #include "image/disk_reader.h"
 #include "image/importer.h"
 #include "os/clock.h"
@@ -12,23 +13,10 @@ namespace forerun::daemon {
 namespace {
 
 constexpr std::string_view kVersion = "0.1.0";
-constexpr size_t kImportThreadsMax = 8;
 constexpr uint64_t kFreeBytesLow = 2ull << 30;
 
 // Runs body(0) … body(count - 1) on as many threads as there are processors, the caller's among
 // them.
-void on_all_processors(size_t count, const std::function<void(size_t)>& body) {
-  const size_t threads = std::min<size_t>(
-      {kImportThreadsMax, std::max(1u, std::thread::hardware_concurrency()), count});
-  std::atomic<size_t> next{0};
-  const auto work = [&] {
-    for (size_t i = next++; i < count; i = next++) body(i);
-  };
-  std::vector<std::jthread> helpers;
-  for (size_t i = 1; i < threads; ++i) helpers.emplace_back(work);
-  work();
-}
-
 std::optional<image::DiskFormat> disk_format(api::ImageFormat format) {
   switch (format) {
     case api::ImageFormat::kAuto:

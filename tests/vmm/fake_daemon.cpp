@@ -21,12 +21,14 @@ class PretendedService final : public Service {
   explicit PretendedService(const std::string& console) { fake_.vm.console_path = console; }
 
   Result<OperationInfo> import_image(const ImportRequest& request) override {
-    const std::scoped_lock lock(mutex_);
-    fake_.operation.subject = request.name;
-    fake_.operation.message = request.source_path;
-    fake_.operation.state = OperationState::kRunning;
-    questions_ = 0;
-    return fake_.operation;
+    return begin(request.name, request.source_path);
+  }
+  Result<OperationInfo> import_component(const ComponentImportRequest& request) override {
+    return begin(request.name, request.source_path);
+  }
+  Result<std::vector<ComponentInfo>> list_components() override { return fake_.list_components(); }
+  Result<OperationInfo> compose_image(const ComposeRequest& request) override {
+    return begin(request.name, request.manifest);
   }
   Result<std::vector<ImageInfo>> list_images() override { return fake_.list_images(); }
   Result<ImageInfo> get_image(const std::string& name) override {
@@ -78,6 +80,15 @@ class PretendedService final : public Service {
   std::string metrics_text() override { return fake_.metrics_text(); }
 
  private:
+  OperationInfo begin(const std::string& subject, const std::string& message) {
+    const std::scoped_lock lock(mutex_);
+    fake_.operation.subject = subject;
+    fake_.operation.message = message;
+    fake_.operation.state = OperationState::kRunning;
+    questions_ = 0;
+    return fake_.operation;
+  }
+
   std::mutex mutex_;  // guards fake_.operation and questions_
   FakeService fake_;
   int questions_ = 0;

@@ -1,0 +1,85 @@
+// forerun component import|list
+#include <CLI/CLI.hpp>
+#include <boost/json.hpp>
+
+#include "cli/commands.h"
+#include "cli/fields.h"
+#include "cli/operation.h"
+#include "cli/text.h"
+#include "os/file.h"
+
+namespace forerun::cli {
+namespace {
+
+namespace json = boost::json;
+
+struct ImportArguments {
+  std::string file, name, version, function = "service";
+  bool allow_devices = false, no_wait = false;
+};
+
+Result<int> import_component(const Context& context, const ImportArguments& arguments) {
+  FR_CHECK(Context::check_name(arguments.name));
+  FR_TRY(const std::string path, absolute_path(arguments.file));
+  if (!os::path_exists(path)) return fail(ErrorCode::kNotFound, fmt::format("no file {}", path));
+  const std::string request =
+      fmt::format(R"({{"source_path":{},"name":{},"version":{},"function":{},"allow_devices":{}}})",
+                  json_string(path), json_string(arguments.name), json_string(arguments.version),
+                  json_string(arguments.function), arguments.allow_devices);
+  return run_operation(context, "/api/v1/components", request, arguments.no_wait,
+                       {arguments.name, "import " + arguments.file});
+}
+
+Result<int> list_components(const Context& context) {
+  FR_TRY(const std::string body, context.get("/api/v1/components"));
+  if (context.output != Output::kTable) {
+    print_json(context, body);
+    return kExitOk;
+  }
+  FR_TRY(const json::object answer, parse_answer(body));
+  Table table({{"NAME"},
+               {"VERSION"},
+               {"FUNCTION"},
+               {"FILES", true},
+               {"DATA", true},
+               {"STORED", true},
+               {"DIGEST"}});
+  for (const json::value& item : list_of(answer, "items")) {
+    if (!item.is_object()) continue;
+    const json::object& component = item.as_object();
+    table.add({text_of(component, "name"), text_of(component, "version"),
+               text_of(component, "function"), show_count(count_of(component, "name_count")),
+               show_bytes(number_of(component, "data_bytes")),
+               show_bytes(number_of(component, "stored_bytes")),
+               text_of(component, "digest").substr(0, 12)});
+  }
+  print(table.text());
+  return kExitOk;
+}
+
+}  // namespace
+
+void add_component_commands(CLI::App& app, const Context& context, Command& chosen) {
+  CLI::App* component = app.add_subcommand("component", "What images are composed of");
+  component->require_subcommand(1);
+
+  auto arguments = std::make_shared<ImportArguments>();
+  CLI::App* import = component->add_subcommand("import", "Turn an archive into a component");
+  import->require_subcommand(1);
+  CLI::App* tar = import->add_subcommand("tar", "A tar archive, plain or gzip, zstd, xz");
+  tar->add_option("file", arguments->file, "the archive")->required();
+  tar->add_option("--name", arguments->name, "the component's name")->required();
+  tar->add_option("--version", arguments->version);
+  tar->add_option("--function", arguments->function, "base, kernel, service, config, …")
+      ->capture_default_str();
+  tar->add_flag("--allow-devices", arguments->allow_devices, "device nodes may be in it");
+  tar->add_flag("--no-wait", arguments->no_wait, "print the operation's id and return at once");
+  tar->callback([&, arguments] {
+    chosen = [&context, arguments] { return import_component(context, *arguments); };
+  });
+  component->add_subcommand("list", "List components")->callback([&] {
+    chosen = [&context] { return list_components(context); };
+  });
+}
+
+}  // namespace forerun::cli

@@ -1,0 +1,12 @@
+// Work on all processors: what imports pass to image/, which has no threads of its own.
+#pragma once
+
+#include <cstddef>
+#include <functional>
+
+namespace forerun::daemon {
+
+// Calls body(0) … body(count - 1) on up to 8 threads and returns when all have returned.
+void on_all_processors(size_t count, const std::function<void(size_t)>& body);
+
+}  // namespace forerun::daemon
