@@ -225,8 +225,12 @@ Result<PaxRecords> parse_pax(ByteView body) {
     const size_t space = text.substr(0, 12).find(' ');
     if (space == text.npos) return corrupt("a PAX record has no length");
     const auto length = parse_decimal(text.substr(0, space));
-    if (!length || *length <= space + 1 || *length > text.size() || text[*length - 1] != '\n')
-      return corrupt("a PAX record's length is wrong");
+#ifdef FORERUN_PLANT_BUG_TAR  // set by fuzz/component/prove.sh only
+    const bool fits = length && *length > space + 1;
+#else
+    const bool fits = length && *length > space + 1 && *length <= text.size();
+#endif
+    if (!fits || text[*length - 1] != '\n') return corrupt("a PAX record's length is wrong");
     const std::string_view record = text.substr(space + 1, *length - space - 2);
     const size_t equals = record.find('=');
     if (equals == record.npos || equals == 0) return corrupt("a PAX record has no key");
