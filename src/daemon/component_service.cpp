@@ -71,10 +71,11 @@ Result<std::string> compose(const image::Manifest& manifest, const std::string& 
   options.created = os::utc_now();
   options.parallel_for = on_all_processors;
   FR_TRY(const auto image, image::assemble(manifest, store, options));
-  return fmt::format("image {}: {} names of {} components, {} bytes made, {} overridden",
-                     image.tag.index.short_hex(), image.statistics.names,
-                     image.statistics.components.size(), image.statistics.metadata_bytes,
-                     image.statistics.overridden);
+  return fmt::format(
+      "image {}: {} names of {} components, {} bytes made, {} overridden; {} "
+      "chunks foreseen for a first boot",
+      image.tag.index.short_hex(), image.statistics.names, image.statistics.components.size(),
+      image.statistics.metadata_bytes, image.statistics.overridden, image.prior_block_count);
 }
 
 }  // namespace

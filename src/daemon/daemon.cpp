@@ -172,14 +172,13 @@ Status Daemon::Parts::build_data_plane() {
   catalog = std::make_unique<ImageCatalog>(repositories.sources, *index_cache);
   histories = std::make_unique<Histories>(config.state_dir + "/history", *catalog);
   const std::vector<std::string> names = model_names(config);
-  const auto make = [this, names](const std::vector<ComponentId>& components, bool is_boot) {
+  const auto make = [this, names](const std::vector<ComponentId>& components,
+                                  const predict::Priors& priors, bool is_boot) {
     predict::ModelNeeds needs;
     needs.components = components;
     if (is_boot) needs.history = histories->replay();
-    for (const ComponentId component : components) {
-      histories->load(component);
-      if (is_boot) needs.priors[component] = catalog->prior_of(component);
-    }
+    if (is_boot) needs.priors = priors;
+    for (const ComponentId component : components) histories->load(component);
     return predict::make_models(names, needs);
   };
   // A misspelt model is the operator's to mend, at once.
@@ -190,9 +189,8 @@ Status Daemon::Parts::build_data_plane() {
       foresight_options(config), clock,
       [this](ComponentId component, uint64_t block) { return catalog->resolve(component, block); },
       [&cache](const ChunkId& id) { return cache.where(id) != tier::Level::kNone; },
-      [make](const std::vector<ComponentId>& components, bool is_boot) {
-        return std::move(*make(components, is_boot));
-      },
+      [make](const std::vector<ComponentId>& components, const predict::Priors& priors,
+             bool is_boot) { return std::move(*make(components, priors, is_boot)); },
       [this](ComponentId component) { histories->save(component); });
   FetchService::Options options;
   options.threads_per_source = config.fetch_threads;

@@ -31,15 +31,16 @@ void Foresight::stop() {
   if (thread_.joinable()) thread_.join();
 }
 
-void Foresight::start_vm(VmId vm, std::vector<ComponentId> components, Mode mode, bool is_boot) {
+void Foresight::start_vm(VmId vm, std::vector<ComponentId> components,
+                         const predict::Priors& priors, Mode mode, bool is_boot) {
   const Time now = clock_.now();
   const std::lock_guard lock(mutex_);
   Session& session = sessions_[vm];
   session.mode = mode;
   session.started = now;
   session.has_learned = !is_boot;  // a VM found running shows no boot
-  session.arbiter =
-      std::make_unique<predict::Arbiter>(options_.arbiter, make_models_(components, is_boot));
+  session.arbiter = std::make_unique<predict::Arbiter>(options_.arbiter,
+                                                       make_models_(components, priors, is_boot));
   session.components = std::move(components);
   std::vector<std::string> names;
   for (const auto& model : session.arbiter->models()) names.emplace_back(model->name());

@@ -15,6 +15,7 @@
 #include "core/time.h"
 #include "daemon/fetch_service.h"
 #include "predict/arbiter.h"
+#include "predict/prior.h"
 #include "prefetch/prefetcher.h"
 #include "trace/access_ring.h"
 
@@ -23,10 +24,11 @@ namespace forerun::daemon {
 // Thread-safe.
 class Foresight {
  public:
-  // Returns the models of one VM session whose disk has these components. A session that did not
-  // begin with a boot (`is_boot` false) must teach no model how they boot.
+  // Returns the models of one VM session whose disk has these components, with the priors of their
+  // boot. A session that did not begin with a boot (`is_boot` false) must teach no model how they
+  // boot.
   using MakeModels = std::function<std::vector<std::unique_ptr<predict::Model>>(
-      const std::vector<ComponentId>& components, bool is_boot)>;
+      const std::vector<ComponentId>& components, const predict::Priors& priors, bool is_boot)>;
   // Something was learned of a component: its history may be saved. Called without any lock held.
   using OnLearned = std::function<void(ComponentId component)>;
 
@@ -51,7 +53,8 @@ class Foresight {
   enum class Mode : uint8_t { kOn, kObserve };
   // A VM begins: at power-on (`is_boot`), when the models may say what it will want, or found
   // running.
-  void start_vm(VmId vm, std::vector<ComponentId> components, Mode mode, bool is_boot);
+  void start_vm(VmId vm, std::vector<ComponentId> components, const predict::Priors& priors,
+                Mode mode, bool is_boot);
   // It ended: models learn from its session. Its figures stay readable.
   void end_vm(VmId vm);
 

@@ -59,13 +59,13 @@ Result<T> ImageCatalog::load(const std::string& path, const Digest& digest, size
   return std::move(found->second);
 }
 
-std::shared_ptr<const predict::BlockSequence> ImageCatalog::load_prior(const Digest& digest) {
-  if (const auto kept = image::fetch_prior(cache_, digest)) return *kept;
+std::shared_ptr<const predict::BlockSequence> ImageCatalog::load_prior(const std::string& path) {
+  if (const auto kept = image::fetch_prior(cache_, path)) return *kept;
   const auto prior = ask_each<std::shared_ptr<const predict::BlockSequence>>(
-      sources_, [&](repository::Source& source) { return image::fetch_prior(source, digest); });
+      sources_, [&](repository::Source& source) { return image::fetch_prior(source, path); });
   if (!prior) return nullptr;
-  if (auto kept = cache_.put(image::prior_path(digest), predict::serialize(**prior)); !kept)
-    log::warn("prior {} cannot be kept: {}", digest.short_hex(), kept.error().message);
+  if (auto kept = cache_.put(path, predict::serialize(**prior)); !kept)
+    log::warn("{} cannot be kept: {}", path, kept.error().message);
   return *prior;
 }
 
@@ -86,7 +86,6 @@ Result<image::ComponentPtr> ImageCatalog::open_part(const image::CompositionPart
                                                    image::parse_component_index));
     data = std::move(index.data);
   }
-  auto prior = load_prior(part.digest);
   const std::unique_lock lock(mutex_);
   if (const auto found = by_digest_.find(part.digest); found != by_digest_.end())
     return found->second;
@@ -95,7 +94,6 @@ Result<image::ComponentPtr> ImageCatalog::open_part(const image::CompositionPart
   component->digest = part.digest;
   component->index = std::move(data);
   by_id_.push_back(component);
-  priors_.push_back(std::move(prior));
   by_digest_.emplace(part.digest, component);
   return image::ComponentPtr(component);
 }
@@ -114,7 +112,12 @@ Result<ImageCatalog::LayoutPtr> ImageCatalog::compose(const Digest& digest,
   for (const image::CompositionExtent& extent : composition.extents)
     extents.push_back({extent.range, parts[extent.part], extent.part_offset});
   FR_TRY(auto table, image::MappingTable::create(composition.size_bytes, std::move(extents)));
-  return std::make_shared<Layout>(digest, std::move(table));
+  auto layout = std::make_shared<Layout>(digest, std::move(table), predict::Priors{});
+  for (uint32_t part = 0; part < parts.size(); ++part) {
+    if (auto prior = load_prior(image::part_prior_path(digest, part)))
+      layout->priors.emplace(parts[part]->id, std::move(prior));
+  }
+  return layout;
 }
 
 Result<ImageCatalog::LayoutPtr> ImageCatalog::open_digest(const Digest& digest) {
@@ -125,7 +128,11 @@ Result<ImageCatalog::LayoutPtr> ImageCatalog::open_digest(const Digest& digest) 
   LayoutPtr layout;
   auto component = open_part({image::CompositionPart::Kind::kIndex, digest, "image"});
   if (component) {
-    layout = std::make_shared<Layout>(digest, image::MappingTable::whole(std::move(*component)));
+    predict::Priors priors;
+    if (auto prior = load_prior(image::prior_path(digest)))
+      priors.emplace((*component)->id, std::move(prior));
+    layout = std::make_shared<Layout>(digest, image::MappingTable::whole(std::move(*component)),
+                                      std::move(priors));
   } else if (component.error().code == ErrorCode::kNotFound) {
     const auto composition =
         load<image::Composition>(image::composition_path(digest), digest,
@@ -175,11 +182,6 @@ repository::ChunkRef ImageCatalog::resolve(ComponentId component, uint64_t block
   if (component.value >= by_id_.size()) return {};
   const auto& chunks = by_id_[component.value]->index.chunks;
   return block < chunks.size() ? chunks[block] : repository::ChunkRef{};
-}
-
-std::shared_ptr<const predict::BlockSequence> ImageCatalog::prior_of(ComponentId component) const {
-  const std::shared_lock lock(mutex_);
-  return component.value < priors_.size() ? priors_[component.value] : nullptr;
 }
 
 Digest ImageCatalog::digest_of(ComponentId component) const {

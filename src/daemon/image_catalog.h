@@ -10,7 +10,7 @@
 #include "core/result.h"
 #include "image/composition.h"
 #include "image/mapping_table.h"
-#include "predict/sequence.h"
+#include "predict/prior.h"
 #include "repository/image_index.h"
 #include "repository/source.h"
 
@@ -29,6 +29,7 @@ class ImageCatalog {
   struct Layout {
     Digest digest;  // of the composition, or of the component's index
     image::MappingTable table;
+    predict::Priors priors;  // what a first boot is expected to read; may be empty
     std::vector<ComponentId> components() const;
   };
   using LayoutPtr = std::shared_ptr<const Layout>;
@@ -48,8 +49,6 @@ class ImageCatalog {
 
   // Returns the chunk at a block of a component, or a zero chunk if there is none.
   repository::ChunkRef resolve(ComponentId component, uint64_t block) const;
-  // Returns what the first boot of a component is expected to read; null if nobody foresaw it.
-  std::shared_ptr<const predict::BlockSequence> prior_of(ComponentId component) const;
   // Returns the digest of a component's index.
   Digest digest_of(ComponentId component) const;
 
@@ -60,7 +59,7 @@ class ImageCatalog {
                  const Parse& parse);
   Result<image::ComponentPtr> open_part(const image::CompositionPart& part);
   Result<LayoutPtr> compose(const Digest& digest, const image::Composition& composition);
-  std::shared_ptr<const predict::BlockSequence> load_prior(const Digest& digest);
+  std::shared_ptr<const predict::BlockSequence> load_prior(const std::string& path);
 
   std::vector<repository::Source*> sources_;
   repository::Store& cache_;
@@ -68,7 +67,6 @@ class ImageCatalog {
   std::map<Digest, LayoutPtr> layouts_;
   std::map<Digest, image::ComponentPtr> by_digest_;
   std::vector<image::ComponentPtr> by_id_;
-  std::vector<std::shared_ptr<const predict::BlockSequence>> priors_;  // by id
 };
 
 }  // namespace forerun::daemon

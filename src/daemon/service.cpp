@@ -88,11 +88,11 @@ Result<api::ImageInfo> DaemonService::get_image(const std::string& name) {
   info.size_bytes = image.tag.size_bytes;
   info.stored_bytes = image.tag.stored_bytes;
   info.chunk_bytes = repository::kChunkSize;
+  for (const auto& [component, prior] : image.layout->priors)
+    info.prior_chunk_count += prior->entries.size();
   for (const auto& component : image.layout->table.components()) {
     for (const auto& chunk : component->index.chunks)
       ++(chunk.is_zero() ? info.zero_chunk_count : info.chunk_count);
-    if (const auto prior = parts_.catalog.prior_of(component->id))
-      info.prior_chunk_count += prior->entries.size();
     parts_.histories.load(component->id);
     info.learned_boot_count =
         std::max(info.learned_boot_count, parts_.histories.boots(component->id));

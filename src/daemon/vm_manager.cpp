@@ -124,7 +124,7 @@ Status VmManager::open_disk(Vm& vm, bool is_boot) {
   if (observed) {
     const bool acts = prefetch_mode(vm.record) == api::PrefetchMode::kOn &&
                       parts_.config.prefetch != PrefetchPolicy::kObserve;
-    parts_.foresight.start_vm(vm.id, layout->components(),
+    parts_.foresight.start_vm(vm.id, layout->components(), layout->priors,
                               acts ? Foresight::Mode::kOn : Foresight::Mode::kObserve, is_boot);
   }
   nbd::Export entry;

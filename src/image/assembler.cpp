@@ -4,11 +4,14 @@
 
 #include <algorithm>
 #include <set>
+#include <unordered_map>
 
+#include "image/boot_prior.h"
 #include "image/component_files.h"
 #include "image/component_tag.h"
 #include "image/merge_by_kind.h"
 #include "image/settings.h"
+#include "repository/fetch.h"
 
 namespace forerun::image {
 namespace {
@@ -110,6 +113,98 @@ Result<repository::ImageTag> publish(const ComposedImage& image, const Buffer& m
   return tag;
 }
 
+// The composed disk as its repository has it: for the boot graph.
+class StoredDisk final : public DiskReader {
+ public:
+  StoredDisk(const Composition& composition, std::vector<const repository::ImageIndex*> parts,
+             repository::Source& source)
+      : composition_(composition), parts_(std::move(parts)), source_(source) {}
+
+  uint64_t size_bytes() const override { return composition_.size_bytes; }
+  bool known_zero(ByteRange) override { return false; }
+  Status read(uint64_t offset, MutableByteView out) override {
+    std::fill(out.begin(), out.end(), std::byte{0});
+    Status status;
+    each_piece({offset, out.size()}, [&](uint32_t part, uint64_t at, ByteRange range) {
+      if (!status) return;
+      const repository::ChunkRef& ref = parts_[part]->chunks[at / repository::kChunkSize];
+      const auto chunk = fetch(ref);
+      if (!chunk) {
+        status = std::unexpected(chunk.error());
+        return;
+      }
+      const ByteView content = ByteView((*chunk)->content).subspan(at % repository::kChunkSize);
+      std::copy_n(content.begin(), std::min<uint64_t>(range.length, content.size()),
+                  out.begin() + static_cast<ptrdiff_t>(range.offset - offset));
+    });
+    return status;
+  }
+
+  // Calls piece(part, offset in the part, range on the disk) for what of `range` is data: each
+  // within one chunk.
+  template <typename Piece>
+  void each_piece(const ByteRange& range, const Piece& piece) const {
+    auto extent = std::upper_bound(
+        composition_.extents.begin(), composition_.extents.end(), range.offset,
+        [](uint64_t offset, const CompositionExtent& e) { return offset < e.range.end(); });
+    for (; extent != composition_.extents.end() && extent->range.offset < range.end(); ++extent) {
+      ByteRange left = intersect(extent->range, range);
+      while (!left.empty()) {
+        const uint64_t at = extent->part_offset + (left.offset - extent->range.offset);
+        const uint64_t count =
+            std::min(left.length, repository::kChunkSize - at % repository::kChunkSize);
+        const auto& chunks = parts_[extent->part]->chunks;
+        const uint64_t number = at / repository::kChunkSize;
+        if (number < chunks.size() && !chunks[number].is_zero())
+          piece(extent->part, at, ByteRange{left.offset, count});
+        left = {left.offset + count, left.length - count};
+      }
+    }
+  }
+
+ private:
+  Result<repository::ChunkPtr> fetch(const repository::ChunkRef& ref) {
+    const auto [entry, is_new] = chunks_.try_emplace(ref.id);
+    if (!is_new) return entry->second;
+    auto chunk = repository::fetch_chunk(source_, ref);
+    if (!chunk || chunks_.size() > kChunksKept) chunks_.clear();
+    if (chunk) chunks_[ref.id] = *chunk;
+    return chunk;
+  }
+
+  static constexpr size_t kChunksKept = 1024;
+  const Composition& composition_;
+  const std::vector<const repository::ImageIndex*> parts_;
+  repository::Source& source_;
+  std::unordered_map<ChunkId, repository::ChunkPtr> chunks_;
+};
+
+// Puts what the first boot of the composed disk is expected to read, a prior for each part. A
+// prediction: without one the image is as good as any other.
+Result<size_t> put_priors(const AssembledImage& image, const repository::ImageIndex& metadata,
+                          const std::vector<Found>& components, repository::Store& store) {
+  std::vector<const repository::ImageIndex*> parts{&metadata};
+  for (const Found& found : components) parts.push_back(&found.index.data);
+  const auto part_count = static_cast<uint32_t>(parts.size());
+  StoredDisk disk(image.composition, std::move(parts), store);
+  const auto blocks_of = [&](const ByteRange& range, const EachBlock& each) {
+    disk.each_piece(range, [&](uint32_t part, uint64_t at, const ByteRange&) {
+      each(part, at / repository::kChunkSize);
+    });
+  };
+  const auto priors = foresee_boot(disk, part_count, blocks_of);
+  if (!priors) return 0;
+  size_t blocks = 0;
+  for (uint32_t part = 0; part < part_count; ++part) {
+    const auto& sequence = priors->parts[part];
+    if (!sequence) continue;
+    blocks += sequence->entries.size();
+    FR_CHECK(store.put(part_prior_path(image.tag.index, part), predict::serialize(*sequence)));
+  }
+  FR_CHECK(store.flush());
+  return blocks;
+}
+
 }  // namespace
 
 Result<AssembledImage> assemble(const Manifest& manifest, repository::Store& store,
@@ -155,6 +250,7 @@ Result<AssembledImage> assemble(const Manifest& manifest, repository::Store& sto
   assembled.statistics = image.statistics;
   FR_TRY(assembled.tag, publish(image, metadata, assembled.composition,
                                 stored_bytes + image.metadata.stored_bytes(), store, options));
+  FR_TRY(assembled.prior_block_count, put_priors(assembled, image.metadata, found, store));
   return assembled;
 }
 

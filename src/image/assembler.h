@@ -23,6 +23,8 @@ struct AssembledImage {
   repository::ImageTag tag;
   Composition composition;
   ComposeStatistics statistics;
+  // Chunks that the first boot is expected to read; 0: the disk tells nothing.
+  size_t prior_block_count = 0;
 };
 
 // Composes `manifest` in `store`, where its components are, and tags it; nothing of their data is

@@ -28,14 +28,12 @@ constexpr float kSecondsPerBlock = 0.012f;
 
 class Blocks {
  public:
-  explicit Blocks(const repository::ImageIndex& index) : index_(index) {}
+  explicit Blocks(const BlocksOf& blocks_of) : blocks_of_(blocks_of) {}
 
   void add(const ByteRange& range, FileId file, float probability) {
     if (range.empty()) return;
-    const uint64_t last = (range.end() - 1) / kChunkSize;
-    for (uint64_t block = range.offset / kChunkSize; block <= last; ++block) {
-      if (block >= index_.chunks.size() || index_.chunks[block].is_zero()) continue;
-      Known& known = known_[block];
+    blocks_of_(range, [&](uint32_t part, uint64_t block) {
+      Known& known = known_[{part, block}];
       // The reads of one file are no independent witnesses of the chunk.
       if (known.file == file && file != 0) {
         if (probability > known.of_file) {
@@ -50,11 +48,12 @@ class Blocks {
         known.is_placed = true;
         known.place = placed_++;
       }
-    }
+    });
   }
 
-  std::vector<predict::SequenceEntry> entries() const {
-    std::vector<std::pair<uint64_t, Known>> ordered;
+  // Returns the entries of each part.
+  std::vector<std::vector<predict::SequenceEntry>> entries(uint32_t part_count) const {
+    std::vector<std::pair<PartBlock, Known>> ordered;
     for (const auto& [block, known] : known_) {
       if (1 - known.missed >= kProbabilityMin) ordered.emplace_back(block, known);
     }
@@ -63,16 +62,18 @@ class Blocks {
              std::tuple(!b.second.is_placed, b.second.place, b.first);
     });
     if (ordered.size() > kBlocksMax) ordered.resize(kBlocksMax);
-    std::vector<predict::SequenceEntry> entries;
-    for (const auto& [block, known] : ordered) {
-      const auto rank = static_cast<float>(entries.size());
-      entries.push_back({block, std::min(1 - known.missed, kProbabilityMax), rank,
-                         kFirstReadS + rank * kSecondsPerBlock});
+    std::vector<std::vector<predict::SequenceEntry>> entries(part_count);
+    float rank = 0;
+    for (const auto& [at, known] : ordered) {
+      entries.at(at.first).push_back({at.second, std::min(1 - known.missed, kProbabilityMax), rank,
+                                      kFirstReadS + rank * kSecondsPerBlock});
+      ++rank;
     }
     return entries;
   }
 
  private:
+  using PartBlock = std::pair<uint32_t, uint64_t>;
   struct Known {
     float missed = 1;  // probability that no file's read touches it
     FileId file = 0;   // the last that did, with its probability
@@ -80,26 +81,32 @@ class Blocks {
     bool is_placed = false;
     uint64_t place = 0;
   };
-  const repository::ImageIndex& index_;
-  std::map<uint64_t, Known> known_;
+  const BlocksOf& blocks_of_;
+  std::map<PartBlock, Known> known_;
   uint64_t placed_ = 0;
 };
 
-std::vector<predict::SequenceEntry> blocks_of(const BootGraph& graph,
-                                              const repository::ImageIndex& index) {
-  Blocks blocks(index);
+std::vector<std::shared_ptr<const predict::BlockSequence>> sequences_of(const BootGraph& graph,
+                                                                        uint32_t part_count,
+                                                                        const BlocksOf& blocks_of) {
+  Blocks blocks(blocks_of);
   for (const BootRead& read : graph.reads) {
     blocks.add(read.range, read.file, read.probability);
     if (!read.is_record) continue;
     const uint64_t window = round_down(read.range.offset, kRecordWindow);
     blocks.add({window, kRecordWindow}, read.file, read.probability * kRecordWindowShare);
   }
-  return blocks.entries();
+  std::vector<std::shared_ptr<const predict::BlockSequence>> sequences;
+  for (auto& entries : blocks.entries(part_count)) {
+    sequences.push_back(entries.empty() ? nullptr
+                                        : predict::make_block_sequence(1, std::move(entries)));
+  }
+  return sequences;
 }
 
 }  // namespace
 
-Result<BootPrior> foresee_boot(DiskReader& disk, const repository::ImageIndex& index) {
+Result<PartPriors> foresee_boot(DiskReader& disk, uint32_t part_count, const BlocksOf& blocks_of) {
   FR_TRY(const std::vector<ByteRange> parts, find_ext4_parts(disk));
   Error error{ErrorCode::kNotFound, "no ext4 file system is on the disk"};
   for (const ByteRange& part : parts) {
@@ -115,18 +122,33 @@ Result<BootPrior> foresee_boot(DiskReader& disk, const repository::ImageIndex& i
       error = std::move(graph.error());
       continue;
     }
-    std::vector<predict::SequenceEntry> entries = blocks_of(*graph, index);
-    return BootPrior{predict::make_block_sequence(1, std::move(entries)), graph->file_count,
-                     graph->unit_count, graph->init};
+    return PartPriors{sequences_of(*graph, part_count, blocks_of), graph->file_count,
+                      graph->unit_count, graph->init};
   }
   return std::unexpected(std::move(error));
+}
+
+Result<BootPrior> foresee_boot(DiskReader& disk, const repository::ImageIndex& index) {
+  const auto blocks_of = [&](const ByteRange& range, const EachBlock& each) {
+    const uint64_t last = (range.end() - 1) / kChunkSize;
+    for (uint64_t block = range.offset / kChunkSize; block <= last; ++block) {
+      if (block < index.chunks.size() && !index.chunks[block].is_zero()) each(0, block);
+    }
+  };
+  FR_TRY(PartPriors found, foresee_boot(disk, 1, blocks_of));
+  if (!found.parts[0]) return fail(ErrorCode::kNotFound, "nothing of the disk is in a boot");
+  return BootPrior{std::move(found.parts[0]), found.file_count, found.unit_count, found.init};
+}
+
+std::string part_prior_path(const Digest& composition, uint32_t part) {
+  return fmt::format("priors/{}.{}", composition.hex(), part);
 }
 
 std::string prior_path(const Digest& index) { return "priors/" + index.hex(); }
 
 Result<std::shared_ptr<const predict::BlockSequence>> fetch_prior(repository::Source& source,
-                                                                  const Digest& index) {
-  FR_TRY(const Buffer data, source.fetch(prior_path(index), kPriorBytesMax));
+                                                                  const std::string& path) {
+  FR_TRY(const Buffer data, source.fetch(path, kPriorBytesMax));
   return predict::parse_block_sequence(data);
 }
 

@@ -3,8 +3,10 @@
 // host that boots the image for the first time finds it.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "core/id.h"
 #include "core/result.h"
@@ -26,10 +28,26 @@ struct BootPrior {
 // from being read. Wrong content can make the prior wrong, nothing else.
 Result<BootPrior> foresee_boot(DiskReader& disk, const repository::ImageIndex& index);
 
+// Calls `block` with the part and the block in it of every 64 KiB of data that a range of the disk
+// touches; not of zeroes.
+using EachBlock = std::function<void(uint32_t part, uint64_t block)>;
+using BlocksOf = std::function<void(const ByteRange& range, const EachBlock& block)>;
+
+// The same for a disk of several parts: a sequence for each, null where nothing is expected. Ranks
+// and times are of the whole boot.
+struct PartPriors {
+  std::vector<std::shared_ptr<const predict::BlockSequence>> parts;
+  size_t file_count = 0, unit_count = 0;
+  std::string init;
+};
+Result<PartPriors> foresee_boot(DiskReader& disk, uint32_t part_count, const BlocksOf& blocks_of);
+
+// The prior of part `part` of a composition: it depends on what else is in the disk.
+std::string part_prior_path(const Digest& composition, uint32_t part);
 std::string prior_path(const Digest& index);
-// Returns the prior of the image with this index. ERRORS: kNotFound if it has none; as
-// Source::fetch and parse_block_sequence.
+// Returns the prior at `path`. ERRORS: kNotFound if there is none; as Source::fetch and
+// parse_block_sequence.
 Result<std::shared_ptr<const predict::BlockSequence>> fetch_prior(repository::Source& source,
-                                                                  const Digest& index);
+                                                                  const std::string& path);
 
 }  // namespace forerun::image

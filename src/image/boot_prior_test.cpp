@@ -61,7 +61,7 @@ TEST(BootPrior, IsPutBesideTheIndexAndFoundAgain) {
   const auto result = import(bootable(), store);
   ASSERT_TRUE(result) << result.error().message;
   EXPECT_EQ(result->prior_missing, "");
-  const auto prior = fetch_prior(store, result->tag.index);
+  const auto prior = fetch_prior(store, prior_path(result->tag.index));
   ASSERT_TRUE(prior) << prior.error().message;
   EXPECT_EQ((*prior)->entries.size(), result->prior_block_count);
   EXPECT_GT(result->prior_block_count, 0u);
@@ -72,7 +72,7 @@ TEST(BootPrior, NamesTheBlocksOfInitWhereverTheyStand) {
     repository::MemoryStore store;
     const auto result = import(disk, store);
     ASSERT_TRUE(result) << result.error().message;
-    const auto prior = fetch_prior(store, result->tag.index);
+    const auto prior = fetch_prior(store, prior_path(result->tag.index));
     ASSERT_TRUE(prior) << prior.error().message;
     for (const uint64_t block : blocks_with(disk, as_bytes("#!/bin/run it\n")))
       EXPECT_TRUE((*prior)->find(block)) << block;
@@ -86,7 +86,7 @@ TEST(BootPrior, DiskThatTellsNothingIsImportedAllTheSame) {
   ASSERT_TRUE(result) << result.error().message;
   EXPECT_EQ(result->prior_block_count, 0u);
   EXPECT_THAT(result->prior_missing, testing::HasSubstr("no ext4"));
-  EXPECT_EQ(fetch_prior(store, result->tag.index).error().code, ErrorCode::kNotFound);
+  EXPECT_EQ(fetch_prior(store, prior_path(result->tag.index)).error().code, ErrorCode::kNotFound);
 }
 
 TEST(BootPrior, SpoiledFileSystemsNeverLeadOutOfTheDisk) {
@@ -114,7 +114,7 @@ TEST(BootPrior, DamagedOneIsRefused) {
   Buffer spoiled = *store.fetch(prior_path(result->tag.index), kMiB);
   spoiled[30] ^= std::byte{1};
   store.spoil(prior_path(result->tag.index), spoiled);
-  EXPECT_EQ(fetch_prior(store, result->tag.index).error().code, ErrorCode::kCorrupt);
+  EXPECT_EQ(fetch_prior(store, prior_path(result->tag.index)).error().code, ErrorCode::kCorrupt);
 }
 
 }  // namespace
