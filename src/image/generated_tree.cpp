@@ -48,6 +48,7 @@ class GeneratedTree {
       return fail(ErrorCode::kInvalid, fmt::format("the generated path '{}' {}", file.path, why));
     };
     if (common == parts.size()) return refuse("is given twice");
+    if (!is_valid(file.inode)) return refuse("has attributes that no file has");
     open_.resize(common);
     if (common > 0) {
       const TreeName& above = storage_.generated.names[open_.back()];
@@ -71,6 +72,14 @@ class GeneratedTree {
   }
 
  private:
+  // As a component's index may have it.
+  static bool is_valid(const TreeInode& inode) {
+    const size_t target = inode.kind == InodeKind::kSymlink ? inode.target.size() : 1;
+    return inode.mode <= kModeMax && inode.mtime_ns <= kNanosecondsMax && target > 0 &&
+           target <= kSymlinkBytesMax && inode.device_major <= kDeviceMajorMax &&
+           inode.device_minor <= kDeviceMinorMax;
+  }
+
   static TreeInode directory() {
     TreeInode inode;
     inode.kind = InodeKind::kDirectory;

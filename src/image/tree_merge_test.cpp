@@ -302,6 +302,21 @@ TEST(TreeMerge, RefusesGeneratedPathsThatLeadElsewhere) {
   EXPECT_THAT(parts.merge(options).error().message, HasSubstr("no directory"));
 }
 
+TEST(TreeMerge, RefusesGeneratedFilesThatNoDiskCanHold) {
+  Components parts;
+  MergeOptions options;
+  options.generated = {generated("/x", "")};
+  TreeInode& inode = options.generated[0].inode;
+  inode.kind = InodeKind::kSymlink;
+  EXPECT_FALSE(parts.merge(options).has_value());
+  inode.target = std::string(4096, 'x');
+  EXPECT_FALSE(parts.merge(options).has_value());
+  inode.target = "x";
+  EXPECT_TRUE(parts.merge(options).has_value());
+  inode.mode = 010000;
+  EXPECT_FALSE(parts.merge(options).has_value());
+}
+
 TEST(TreeMerge, RefusesNothingAtAll) { EXPECT_FALSE(merge_trees({}, {}).has_value()); }
 
 }  // namespace
