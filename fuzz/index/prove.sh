@@ -10,7 +10,7 @@ trap 'rm -rf "$work"' EXIT
 build() { # target, planted bug or nothing, output
   clang++-19 -std=c++23 -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined -fuse-ld=lld-19 \
     -include "$root/cmake/pch.h" -I"$root/src" ${2:+-D$2} "$root/fuzz/index/fuzz_$1.cpp" \
-    "$root"/src/core/{id,result}.cpp "$root"/src/repository/{chunk,image_index,image_tag}.cpp \
+    "$root"/src/core/{id,result}.cpp "$root"/src/repository/{chunk,image_index,image_tag,signature}.cpp \
     "$root"/src/image/qcow2.cpp -lfmt -lzstd -lz -lcrypto -lboost_json -o "$3"
 }
 

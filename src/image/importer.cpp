@@ -81,7 +81,8 @@ class Importer {
   Status store_chunk(ByteView content, Outcome& outcome) {
     const std::string path = repository::chunk_path(outcome.ref.id);
     outcome.kind = Outcome::Kind::kNew;
-    if (store_.contains(path)) {
+    FR_TRY(const bool exists, is_kept(path));
+    if (exists) {
       FR_TRY(outcome.ref.stored_size, verified_size(path, outcome.ref));
       outcome.kind = outcome.ref.is_zero() ? Outcome::Kind::kRepaired : Outcome::Kind::kReused;
     }
@@ -89,6 +90,16 @@ class Importer {
     const auto encoded = repository::pack_chunk(outcome.ref.id, content, options_.zstd_level);
     outcome.ref = encoded.ref;
     return store_.put(path, encoded.stored);
+  }
+
+  // Returns whether `path` is stored and stays so: what is relied upon is renewed first, so that no
+  // garbage collection takes it meanwhile.
+  Result<bool> is_kept(const std::string& path) {
+    if (!store_.contains(path)) return false;
+    const Status renewed = store_.renew(path);
+    if (renewed || renewed.error().code == ErrorCode::kUnsupported) return true;
+    if (renewed.error().code == ErrorCode::kNotFound) return false;
+    return std::unexpected(renewed.error());
   }
 
   // Returns the size of the stored chunk at `path`, or 0 if it is not `ref`'s content or not fit
