@@ -46,7 +46,6 @@ class ChunkSink {
  private:
   struct Outcome;
   Outcome put(ByteView content) const;
-  Result<uint32_t> verified_size(const std::string& path, repository::ChunkRef ref) const;
   Status account(const Outcome& outcome);
 
   repository::Store& store_;

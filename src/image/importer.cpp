@@ -4,17 +4,19 @@
 
 #include "image/boot_prior.h"
 #include "repository/image_index.h"
+#include "repository/put_chunk.h"
 
 namespace forerun::image {
 namespace {
 
 using repository::ChunkRef;
 using repository::kChunkSize;
+using repository::PutKind;
 
 // What became of one chunk.
 struct Outcome {
-  enum class Kind { kZero, kReused, kNew, kRepaired } kind = Kind::kZero;
   ChunkRef ref;
+  std::optional<PutKind> kind;  // none: zeroes
   Status status;
 };
 
@@ -58,7 +60,8 @@ class Importer {
     const uint64_t offset = number * kChunkSize;
     const auto size =
         static_cast<uint32_t>(std::min<uint64_t>(kChunkSize, index_.size_bytes - offset));
-    Outcome outcome{.ref = {{}, size, 0}};
+    Outcome outcome;
+    outcome.ref.size = size;
     if (disk_.known_zero({offset, size})) return outcome;
     Buffer content(size);
     if (Status status = disk_.read(offset, content); !status) {
@@ -68,69 +71,36 @@ class Importer {
     }
     const auto id = repository::name_chunk(content);
     if (!id) return outcome;
-    outcome.ref.id = *id;
     if (const auto known = known_.find(*id); known != known_.end()) {
-      outcome.ref.stored_size = known->second;
-      outcome.kind = Outcome::Kind::kReused;
+      outcome.ref = {*id, size, known->second};
+      outcome.kind = PutKind::kReused;
       return outcome;
     }
-    outcome.status = store_chunk(content, outcome);
+    const auto put = repository::put_chunk(store_, *id, content, options_.zstd_level);
+    if (!put) {
+      outcome.status = std::unexpected(put.error());
+      return outcome;
+    }
+    outcome.ref = put->ref;
+    outcome.kind = put->kind;
     return outcome;
-  }
-
-  Status store_chunk(ByteView content, Outcome& outcome) {
-    const std::string path = repository::chunk_path(outcome.ref.id);
-    outcome.kind = Outcome::Kind::kNew;
-    FR_TRY(const bool exists, is_kept(path));
-    if (exists) {
-      FR_TRY(outcome.ref.stored_size, verified_size(path, outcome.ref));
-      outcome.kind = outcome.ref.is_zero() ? Outcome::Kind::kRepaired : Outcome::Kind::kReused;
-    }
-    if (!outcome.ref.is_zero()) return {};
-    const auto encoded = repository::pack_chunk(outcome.ref.id, content, options_.zstd_level);
-    outcome.ref = encoded.ref;
-    return store_.put(path, encoded.stored);
-  }
-
-  // Returns whether `path` is stored and stays so: what is relied upon is renewed first, so that no
-  // garbage collection takes it meanwhile.
-  Result<bool> is_kept(const std::string& path) {
-    if (!store_.contains(path)) return false;
-    const Status renewed = store_.renew(path);
-    if (renewed || renewed.error().code == ErrorCode::kUnsupported) return true;
-    if (renewed.error().code == ErrorCode::kNotFound) return false;
-    return std::unexpected(renewed.error());
-  }
-
-  // Returns the size of the stored chunk at `path`, or 0 if it is not `ref`'s content or not fit
-  // for an index.
-  Result<uint32_t> verified_size(const std::string& path, ChunkRef ref) {
-    const auto stored = store_.fetch(path, repository::kStoredSizeMax);
-    if (!stored) {
-      const ErrorCode code = stored.error().code;
-      if (code == ErrorCode::kNotFound || code == ErrorCode::kTooLarge) return 0;
-      return std::unexpected(stored.error());
-    }
-    ref.stored_size = static_cast<uint32_t>(stored->size());
-    if (ref.stored_size > ref.size + repository::kStoredHeaderSize) return 0;
-    return repository::decode_chunk(ref, *stored) ? ref.stored_size : 0;
   }
 
   Status account(const Outcome& outcome) {
     FR_CHECK(outcome.status);
     index_.chunks.push_back(outcome.ref);
     progress_.bytes_done += outcome.ref.size;
-    if (outcome.kind == Outcome::Kind::kZero) {
+    if (!outcome.kind) {
       ++progress_.zero_chunks;
       return {};
     }
     // Two equal chunks in one batch both count themselves new; the second is not.
     const bool first_seen = known_.emplace(outcome.ref.id, outcome.ref.stored_size).second;
-    if (outcome.kind == Outcome::Kind::kReused || !first_seen) {
+    if (outcome.kind == PutKind::kReused || !first_seen) {
       ++progress_.reused_chunks;
       return {};
     }
-    ++(outcome.kind == Outcome::Kind::kNew ? progress_.new_chunks : progress_.repaired_chunks);
+    ++(outcome.kind == PutKind::kNew ? progress_.new_chunks : progress_.repaired_chunks);
     progress_.stored_bytes += outcome.ref.stored_size;
     return {};
   }

@@ -20,16 +20,16 @@ DISK_MIB = 96
 
 # The guest's whole user space: files are written, synced, read back past the page cache, and compared, round by round.
 INIT = """#!/bin/busybox sh
-/bin/busybox mkdir -p /proc /sys /work /bin
+/bin/busybox mkdir -p /proc /sys /data /bin
 /bin/busybox mount -t proc proc /proc
 echo GUEST-UP
 i=0
 while [ $i -lt ROUNDS ]; do
   i=$((i+1))
-  /bin/busybox dd if=/dev/urandom of=/work/f$((i % 6)) bs=64k count=24 conv=fsync 2>/dev/null || echo GUEST-ERROR write
-  before=$(/bin/busybox md5sum < /work/f$((i % 6)))
+  /bin/busybox dd if=/dev/urandom of=/data/f$((i % 6)) bs=64k count=24 conv=fsync 2>/dev/null || echo GUEST-ERROR write
+  before=$(/bin/busybox md5sum < /data/f$((i % 6)))
   echo 3 > /proc/sys/vm/drop_caches
-  after=$(/bin/busybox md5sum < /work/f$((i % 6)))
+  after=$(/bin/busybox md5sum < /data/f$((i % 6)))
   [ "$before" = "$after" ] || echo GUEST-ERROR compare
   /bin/busybox md5sum -c /sums >/dev/null 2>&1 || echo GUEST-ERROR image
   echo GUEST-ROUND $i
