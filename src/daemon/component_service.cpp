@@ -71,6 +71,8 @@ Result<std::string> compose(const image::Manifest& manifest, const std::string& 
   options.created = os::utc_now();
   options.parallel_for = on_all_processors;
   FR_TRY(const auto image, image::assemble(manifest, store, options));
+  if (image.is_reused)
+    return fmt::format("image {}: composed before", image.tag.index.short_hex());
   return fmt::format(
       "image {}: {} names of {} components, {} bytes made, {} overridden; {} "
       "chunks foreseen for a first boot",

@@ -24,21 +24,50 @@ struct Found {
   ComponentIndex index;
 };
 
+std::unexpected<Error> about(const ComponentWish& wish, const Error& error) {
+  return std::unexpected(Error(error).within(fmt::format("component {}", wish.name)));
+}
+
+// What the name means now.
+Status pin(ComponentWish& wish, repository::Source& source) {
+  if (wish.digest) return {};
+  const auto tag = fetch_component_tag(source, wish.name);
+  if (!tag) return about(wish, tag.error());
+  wish.digest = tag->index;
+  return {};
+}
+
+// REQUIRES: it is pinned.
 Result<Found> find_component(const ComponentWish& wish, repository::Source& source) {
-  Found found;
-  if (wish.digest) {
-    found.digest = *wish.digest;
-  } else {
-    const auto tag = fetch_component_tag(source, wish.name);
-    if (!tag)
-      return std::unexpected(Error(tag.error()).within(fmt::format("component {}", wish.name)));
-    found.digest = tag->index;
-  }
-  auto index = fetch_component_index(source, found.digest);
-  if (!index)
-    return std::unexpected(Error(index.error()).within(fmt::format("component {}", wish.name)));
-  found.index = std::move(*index);
-  return found;
+  auto index = fetch_component_index(source, *wish.digest);
+  if (!index) return about(wish, index.error());
+  return Found{*wish.digest, std::move(*index)};
+}
+
+// Where it is noted what a pinned manifest became, by this version of what composes.
+std::string composed_path(const Digest& identity) {
+  constexpr int kComposerVersion = 1;
+  return fmt::format("composed/{}.{}", identity.hex(), kComposerVersion);
+}
+
+// Returns the tag of what was composed of this before, if it is all still there. A note that is
+// damaged or leads nowhere is no note.
+std::optional<repository::ImageTag> composed_before(const Digest& identity,
+                                                    repository::Store& store,
+                                                    const AssembleOptions& options) {
+  const auto note = store.fetch(composed_path(identity), repository::kTagBytesMax);
+  if (!note) return std::nullopt;
+  auto tag = repository::parse_tag(as_text(*note));
+  if (!tag) return std::nullopt;
+  const auto composition = store.fetch(composition_path(tag->index), kCompositionBytesMax);
+  if (!composition || sha256(*composition) != tag->index) return std::nullopt;
+  const auto parsed = parse_composition(*composition);
+  if (!parsed || parsed->manifest != identity ||
+      !store.contains(repository::index_path(parsed->parts.front().digest)))
+    return std::nullopt;
+  tag->name = options.image_name;
+  tag->created = options.created;
+  return std::move(*tag);
 }
 
 Status check_dependencies(const std::vector<Found>& components) {
@@ -71,14 +100,6 @@ IdMap id_map(const AccountMerge::Ids& ids) {
   return out;
 }
 
-// The manifest with every component pinned: what its names mean now.
-Manifest pinned(Manifest manifest, const std::vector<Found>& components) {
-  manifest.base.digest = components.front().digest;
-  for (size_t i = 0; i < manifest.components.size(); ++i)
-    manifest.components[i].digest = components[i + 1].digest;
-  return manifest;
-}
-
 Composition describe_disk(const Digest& manifest, const ComposedImage& image,
                           const Digest& metadata, const std::vector<Found>& components) {
   Composition composition;
@@ -91,6 +112,11 @@ Composition describe_disk(const Digest& manifest, const ComposedImage& image,
   for (const ComposedExtent& extent : image.extents)
     composition.extents.push_back({extent.range, extent.part, extent.part_offset});
   return composition;
+}
+
+Status put_tag(const repository::ImageTag& tag, repository::Store& store) {
+  FR_CHECK(store.put(repository::image_path(tag.name), as_bytes(repository::serialize(tag))));
+  return store.flush();
 }
 
 // Chunks, index and composition first, the tag last: a crash leaves no tag of missing things.
@@ -108,8 +134,7 @@ Result<repository::ImageTag> publish(const ComposedImage& image, const Buffer& m
                            options.created};
   FR_CHECK(store.put(composition_path(tag.index), composed));
   FR_CHECK(store.flush());
-  FR_CHECK(store.put(repository::image_path(tag.name), as_bytes(repository::serialize(tag))));
-  FR_CHECK(store.flush());
+  FR_CHECK(put_tag(tag, store));
   return tag;
 }
 
@@ -211,9 +236,20 @@ Result<AssembledImage> assemble(const Manifest& manifest, repository::Store& sto
                                 const AssembleOptions& options) {
   if (!is_valid_name(options.image_name))
     return fail(ErrorCode::kInvalid, fmt::format("'{}' cannot name an image", options.image_name));
+  Manifest pinned = manifest;
+  FR_CHECK(pin(pinned.base, store));
+  for (ComponentWish& wish : pinned.components) FR_CHECK(pin(wish, store));
+  const Digest identity = digest_of(pinned);
+  AssembledImage assembled;
+  if (auto tag = composed_before(identity, store, options)) {
+    FR_CHECK(put_tag(*tag, store));
+    assembled.tag = std::move(*tag);
+    assembled.is_reused = true;
+    return assembled;
+  }
   std::vector<Found> found(1);
-  FR_TRY(found.front(), find_component(manifest.base, store));
-  for (const ComponentWish& wish : manifest.components) {
+  FR_TRY(found.front(), find_component(pinned.base, store));
+  for (const ComponentWish& wish : pinned.components) {
     FR_TRY(Found component, find_component(wish, store));
     found.push_back(std::move(component));
   }
@@ -233,7 +269,6 @@ Result<AssembledImage> assemble(const Manifest& manifest, repository::Store& sto
     inputs.push_back(std::move(input));
     stored_bytes += found[i].index.data.stored_bytes();
   }
-  const Digest identity = digest_of(pinned(manifest, found));
   ComposeOptions compose_options;
   compose_options.file_system.identity = identity;
   compose_options.file_system.time_s = kMadeAt;
@@ -244,13 +279,14 @@ Result<AssembledImage> assemble(const Manifest& manifest, repository::Store& sto
   compose_options.parallel_for = options.parallel_for;
   FR_TRY(const ComposedImage image, compose(inputs, compose_options));
 
-  AssembledImage assembled;
   const Buffer metadata = repository::serialize(image.metadata);
   assembled.composition = describe_disk(identity, image, sha256(metadata), found);
   assembled.statistics = image.statistics;
   FR_TRY(assembled.tag, publish(image, metadata, assembled.composition,
                                 stored_bytes + image.metadata.stored_bytes(), store, options));
   FR_TRY(assembled.prior_block_count, put_priors(assembled, image.metadata, found, store));
+  FR_CHECK(store.put(composed_path(identity), as_bytes(repository::serialize(assembled.tag))));
+  FR_CHECK(store.flush());
   return assembled;
 }
 

@@ -21,6 +21,7 @@ struct AssembleOptions {
 
 struct AssembledImage {
   repository::ImageTag tag;
+  bool is_reused = false;  // the same was composed before: only the tag is new, the rest is empty
   Composition composition;
   ComposeStatistics statistics;
   // Chunks that the first boot is expected to read; 0: the disk tells nothing.
@@ -28,7 +29,8 @@ struct AssembledImage {
 };
 
 // Composes `manifest` in `store`, where its components are, and tags it; nothing of their data is
-// read but the few files that are merged. The same manifest and components give the same digest.
+// read but the few files that are merged. The same manifest and components give the same digest;
+// what was composed before is found again by them.
 // ERRORS: kNotFound: a component, or one that another depends on, is missing; kInvalid: conflicts,
 // with both sides named; those of merge_by_kind, apply_settings, compose and the store.
 Result<AssembledImage> assemble(const Manifest& manifest, repository::Store& store,

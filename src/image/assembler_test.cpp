@@ -180,6 +180,29 @@ TEST_F(AssemblerTest, SameManifestSameImage) {
   EXPECT_EQ(store.objects(), objects);
 }
 
+TEST_F(AssemblerTest, WhatWasComposedBeforeIsFoundAgain) {
+  const auto first = assemble_text(kBoth);
+  const auto second = assemble_text(std::string(kBoth) + "# a comment\n");
+  ASSERT_TRUE(first && second);
+  EXPECT_FALSE(first->is_reused);
+  EXPECT_TRUE(second->is_reused);
+  add_service("redis", 150, 150);  // another component of that name
+  const auto third = assemble_text(kBoth);
+  ASSERT_TRUE(third);
+  EXPECT_FALSE(third->is_reused);
+  EXPECT_NE(third->tag.index, first->tag.index);
+}
+
+TEST_F(AssemblerTest, ANoteThatLeadsNowhereIsNoNote) {
+  const auto first = assemble_text(kBoth);
+  ASSERT_TRUE(first);
+  store.spoil(composition_path(first->tag.index), Buffer(10));
+  const auto second = assemble_text(kBoth);
+  ASSERT_TRUE(second);
+  EXPECT_FALSE(second->is_reused);
+  EXPECT_EQ(second->tag, first->tag);
+}
+
 TEST_F(AssemblerTest, DataIsNotCopied) {
   const auto image = assemble_text(kBoth);
   ASSERT_TRUE(image);
