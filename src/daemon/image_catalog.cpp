@@ -59,14 +59,15 @@ Result<T> ImageCatalog::load(const std::string& path, const Digest& digest, size
   return std::move(found->second);
 }
 
-std::shared_ptr<const predict::BlockSequence> ImageCatalog::load_prior(const std::string& path) {
+Result<ImageCatalog::PriorPtr> ImageCatalog::load_prior(const std::string& path) {
   if (const auto kept = image::fetch_prior(cache_, path)) return *kept;
-  const auto prior = ask_each<std::shared_ptr<const predict::BlockSequence>>(
+  auto prior = ask_each<PriorPtr>(
       sources_, [&](repository::Source& source) { return image::fetch_prior(source, path); });
-  if (!prior) return nullptr;
+  if (!prior && prior.error().code == ErrorCode::kNotFound) return PriorPtr();
+  if (!prior) return prior;
   if (auto kept = cache_.put(path, predict::serialize(**prior)); !kept)
     log::warn("{} cannot be kept: {}", path, kept.error().message);
-  return *prior;
+  return prior;
 }
 
 Result<image::ComponentPtr> ImageCatalog::open_part(const image::CompositionPart& part) {
@@ -114,8 +115,9 @@ Result<ImageCatalog::LayoutPtr> ImageCatalog::compose(const Digest& digest,
   FR_TRY(auto table, image::MappingTable::create(composition.size_bytes, std::move(extents)));
   auto layout = std::make_shared<Layout>(digest, std::move(table), predict::Priors{});
   for (uint32_t part = 0; part < parts.size(); ++part) {
-    if (auto prior = load_prior(image::part_prior_path(digest, part)))
-      layout->priors.emplace(parts[part]->id, std::move(prior));
+    auto prior = load_prior(image::part_prior_path(digest, part));
+    if (!prior) break;  // no repository answers: do not wait for one again and again
+    if (*prior) layout->priors.emplace(parts[part]->id, std::move(*prior));
   }
   return layout;
 }
@@ -126,21 +128,26 @@ Result<ImageCatalog::LayoutPtr> ImageCatalog::open_digest(const Digest& digest) 
     if (const auto found = layouts_.find(digest); found != layouts_.end()) return found->second;
   }
   LayoutPtr layout;
-  auto component = open_part({image::CompositionPart::Kind::kIndex, digest, "image"});
-  if (component) {
+  const auto load_composition = [&] {
+    return load<image::Composition>(image::composition_path(digest), digest,
+                                    image::kCompositionBytesMax, image::parse_composition);
+  };
+  // What is kept is opened as what it is, whether or not a repository answers.
+  if (cache_.contains(image::composition_path(digest))) {
+    FR_TRY(const auto composition, load_composition());
+    FR_TRY(layout, compose(digest, composition));
+  } else if (auto whole = open_part({image::CompositionPart::Kind::kIndex, digest, "image"})) {
     predict::Priors priors;
-    if (auto prior = load_prior(image::prior_path(digest)))
-      priors.emplace((*component)->id, std::move(prior));
-    layout = std::make_shared<Layout>(digest, image::MappingTable::whole(std::move(*component)),
+    if (auto prior = load_prior(image::prior_path(digest)); prior && *prior)
+      priors.emplace((*whole)->id, std::move(*prior));
+    layout = std::make_shared<Layout>(digest, image::MappingTable::whole(std::move(*whole)),
                                       std::move(priors));
-  } else if (component.error().code == ErrorCode::kNotFound) {
-    const auto composition =
-        load<image::Composition>(image::composition_path(digest), digest,
-                                 image::kCompositionBytesMax, image::parse_composition);
-    if (!composition) return std::unexpected(std::move(component.error()));
+  } else if (whole.error().code == ErrorCode::kNotFound) {
+    const auto composition = load_composition();
+    if (!composition) return std::unexpected(std::move(whole.error()));
     FR_TRY(layout, compose(digest, *composition));
   } else {
-    return std::unexpected(std::move(component.error()));
+    return std::unexpected(std::move(whole.error()));
   }
   const std::unique_lock lock(mutex_);
   return layouts_.emplace(digest, std::move(layout)).first->second;

@@ -59,7 +59,9 @@ class ImageCatalog {
                  const Parse& parse);
   Result<image::ComponentPtr> open_part(const image::CompositionPart& part);
   Result<LayoutPtr> compose(const Digest& digest, const image::Composition& composition);
-  std::shared_ptr<const predict::BlockSequence> load_prior(const std::string& path);
+  using PriorPtr = std::shared_ptr<const predict::BlockSequence>;
+  // Returns the prior at `path`, or null if there is none.
+  Result<PriorPtr> load_prior(const std::string& path);
 
   std::vector<repository::Source*> sources_;
   repository::Store& cache_;

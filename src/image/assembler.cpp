@@ -62,9 +62,13 @@ std::optional<repository::ImageTag> composed_before(const Digest& identity,
   const auto composition = store.fetch(composition_path(tag->index), kCompositionBytesMax);
   if (!composition || sha256(*composition) != tag->index) return std::nullopt;
   const auto parsed = parse_composition(*composition);
-  if (!parsed || parsed->manifest != identity ||
-      !store.contains(repository::index_path(parsed->parts.front().digest)))
-    return std::nullopt;
+  if (!parsed || parsed->manifest != identity) return std::nullopt;
+  for (const CompositionPart& part : parsed->parts) {
+    const bool is_index = part.kind == CompositionPart::Kind::kIndex;
+    if (!store.contains(is_index ? repository::index_path(part.digest)
+                                 : component_path(part.digest)))
+      return std::nullopt;
+  }
   tag->name = options.image_name;
   tag->created = options.created;
   return std::move(*tag);

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <array>
 
+#include "image/text_lines.h"
+
 namespace forerun::image {
 namespace {
 
@@ -69,16 +71,6 @@ std::string name_of_module(std::string_view path) {
   std::string name(file.substr(0, file.find(".ko")));
   std::replace(name.begin(), name.end(), '-', '_');
   return name;
-}
-
-std::vector<std::string_view> lines_of(std::string_view text) {
-  std::vector<std::string_view> lines;
-  while (!text.empty()) {
-    const size_t end = std::min(text.find('\n'), text.size());
-    lines.push_back(text.substr(0, end));
-    text.remove_prefix(std::min(end + 1, text.size()));
-  }
-  return lines;
 }
 
 // Returns the pattern past a bracket expression if `c` is in it, else an empty view.

@@ -86,14 +86,6 @@ class Reader {
     };
   }
 
-  Field flag(bool& out) const {
-    return [this, &out](const toml::node& node) -> Status {
-      if (!node.is_boolean()) return wrong(node, "this must be true or false");
-      out = *node.value<bool>();
-      return {};
-    };
-  }
-
  private:
   std::string file_name_;
 };
@@ -257,7 +249,6 @@ Result<Manifest> parse_manifest(std::string_view toml, std::string_view file_nam
         })},
        {"rank", reader.texts(manifest.rank, is_path, "an absolute path")},
        {"writable_bytes", reader.number(manifest.writable_bytes, 0, kWritableBytesMax)},
-       {"grows", reader.flag(manifest.grows)},
        {"hostname", reader.text(manifest.hostname, is_hostname, "a host's name")},
        {"network", [&](const toml::node& node) { return read_network(reader, node, manifest); }},
        {"user",
@@ -287,10 +278,10 @@ Result<Manifest> parse_manifest(std::string_view toml, std::string_view file_nam
 std::string canonical_text(const Manifest& manifest) {
   std::vector<std::string> components;
   for (const ComponentWish& wish : manifest.components) components.push_back(written(wish));
-  std::string out = fmt::format(
-      "version = 1\nbase = {}\ncomponents = {}\nrank = {}\nwritable_bytes = {}\ngrows = {}\n",
-      quoted(written(manifest.base)), quoted(components), quoted(manifest.rank),
-      manifest.writable_bytes, manifest.grows);
+  std::string out =
+      fmt::format("version = 1\nbase = {}\ncomponents = {}\nrank = {}\nwritable_bytes = {}\n",
+                  quoted(written(manifest.base)), quoted(components), quoted(manifest.rank),
+                  manifest.writable_bytes);
   if (!manifest.hostname.empty()) out += fmt::format("hostname = {}\n", quoted(manifest.hostname));
   out += fmt::format("enable = {}\nmask = {}\n", quoted(manifest.enable), quoted(manifest.mask));
   if (manifest.network) {

@@ -51,7 +51,6 @@ struct Manifest {
   std::vector<ComponentWish> components;  // on top, in order
   std::vector<std::string> rank;          // paths at which the last component wins; "x/": all below
   uint64_t writable_bytes = 2ull << 30;   // free space in the file system
-  bool grows = false;                     // the file system grows to the disk at the first boot
   std::string hostname;                   // empty: as the components have it
   std::optional<ManifestNetwork> network;
   std::vector<ManifestUser> users;

@@ -16,7 +16,6 @@ base = "debian-12"
 components = ["nginx@aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "redis"]
 rank = ["/etc/motd", "/usr/share/doc/"]
 writable_bytes = 1073741824
-grows = true
 hostname = "web-1"
 enable = ["nginx.service"]
 mask = ["apt-daily.timer"]

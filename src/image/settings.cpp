@@ -8,6 +8,7 @@
 #include <set>
 
 #include "image/systemd_unit.h"
+#include "image/text_lines.h"
 
 namespace forerun::image {
 namespace {
@@ -31,10 +32,8 @@ std::vector<std::string_view> fields_of(std::string_view line) {
 
 // Returns the entry of a user or group in the text of passwd or group, which were checked before.
 std::optional<Account> find_account(std::string_view text, std::string_view name) {
-  while (!text.empty()) {
-    const size_t end = std::min(text.find('\n'), text.size());
-    const auto fields = fields_of(text.substr(0, end));
-    text.remove_prefix(std::min(end + 1, text.size()));
+  for (const std::string_view line : lines_of(text)) {
+    const auto fields = fields_of(line);
     if (fields[0] != name || fields.size() < 4) continue;
     Account account;
     std::from_chars(fields[2].data(), fields[2].data() + fields[2].size(), account.id);
@@ -147,10 +146,7 @@ class Settings {
         names.remove_prefix(std::min(end + 1, names.size()));
       }
     };
-    while (!text.empty()) {
-      const size_t end = std::min(text.find('\n'), text.size());
-      const std::string_view line = text.substr(0, end);
-      text.remove_prefix(std::min(end + 1, text.size()));
+    for (const std::string_view line : lines_of(text)) {
       if (line.starts_with('[')) is_install = line == "[Install]";
       if (is_install && line.starts_with("WantedBy=")) link_in(line.substr(9), "wants");
       if (is_install && line.starts_with("RequiredBy=")) link_in(line.substr(11), "requires");
@@ -198,10 +194,8 @@ class Settings {
 
   static bool is_taken(std::string_view text, uint32_t id) {
     const std::string wanted = std::to_string(id);
-    while (!text.empty()) {
-      const size_t end = std::min(text.find('\n'), text.size());
-      const auto fields = fields_of(text.substr(0, end));
-      text.remove_prefix(std::min(end + 1, text.size()));
+    for (const std::string_view line : lines_of(text)) {
+      const auto fields = fields_of(line);
       if (fields.size() > 2 && fields[2] == wanted) return true;
     }
     return false;

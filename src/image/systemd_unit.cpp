@@ -104,8 +104,6 @@ void add_directive(std::string_view section, std::string_view key, std::string_v
     if (is_one_of(key, {"After", "Before", "Conflicts", "PartOf", "OnFailure", "OnSuccess",
                         "PropagatesStopTo", "JoinsNamespaceOf"}))
       return add_units(value, name, unit.mentions);
-    if (key == "DefaultDependencies")
-      unit.has_default_dependencies = !is_one_of(value, {"no", "false", "0", "off"});
     if (key.starts_with("Condition")) return add_condition(key.substr(9), value, unit);
     if (key.starts_with("Assert")) return add_condition(key.substr(6), value, unit);
     return;
@@ -113,10 +111,9 @@ void add_directive(std::string_view section, std::string_view key, std::string_v
   if (is_one_of(key, {"ExecCondition", "ExecStart", "ExecStartPre", "ExecStartPost"}))
     return add_command(value, unit, name);
   if (key == "Sockets") return add_units(value, name, unit.sockets);
-  if (key == "EnvironmentFile" || key == "PIDFile") {
+  if (key == "EnvironmentFile") {
     if (value.starts_with('-')) value.remove_prefix(1);
-    if (key == "EnvironmentFile" && value.starts_with('/'))
-      unit.files.push_back(expand(value, name));
+    if (value.starts_with('/')) unit.files.push_back(expand(value, name));
   }
 }
 

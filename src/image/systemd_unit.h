@@ -21,9 +21,8 @@ struct SystemdUnit {
   std::vector<std::string> sockets;       // Sockets=
   std::vector<std::string> programs;      // the first word of each ExecCondition=, ExecStart…=
   std::vector<std::string> arguments;     // absolute paths among the other words of these
-  std::vector<std::string> files;         // EnvironmentFile=, What= of a mount is not one
+  std::vector<std::string> files;         // EnvironmentFile=
   std::vector<UnitCondition> conditions;  // Condition…= and Assert…=
-  bool has_default_dependencies = true;
 };
 
 inline constexpr size_t kUnitBytesMax = 256 * 1024;

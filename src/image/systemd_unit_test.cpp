@@ -18,10 +18,9 @@ SystemdUnit read(std::string_view text, std::string_view name = "a.service") {
 TEST(SystemdUnit, ReadsDependenciesAndMentions) {
   const auto unit = read(
       "[Unit]\nWants=b.service c.socket\nRequires=d.mount\nAfter=e.target\nBefore=no-unit\n"
-      "DefaultDependencies=no\n[Install]\nWantedBy=multi-user.target\n");
+      "[Install]\nWantedBy=multi-user.target\n");
   EXPECT_THAT(unit.pulls_in, ElementsAre("b.service", "c.socket", "d.mount"));
   EXPECT_THAT(unit.mentions, ElementsAre("e.target"));
-  EXPECT_FALSE(unit.has_default_dependencies);
 }
 
 TEST(SystemdUnit, ReadsCommandsWithoutTheirMarks) {

@@ -8,18 +8,10 @@
 #include <set>
 #include <vector>
 
+#include "image/text_lines.h"
+
 namespace forerun::image {
 namespace {
-
-std::vector<std::string_view> lines_of(std::string_view text) {
-  std::vector<std::string_view> lines;
-  while (!text.empty()) {
-    const size_t end = std::min(text.find('\n'), text.size());
-    lines.push_back(text.substr(0, end));
-    text.remove_prefix(std::min(end + 1, text.size()));
-  }
-  return lines;
-}
 
 Status check_size(const TextVersion& version) {
   if (version.text.size() <= kMergedTextBytesMax) return {};
