@@ -46,7 +46,7 @@ Result<Found> find_component(const ComponentWish& wish, repository::Source& sour
 
 // Where it is noted what a pinned manifest became, by this version of what composes.
 std::string composed_path(const Digest& identity) {
-  constexpr int kComposerVersion = 1;
+  constexpr int kComposerVersion = 2;
   return fmt::format("composed/{}.{}", identity.hex(), kComposerVersion);
 }
 
@@ -89,6 +89,35 @@ Status check_dependencies(const std::vector<Found>& components) {
     }
   }
   return {};
+}
+
+using Sees = std::vector<std::vector<uint32_t>>;  // by component: the earlier ones it was built on
+
+// What each component depends on, directly or not. The base, which all see, is left out, and so is
+// what comes later in the manifest: order is the user's.
+Sees what_each_sees(const std::vector<Found>& components) {
+  std::unordered_map<std::string_view, std::vector<uint32_t>> by_name;
+  for (uint32_t i = 1; i < components.size(); ++i) {
+    const ComponentInfo& info = components[i].index.info;
+    by_name[info.name].push_back(i);
+    for (const std::string& other : info.provides) by_name[other].push_back(i);
+  }
+  Sees sees(components.size());
+  for (uint32_t i = 1; i < components.size(); ++i) {
+    std::set<uint32_t> below;
+    std::vector<uint32_t> waiting{i};
+    while (!waiting.empty()) {
+      const ComponentInfo& info = components[waiting.back()].index.info;
+      waiting.pop_back();
+      for (const std::string& needed : info.depends) {
+        for (const uint32_t other : by_name[needed]) {
+          if (other != i && below.insert(other).second) waiting.push_back(other);
+        }
+      }
+    }
+    sees[i].assign(below.begin(), below.lower_bound(i));
+  }
+  return sees;
 }
 
 IdMap id_map(const AccountMerge::Ids& ids) {
@@ -260,7 +289,8 @@ Result<AssembledImage> assemble(const Manifest& manifest, repository::Store& sto
   FR_CHECK(check_dependencies(found));
   std::vector<ComponentFiles> files;
   for (const Found& component : found) files.emplace_back(component.index, store);
-  FR_TRY(KindMerge merge, merge_by_kind(files));
+  const Sees sees = what_each_sees(found);
+  FR_TRY(KindMerge merge, merge_by_kind(files, sees));
   FR_CHECK(apply_settings(manifest, files, kMadeAt, merge));
 
   std::vector<ComposeInput> inputs;
@@ -269,6 +299,7 @@ Result<AssembledImage> assemble(const Manifest& manifest, repository::Store& sto
     ComposeInput input;
     input.index = &found[i].index;
     input.is_base = i == 0;
+    input.built_on = sees[i];
     input.ids = id_map(merge.ids[i]);
     inputs.push_back(std::move(input));
     stored_bytes += found[i].index.data.stored_bytes();

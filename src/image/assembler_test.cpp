@@ -121,6 +121,27 @@ struct AssemblerTest : testing::Test {
     return assemble(manifest, store, {.image_name = "web", .created = "2026-11-21T02:40:00Z"});
   }
 
+  // Returns a file's content on the composed disk; "?" and why if there is none.
+  std::string text_on(const AssembledImage& image, const char* path) {
+    StoredDisk disk(store, image.composition);
+    const auto files = open_ext4(disk, {0, disk.size_bytes()});
+    if (!files) return "?" + files.error().message;
+    const auto found = PathFinder(**files).find(path);
+    if (!found) return "?" + found.error().message;
+    return std::string(as_text((*files)->read(found->file, 0, kMiB).value()));
+  }
+
+  // Returns the low half of a file's owner on the composed disk; -1 if there is none.
+  int owner_on(const AssembledImage& image, const char* path) {
+    StoredDisk disk(store, image.composition);
+    const auto files = open_ext4(disk, {0, disk.size_bytes()}).value();
+    const auto found = PathFinder(*files).find(path);
+    if (!found) return -1;
+    Buffer uid(2);
+    disk.read(files->record_range(found->file).value().offset + 2, uid).value();
+    return std::to_integer<int>(uid[0]) | std::to_integer<int>(uid[1]) << 8;
+  }
+
   MemoryStore store;
 };
 
@@ -235,6 +256,52 @@ TEST_F(AssemblerTest, ConflictsNameBothSidesUnlessRanked) {
   EXPECT_THAT(image.error().message, HasSubstr("one"));
   EXPECT_THAT(image.error().message, HasSubstr("two"));
   EXPECT_TRUE(assemble_text(manifest + "rank=[\"/etc/same\"]\n"));
+}
+
+TEST_F(AssemblerTest, AComponentMayReplaceWhatItDependsOn) {
+  const std::string passwd = "root:x:0:0:root:/root:/bin/bash\nredis:x:101:106::/:/bin/false\n";
+  add("layer-1", "oci-layer", {{"/etc/same", "1"}}, {"debian-12"});
+  add("layer-2", "oci-layer", {{"/etc/other", "2"}}, {"layer-1"});
+  add("layer-3", "oci-layer",
+      {{"/etc/same", "3"},
+       {"/var/lib/dpkg/status", "Package: libc6\nVersion: 2\n\n"},
+       {"/etc/passwd", passwd + "app:x:102:106::/:/bin/sh\n"}},
+      {"layer-2"});
+  add("beside", "service", {{"/etc/same", "1"}, {"/etc/beside", "b"}}, {});
+  const std::string base = "version=1\nbase=\"debian-12\"\nwritable_bytes=16777216\n";
+  const auto image = assemble_text(base + "components=[\"layer-1\",\"layer-2\",\"layer-3\"]\n");
+  ASSERT_TRUE(image) << image.error().message;
+  EXPECT_EQ(text_on(*image, "/etc/same"), "3");
+  EXPECT_EQ(text_on(*image, "/etc/other"), "2");
+  // In another order the dependency comes too late to be seen, and siblings conflict as ever.
+  EXPECT_FALSE(assemble_text(base + "components=[\"layer-3\",\"layer-2\",\"layer-1\"]\n"));
+  EXPECT_FALSE(
+      assemble_text(base + "components=[\"layer-1\",\"layer-2\",\"layer-3\",\"beside\"]\n"));
+}
+
+TEST_F(AssemblerTest, MergedFilesOfLowerLayersAreNotMergedAgain) {
+  const std::string root = "root:x:0:0:root:/root:/bin/bash\n";
+  add("lower", "oci-layer",
+      {{"/etc/passwd", root + "app:x:101:106::/:/bin/false\n"},
+       {"/var/lib/dpkg/status", "Package: libc6\nVersion: 2\n\nPackage: gone\n\n"},
+       {"/srv/lower", "l", 101, 106}},
+      {"debian-12"});
+  add("upper", "oci-layer",
+      {{"/etc/passwd", root + "app:x:101:106::/:/bin/sh\n"},
+       {"/var/lib/dpkg/status", "Package: libc6\nVersion: 3\n\n"}},
+      {"lower"});
+  add("config", "config", {{"/srv/config", "c", 101, 106}}, {"upper"});
+  const auto image = assemble_text(
+      "version=1\nbase=\"debian-12\"\nwritable_bytes=16777216\n"
+      "components=[\"redis\",\"lower\",\"upper\",\"config\"]\n"
+      "rank=[\"/var/lib/dpkg/status\"]\n");
+  ASSERT_TRUE(image) << image.error().message;
+  EXPECT_THAT(text_on(*image, "/etc/passwd"), HasSubstr("app:x:100:106::/:/bin/sh\n"));
+  EXPECT_EQ(text_on(*image, "/var/lib/dpkg/status"),
+            "Package: libc6\nVersion: 3\n\nPackage: redis\nVersion: 2\n\n");
+  // Owners follow in all of them: redis has taken the id.
+  EXPECT_EQ(owner_on(*image, "/srv/lower"), 100);
+  EXPECT_EQ(owner_on(*image, "/srv/config"), 100);
 }
 
 }  // namespace

@@ -60,7 +60,9 @@ const TreeInode* first_with(std::span<const ComponentFiles> components, std::str
 
 class KindMerger {
  public:
-  explicit KindMerger(std::span<const ComponentFiles> components) : components_(components) {}
+  KindMerger(std::span<const ComponentFiles> components,
+             std::span<const std::vector<uint32_t>> sees)
+      : components_(components), sees_(sees) {}
 
   Result<KindMerge> run() {
     FR_CHECK(merge_all_accounts());
@@ -71,18 +73,41 @@ class KindMerger {
   }
 
  private:
-  // The text as each component has it: its own file, or the base's.
+  // The text as each component has it: its own file, that of the last one it was built on, or the
+  // base's.
   Result<std::vector<TextVersion>> versions_of(std::string_view path, uint64_t bytes_max) {
     std::vector<TextVersion> versions;
-    for (const ComponentFiles& files : components_) {
+    for (size_t i = 0; i < components_.size(); ++i) {
+      const ComponentFiles& files = components_[i];
       FR_TRY(auto text, files.text(path, bytes_max));
-      const TreeInode* own = files.find(path);
-      std::string kept = text                      ? std::move(*text)
-                         : versions.empty() || own ? std::string()
-                                                   : versions.front().text;
-      versions.push_back({files.name(), std::move(kept)});
+      if (!text && i > 0 && files.find(path) == nullptr)
+        text = versions[last_seen(i, [&](size_t below) { return has(below, path); })].text;
+      versions.push_back({files.name(), text ? std::move(*text) : std::string()});
     }
     return versions;
+  }
+
+  bool has(size_t component, std::string_view path) const {
+    return components_[component].find(path) != nullptr;
+  }
+  bool sees(size_t later, uint32_t earlier) const {
+    return later < sees_.size() && std::ranges::find(sees_[later], earlier) != sees_[later].end();
+  }
+  // Returns the last one that `component` was built on and for which test() holds; else the base.
+  template <typename Test>
+  size_t last_seen(size_t component, const Test& test) const {
+    for (size_t below = component; below-- > 1;) {
+      if (sees(component, static_cast<uint32_t>(below)) && test(below)) return below;
+    }
+    return 0;
+  }
+  // Returns the last one that was built on `component` and for which test() holds, else itself.
+  template <typename Test>
+  size_t topmost(size_t component, const Test& test) const {
+    for (size_t above = components_.size(); --above > component;) {
+      if (sees(above, static_cast<uint32_t>(component)) && test(above)) return above;
+    }
+    return component;
   }
 
   bool changes(std::string_view path) const {
@@ -127,9 +152,21 @@ class KindMerger {
         accounts[i].*member = std::move(versions[i].text);
       }
     }
-    FR_TRY(merge_.accounts, merge_accounts(accounts.front(), std::span(accounts).subspan(1)));
+    const auto has_accounts = [&](size_t component) {
+      return std::ranges::any_of(kFiles,
+                                 [&](const auto& file) { return has(component, file.first); });
+    };
+    std::vector<AccountFiles> siblings;
+    std::map<size_t, size_t> sibling_of;  // component: its number among them
+    for (size_t i = 1; i < accounts.size(); ++i) {
+      if (topmost(i, has_accounts) != i) continue;
+      sibling_of.emplace(i, siblings.size());
+      siblings.push_back(std::move(accounts[i]));
+    }
+    FR_TRY(merge_.accounts, merge_accounts(accounts.front(), siblings));
     merge_.ids.emplace_back();  // the base's
-    merge_.ids.insert(merge_.ids.end(), merge_.accounts.ids.begin(), merge_.accounts.ids.end());
+    for (size_t i = 1; i < accounts.size(); ++i)
+      merge_.ids.push_back(merge_.accounts.ids[sibling_of.at(topmost(i, has_accounts))]);
     generate("/etc/passwd", merge_.accounts.passwd);
     generate("/etc/group", merge_.accounts.group);
     generate("/etc/shadow", merge_.accounts.shadow);
@@ -140,7 +177,11 @@ class KindMerger {
   Status merge_text(const TextFile& file) {
     if (!changes(file.path)) return {};
     FR_TRY(const auto versions, versions_of(file.path, kMergedTextBytesMax));
-    const auto siblings = std::span(versions).subspan(1);
+    const auto has_file = [&](size_t component) { return has(component, file.path); };
+    std::vector<TextVersion> siblings;
+    for (size_t i = 1; i < versions.size(); ++i) {
+      if (topmost(i, has_file) == i) siblings.push_back(versions[i]);
+    }
     auto merged = file.kind == TextKind::kStanzas
                       ? merge_stanzas(versions.front(), siblings, kPackage)
                       : merge_lines(versions.front(), siblings);
@@ -151,15 +192,17 @@ class KindMerger {
     return {};
   }
 
-  std::span<const ComponentFiles> components_;
+  const std::span<const ComponentFiles> components_;
+  const std::span<const std::vector<uint32_t>> sees_;
   KindMerge merge_;
 };
 
 }  // namespace
 
-Result<KindMerge> merge_by_kind(std::span<const ComponentFiles> components) {
+Result<KindMerge> merge_by_kind(std::span<const ComponentFiles> components,
+                                std::span<const std::vector<uint32_t>> sees) {
   FR_ASSERT(!components.empty());
-  return KindMerger(components).run();
+  return KindMerger(components, sees).run();
 }
 
 }  // namespace forerun::image

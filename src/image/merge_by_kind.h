@@ -22,7 +22,10 @@ struct KindMerge {
 };
 
 // Returns what `components` (the base first, the others built on it) need beside their files.
+// sees: by component, the earlier ones it was built on besides; none if empty. Whoever sees another
+// has that one's changes in its own version of a file, so only the topmost versions are merged.
 // ERRORS: kInvalid, naming both sides of a conflict; as ComponentFiles::text.
-Result<KindMerge> merge_by_kind(std::span<const ComponentFiles> components);
+Result<KindMerge> merge_by_kind(std::span<const ComponentFiles> components,
+                                std::span<const std::vector<uint32_t>> sees = {});
 
 }  // namespace forerun::image
