@@ -1,0 +1,126 @@
+// How the two levels are kept as one. A shard's lock guards its part of both levels, so "in neither
+// level any more" is decided in one place. A chunk enters the file level when it is inserted: until
+// its slot is written it is `pending` there and holds its content in memory. Whether a chunk is on
+// probation is the same in both levels. Included by this room's sources only.
+#pragma once
+
+#include <atomic>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "tier/s3fifo.h"
+#include "tier/slot_file.h"
+#include "tier/tier.h"
+
+namespace forerun::tier {
+
+inline constexpr uint64_t kChargeMin =
+    4096;  // so that bookkeeping stays small beside what is counted
+// After a failed write, so many chunks go unwritten before the file is tried again.
+inline constexpr uint64_t kDropsBeforeRetry = 1024;
+
+// What the file level knows of a chunk. `version` is new with every admission, so a reader or
+// writer that worked without the lock can tell whether the slot is still this chunk's.
+struct FileEntry {
+  uint64_t version = 0;
+  uint32_t slot = 0;
+  uint32_t size = 0;
+  repository::ChunkPtr pending;  // not written yet, `slot` means nothing
+};
+
+using MemoryLevel = S3Fifo<ChunkId, repository::ChunkPtr>;
+using FileLevel = S3Fifo<ChunkId, FileEntry>;
+
+struct Counters {
+  uint64_t memory_hits = 0, file_hits = 0, misses = 0;
+  uint64_t evicted = 0, evicted_unused = 0, corrupt = 0;
+};
+
+struct alignas(64) Shard {
+  Shard(const S3FifoOptions& memory_options, const S3FifoOptions& file_options)
+      : memory(memory_options), file(file_options) {}
+
+  mutable std::mutex mutex;  // guards all of the below
+  MemoryLevel memory;
+  FileLevel file;
+  Counters counters;
+  uint64_t next_version = 1;
+  std::vector<MemoryLevel::Evicted> memory_evicted;  // empty between calls; kept for their room
+  std::vector<FileLevel::Evicted> file_evicted;
+};
+
+// Ids of chunks whose slot or record is to be written. Thread-safe.
+class WriteQueue {
+ public:
+  explicit WriteQueue(size_t ids_max) : ids_max_(ids_max) {}
+
+  // Returns false if the queue is full.
+  bool push(const ChunkId& id) {
+    const std::scoped_lock lock(mutex_);
+    if (ids_.size() >= ids_max_) return false;
+    ids_.push_back(id);
+    return true;
+  }
+  std::optional<ChunkId> pop() {
+    const std::scoped_lock lock(mutex_);
+    if (ids_.empty()) return std::nullopt;
+    const ChunkId id = ids_.front();
+    ids_.pop_front();
+    return id;
+  }
+
+ private:
+  const size_t ids_max_;
+  std::mutex mutex_;
+  std::deque<ChunkId> ids_;
+};
+
+struct Tier::Impl {
+  Impl(const TierOptions& tier_options, std::unique_ptr<SlotFile> slot_file, uint64_t slot_count);
+
+  Shard& shard(const ChunkId& id) const {
+    // Not the bytes that the shard's own table hashes by.
+    const uint32_t value = id.bytes[8] | uint32_t{id.bytes[9]} << 8 | uint32_t{id.bytes[10]} << 16;
+    return *shards[value % shards.size()];
+  }
+
+  repository::ChunkPtr use_in_memory(Shard& s, const ChunkId& id);
+  void use_in_file(Shard& s, const ChunkId& id);
+  void admit_to_memory(Shard& s, const repository::ChunkPtr& chunk, Admission admission,
+                       std::vector<ChunkId>& unused);
+  void admit_to_file(Shard& s, const repository::ChunkPtr& chunk, Admission admission,
+                     std::vector<ChunkId>& unused);
+  void left_memory(Shard& s, std::vector<ChunkId>& unused);
+  void left_file(Shard& s, std::vector<ChunkId>& unused);
+  static void departed(Shard& s, const ChunkId& id, bool was_unused, std::vector<ChunkId>& unused);
+  void report(const std::vector<ChunkId>& unused) const;
+
+  void restore(const std::vector<SlotRecord>& records);
+  bool drop_unreadable(Shard& s, const ChunkId& id, const FileEntry& seen);
+  Result<bool> write_one(const ChunkId& id, std::vector<ChunkId>& unused);
+  Result<bool> write_pending(const ChunkId& id, const FileEntry& seen, bool probation,
+                             std::vector<ChunkId>& unused);
+  void forget_pending(const ChunkId& id, std::vector<ChunkId>& unused);
+  void abandon_writes(const ChunkId& failed, const Error& error, std::vector<ChunkId>& unused);
+  Result<size_t> write_back(size_t chunks_max, std::vector<ChunkId>& unused);
+  bool accepts_writes();
+
+  const std::unique_ptr<SlotFile> file;  // null: no file level
+  std::vector<std::unique_ptr<Shard>> shards;
+  WriteQueue queue;
+  std::function<void(const ChunkId&)> evicted_unused_callback;
+  std::atomic<uint64_t> write_back_dropped{0};
+  std::atomic<uint64_t> corrupt_logged{0};
+
+  // 0: the file is written; else how many more chunks are dropped before it is tried again.
+  std::atomic<uint64_t> drops_before_retry{0};
+  std::mutex writer_mutex;  // one writer; guards the below
+  uint64_t next_sequence = 1;
+  std::optional<Error> write_error;  // since the last write that went well
+};
+
+}  // namespace forerun::tier
