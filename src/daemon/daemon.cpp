@@ -81,13 +81,15 @@ class NbdTls final : public nbd::TlsUpgrader {
 struct Repositories {
   std::vector<std::unique_ptr<repository::Source>> owned;
   std::vector<repository::Source*> sources;
-  repository::Store* store = nullptr;  // the first folder
+  repository::Store* store = nullptr;  // the first folder: what is made here goes into it
 };
 
 Result<Repositories> open_repositories(const Config& config) {
   Repositories repositories;
   std::vector<RepositoryConfig> wanted = config.repositories;
-  if (wanted.empty()) wanted.push_back({config.state_dir + "/repository", "", "", "", ""});
+  // A host whose repositories are all far imports and composes, too.
+  if (std::none_of(wanted.begin(), wanted.end(), [](const auto& one) { return !one.path.empty(); }))
+    wanted.insert(wanted.begin(), {config.state_dir + "/repository", "", "", "", ""});
   for (const RepositoryConfig& repository : wanted) {
     if (!repository.path.empty()) {
       FR_TRY(auto store,
@@ -195,6 +197,7 @@ Status Daemon::Parts::build_data_plane() {
   FetchService::Options options;
   options.threads_per_source = config.fetch_threads;
   options.queue = queue_options(config);
+  options.local = repositories.store;
   fetches = std::make_unique<FetchService>(
       options, clock, cache, repositories.sources,
       [this](const prefetch::FetchEnd& end) { foresight->on_fetch_end(end); });

@@ -129,8 +129,8 @@ api::HostStats DaemonService::host_stats() {
   stats.tier_evicted = tier.evicted;
   stats.tier_evicted_unused = tier.evicted_unused;
   stats.tier_corrupt = tier.corrupt;
-  stats.repository = parts_.sources[0]->name();
-  const auto reading = parts_.fetches.read(0);
+  const auto reading = parts_.fetches.read_link();
+  stats.repository = reading.name;
   stats.link_rate_bytes_per_s = reading.link.rate_bytes_per_s;
   stats.link_round_trip_seconds = to_seconds(reading.link.round_trip);
   constexpr std::string_view kClassNames[] = {"critical", "prefetch", "background"};
@@ -149,9 +149,11 @@ std::vector<api::Check> DaemonService::run_checks() {
     if (const auto names = source->list_images()) {
       check.detail = fmt::format("answers; {} images", names->size());
     } else if (names.error().code == ErrorCode::kNotFound) {
-      check.status = api::CheckStatus::kWarn;
       check.detail = "answers, but holds no images yet";
-      check.fix = "forerun image import FILE --name NAME";
+      if (parts_.sources.size() == 1) {
+        check.status = api::CheckStatus::kWarn;
+        check.fix = "forerun image import FILE --name NAME";
+      }
     } else {
       check.status = api::CheckStatus::kFail;
       check.detail = names.error().message;
