@@ -161,7 +161,8 @@ Result<ComponentImportRequest> parse_component_request(std::string_view body) {
   FR_TRY(const json::object object, parse_object(body));
   Members members(object, "");
   ComponentImportRequest request;
-  members.path("source_path", request.source_path, true);
+  members.choice("source", request.source, {{"tar", ComponentSource::kTar}});
+  members.path("source_path", request.source_path, has_source_path(request.source));
   members.name("name", request.name);
   members.text("version", request.version, 128);
   members.text("function", request.function, 64);

@@ -99,6 +99,17 @@ TEST(JsonIn, TooManyForwardsAndTooLongTexts) {
               HasSubstr("append is over 2000 bytes"));
 }
 
+TEST(JsonIn, ComponentRequestNamesItsSource) {
+  const auto tar = parse_component_request(R"({"source_path":"/d.tar","name":"d"})");
+  ASSERT_TRUE(tar) << tar.error().message;
+  EXPECT_EQ(tar->source, ComponentSource::kTar);
+  EXPECT_THAT(
+      parse_component_request(R"({"source":"rpm","source_path":"/d","name":"d"})").error().message,
+      HasSubstr("source must be one of tar"));
+  EXPECT_THAT(parse_component_request(R"({"source":"tar","name":"d"})").error().message,
+              HasSubstr("source_path"));
+}
+
 TEST(JsonIn, ImportRequest) {
   const auto request =
       parse_import_request(R"({"source_path":"/d.raw","name":"d","format":"raw"})");

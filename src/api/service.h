@@ -35,11 +35,29 @@ struct ImageInfo {
   uint64_t learned_boot_count = 0;  // boots whose reads the replay model has merged
 };
 
-// A tar archive, plain or compressed, as a component.
+// What a component is made of.
+enum class ComponentSource : uint8_t {
+  kTar,     // an archive, plain or compressed
+  kDir,     // a folder
+  kDeb,     // a Debian package
+  kOci,     // a container image: a component per layer
+  kBase,    // a Debian base system, of the host's own package sources
+  kApt,     // Debian packages installed on other components
+  kKernel,  // Debian's kernel and its modules
+};
+// Returns whether it is read from a path, and not built.
+constexpr bool has_source_path(ComponentSource source) { return source < ComponentSource::kBase; }
+
 struct ComponentImportRequest {
-  std::string source_path;  // absolute, on the daemon's host
-  std::string name, version, function = "service";
-  bool allow_devices = false;
+  ComponentSource source = ComponentSource::kTar;
+  std::string source_path;  // absolute, on the daemon's host; empty if it is built
+  std::string name;
+  std::string version, function;      // empty: what the source says
+  bool allow_devices = false;         // device nodes may be in it
+  bool is_overlay = false;            // kDir: an upper folder of overlayfs, with its whiteouts
+  std::vector<std::string> on;        // kApt: names of the components it is installed on
+  std::vector<std::string> packages;  // kApt: what is installed; kBase: what is there besides
+  std::string suite;  // kBase, kKernel: Debian's release; empty: the daemon's choice
 };
 
 struct ComponentInfo {
