@@ -193,12 +193,14 @@ Result<ComponentImportRequest> parse_component_request(std::string_view body) {
   FR_TRY(const json::object object, parse_object(body));
   Members members(object, "");
   ComponentImportRequest request;
-  members.choice("source", request.source, {{"tar", ComponentSource::kTar}});
+  members.choice("source", request.source,
+                 {{"tar", ComponentSource::kTar}, {"dir", ComponentSource::kDir}});
   members.path("source_path", request.source_path, has_source_path(request.source));
   members.name("name", request.name);
   members.text("version", request.version, 128);
   members.text("function", request.function, 64);
   members.flag("allow_devices", request.allow_devices);
+  members.flag("overlay", request.is_overlay);
   FR_CHECK(members.status());
   return request;
 }

@@ -1,5 +1,6 @@
 #include "daemon/component_import.h"
 
+#include "daemon/folder_capture.h"
 #include "daemon/parallel.h"
 #include "image/decompress.h"
 #include "image/tar_import.h"
@@ -26,6 +27,8 @@ Result<std::string> import_of_kind(const ImportJob& job) {
   switch (job.request.source) {
     case ComponentSource::kTar:
       return import_tar(job);
+    case ComponentSource::kDir:
+      return import_dir(job);
     default:
       return fail(ErrorCode::kUnsupported, "components of this source cannot be made");
   }
@@ -83,6 +86,19 @@ Result<std::string> import_tar(const ImportJob& job) {
            options.allow_devices = job.request.allow_devices;
            image::TarReader archive(std::move(plain), options);
            return image::add_tar(archive, builder);
+         }));
+  return describe(built);
+}
+
+Result<std::string> import_dir(const ImportJob& job) {
+  image::ComponentInfo info = info_of(job.request);
+  info.origin = fmt::format("dir {}", job.request.source_path);
+  CaptureOptions options;
+  options.allow_devices = job.request.allow_devices;
+  options.is_overlay = job.request.is_overlay;
+  FR_TRY(const auto built,
+         build_component(job, std::move(info), [&](image::ComponentBuilder& builder) {
+           return capture_folder(job.request.source_path, options, builder);
          }));
   return describe(built);
 }

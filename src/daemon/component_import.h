@@ -34,6 +34,7 @@ std::string describe(const image::BuiltComponent& built);
 
 // One per kind; each returns what came of it, for people.
 Result<std::string> import_tar(const ImportJob& job);
+Result<std::string> import_dir(const ImportJob& job);
 
 // What is wrong with a request and can be said at once. ERRORS: kInvalid, kNotFound, kDenied.
 Status check_import(const api::ComponentImportRequest& request);
