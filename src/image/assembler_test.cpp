@@ -303,5 +303,35 @@ TEST_F(AssemblerTest, MergedFilesOfLowerLayersAreNotMergedAgain) {
   EXPECT_EQ(owner_on(*image, "/srv/config"), 100);
 }
 
+TEST_F(AssemblerTest, ImportedPackagesAreInTheDatabase) {
+  const auto record = [](std::string_view name, std::string_view version) {
+    return fmt::format("Package: {}\nStatus: install ok installed\nVersion: {}\n", name, version);
+  };
+  add("tool", "package", {{"/var/lib/dpkg/status.d/tool", record("tool", "1")}});
+  add("libc-new", "package", {{"/var/lib/dpkg/status.d/libc6", record("libc6", "2")}});
+  add("tool-new", "package", {{"/var/lib/dpkg/status.d/tool", record("tool", "2")}}, {"tool"});
+  add("tool-else", "package", {{"/var/lib/dpkg/status.d/tool", record("tool", "3")}});
+  const std::string base = "version=1\nbase=\"debian-12\"\nwritable_bytes=16777216\n";
+  const auto image =
+      assemble_text(base + "components=[\"redis\",\"tool\",\"libc-new\",\"tool-new\"]\n");
+  ASSERT_TRUE(image) << image.error().message;
+  EXPECT_EQ(text_on(*image, "/var/lib/dpkg/status"),
+            record("libc6", "2") + "\nPackage: redis\nVersion: 2\n\n" + record("tool", "2") + "\n");
+  EXPECT_THAT(text_on(*image, "/var/lib/dpkg/status.d/tool"), HasSubstr("?"));
+  const auto apart =
+      assemble_text(base + "components=[\"tool\",\"tool-else\"]\nrank=[\"/var/\"]\n");
+  ASSERT_FALSE(apart);
+  EXPECT_THAT(apart.error().message, HasSubstr("tool and tool-else differ on 'Package: tool'"));
+}
+
+TEST_F(AssemblerTest, PackagesWithoutADatabaseKeepTheirRecords) {
+  add("bare", "base", {{"/etc/x", "x"}});
+  add("tool", "package", {{"/var/lib/dpkg/status.d/tool", "Package: tool\n"}});
+  const auto image =
+      assemble_text("version=1\nbase=\"bare\"\ncomponents=[\"tool\"]\nwritable_bytes=16777216\n");
+  ASSERT_TRUE(image) << image.error().message;
+  EXPECT_EQ(text_on(*image, "/var/lib/dpkg/status.d/tool"), "Package: tool\n");
+}
+
 }  // namespace
 }  // namespace forerun::image
