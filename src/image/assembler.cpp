@@ -7,6 +7,7 @@
 
 #include "image/boot_prior.h"
 #include "image/component_files.h"
+#include "image/component_prior.h"
 #include "image/component_tag.h"
 #include "image/dependencies.h"
 #include "image/merge_by_kind.h"
@@ -178,6 +179,29 @@ class StoredDisk final : public DiskReader {
   std::unordered_map<ChunkId, repository::ChunkPtr> chunks_;
 };
 
+// Whether the store has the components' data, as far as one chunk of each tells.
+bool has_data(const std::vector<ResolvedComponent>& components, repository::Store& store) {
+  for (const ResolvedComponent& found : components) {
+    const auto& chunks = found.index.data.chunks;
+    const auto first = std::find_if(chunks.begin(), chunks.end(),
+                                    [](const auto& chunk) { return !chunk.is_zero(); });
+    if (first != chunks.end() && !store.contains(repository::chunk_path(first->id))) return false;
+  }
+  return true;
+}
+
+// What other compositions of these components foresaw, for those whose data is too far to look at.
+PartPriors known_priors(const std::vector<ResolvedComponent>& components,
+                        repository::Source& source) {
+  PartPriors priors;
+  priors.parts.emplace_back();  // what is made here is here
+  for (const ResolvedComponent& found : components) {
+    auto known = fetch_prior(source, component_prior_path(*found.wish.digest));
+    priors.parts.push_back(known ? std::move(*known) : nullptr);
+  }
+  return priors;
+}
+
 // Puts what the first boot of the composed disk is expected to read, a prior for each part. A
 // prediction: without one the image is as good as any other.
 Result<size_t> put_priors(const AssembledImage& image, const repository::ImageIndex& metadata,
@@ -192,7 +216,9 @@ Result<size_t> put_priors(const AssembledImage& image, const repository::ImageIn
       each(part, at / repository::kChunkSize);
     });
   };
-  const auto priors = foresee_boot(disk, part_count, blocks_of);
+  const bool is_here = has_data(components, store);
+  const auto priors =
+      is_here ? foresee_boot(disk, part_count, blocks_of) : known_priors(components, store);
   if (!priors) return 0;
   size_t blocks = 0;
   for (uint32_t part = 0; part < part_count; ++part) {
@@ -200,6 +226,8 @@ Result<size_t> put_priors(const AssembledImage& image, const repository::ImageIn
     if (!sequence) continue;
     blocks += sequence->entries.size();
     FR_CHECK(store.put(part_prior_path(image.tag.index, part), predict::serialize(*sequence)));
+    if (is_here && part > 0)
+      FR_CHECK(learn_component_prior(*components[part - 1].wish.digest, *sequence, store));
   }
   FR_CHECK(store.flush());
   return blocks;

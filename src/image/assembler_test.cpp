@@ -3,11 +3,13 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "image/boot_prior.h"
 #include "image/disk_reader.h"
 #include "image/ext4.h"
 #include "image/path_finder.h"
 #include "image/stored_components.h"
 #include "repository/fetch.h"
+#include "repository/layered_store.h"
 
 namespace forerun::image {
 namespace {
@@ -201,6 +203,31 @@ TEST_F(AssemblerTest, DataIsNotCopied) {
   ASSERT_TRUE(image);
   EXPECT_EQ(image->statistics.copied_bytes, 0u);
   EXPECT_LT(image->statistics.metadata_bytes, 512 * kKiB);
+}
+
+TEST_F(AssemblerTest, FarFromItsDataABootIsForeseenByWhatOthersForesaw) {
+  add("init", "service", {{"/sbin/init", std::string(200'000, 'i')}});
+  constexpr std::string_view kFirst =
+      "version = 1\nbase = \"debian-12\"\ncomponents = [\"init\"]\nwritable_bytes = 16777216\n";
+  const auto first = assemble_text(kFirst);
+  ASSERT_TRUE(first && first->prior_block_count > 0);
+
+  MemoryStore front;
+  repository::LayeredStore layered(front, {&store});
+  const Manifest other =
+      parse_manifest(std::string(kFirst) + "hostname = \"other\"\n", "m.toml").value();
+  const auto second =
+      assemble(other, layered, {.image_name = "far", .created = "2026-11-21T02:40:00Z"});
+  ASSERT_TRUE(second) << second.error().message;
+  EXPECT_NE(second->tag.index, first->tag.index);
+  // Of init, by its own prior: the third part, behind metadata and base.
+  const auto prior = fetch_prior(front, part_prior_path(second->tag.index, 2));
+  ASSERT_TRUE(prior) << prior.error().message;
+  EXPECT_GT((*prior)->entries.size(), 0u);
+  EXPECT_FALSE(fetch_prior(front, part_prior_path(second->tag.index, 0)));
+  const auto init = fetch_component_index(store, second->composition.parts[2].digest).value();
+  for (const auto& ref : init.data.chunks)
+    EXPECT_FALSE(front.contains(repository::chunk_path(ref.id)));
 }
 
 TEST_F(AssemblerTest, SaysWhatIsMissing) {
