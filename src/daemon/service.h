@@ -12,7 +12,6 @@
 #include "daemon/image_catalog.h"
 #include "daemon/operations.h"
 #include "daemon/tier_store.h"
-#include "daemon/vm_composer.h"
 #include "daemon/vm_manager.h"
 
 namespace forerun::daemon {
@@ -31,7 +30,6 @@ class DaemonService final : public api::Service {
     tier::Tier& tier;
     FetchService& fetches;
     VmManager& vms;
-    VmComposer& composer;
   };
   explicit DaemonService(Parts parts);
 
@@ -45,13 +43,15 @@ class DaemonService final : public api::Service {
   Result<api::OperationInfo> get_operation(const std::string& id) override {
     return operations_.get(id);
   }
-  Result<api::VmInfo> run_vm(const api::RunRequest& request) override;
+  Result<api::VmInfo> run_vm(const api::RunRequest& request) override {
+    return parts_.vms.run(request);
+  }
   std::vector<api::VmInfo> list_vms() override { return parts_.vms.list(); }
   Result<api::VmInfo> get_vm(const std::string& name) override { return parts_.vms.get(name); }
   Result<api::VmInfo> stop_vm(const std::string& name, const api::StopRequest& request) override {
     return parts_.vms.stop(name, request);
   }
-  Status remove_vm(const std::string& name) override;
+  Status remove_vm(const std::string& name) override { return parts_.vms.remove(name); }
   Result<api::VmStats> vm_stats(const std::string& name) override { return parts_.vms.stats(name); }
   api::HostStats host_stats() override;
   std::vector<api::Check> run_checks() override;

@@ -58,18 +58,24 @@ ByteView content_of(const image::Piece& piece, const repository::Chunk& chunk) {
 
 VirtualDisk::VirtualDisk(image::MappingTable table, std::unique_ptr<Overlay> overlay,
                          tier::Tier& tier)
-    : table_(std::move(table)), overlay_(std::move(overlay)), tier_(tier) {}
+    : table_(std::move(table)),
+      overlay_(std::move(overlay)),
+      tier_(tier),
+      reader_(tier.add_reader()) {}
+
+VirtualDisk::~VirtualDisk() { tier_.remove_reader(reader_); }
 
 VirtualDisk::Found VirtualDisk::find(const ChunkId& id, const Pins* pins,
                                      bool allow_tier_file) const {
   if (pins != nullptr) {
     if (const auto pin = pins->find(id); pin != pins->end()) {
+      tier_.note_reader(id, reader_);
       return {pin->second, trace::ServedFrom::kRepository};
     }
   }
-  if (!allow_tier_file) return {tier_.find_in_memory(id), trace::ServedFrom::kMemory};
+  if (!allow_tier_file) return {tier_.find_in_memory(id, reader_), trace::ServedFrom::kMemory};
   tier::Level level = tier::Level::kNone;
-  ChunkPtr chunk = tier_.find(id, &level);
+  ChunkPtr chunk = tier_.find(id, &level, reader_);
   return {std::move(chunk),
           level == tier::Level::kFile ? trace::ServedFrom::kTierFile : trace::ServedFrom::kMemory};
 }

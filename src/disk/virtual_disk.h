@@ -55,7 +55,11 @@ struct DiskWork {
 class VirtualDisk {
  public:
   // `overlay` may be null: then the disk is read-only. `tier` outlives the disk.
+  // The disk is one of the tier's readers while it lives.
   VirtualDisk(image::MappingTable table, std::unique_ptr<Overlay> overlay, tier::Tier& tier);
+  ~VirtualDisk();
+  VirtualDisk(const VirtualDisk&) = delete;
+  VirtualDisk& operator=(const VirtualDisk&) = delete;
 
   uint64_t size_bytes() const { return table_.size_bytes(); }
   bool is_read_only() const { return overlay_ == nullptr; }
@@ -105,6 +109,7 @@ class VirtualDisk {
   const image::MappingTable table_;
   const std::unique_ptr<Overlay> overlay_;
   tier::Tier& tier_;
+  const tier::Reader reader_;
 };
 
 }  // namespace forerun::disk

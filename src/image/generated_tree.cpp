@@ -84,7 +84,6 @@ class GeneratedTree {
     TreeInode inode;
     inode.kind = InodeKind::kDirectory;
     inode.mode = 0755;
-    inode.gives_way = true;
     return inode;
   }
 

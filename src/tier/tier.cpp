@@ -14,6 +14,13 @@ using repository::ChunkPtr;
 
 namespace {
 
+uint64_t reader_bit(Reader reader) { return reader < kReadersMax ? uint64_t{1} << reader : 0; }
+
+void end_read(Shard& s, const ChunkId& id, const FileEntry& seen) {
+  FileEntry* const entry = s.file.peek(id);
+  if (entry != nullptr && entry->version == seen.version) --entry->reads;
+}
+
 uint64_t charge(const Chunk& chunk) { return std::max<uint64_t>(chunk.content.size(), kChargeMin); }
 
 }  // namespace
@@ -55,16 +62,19 @@ void Tier::Impl::report(const std::vector<ChunkId>& unused) const {
 // keep what is hot, rarely enough to keep hits cheap.
 void Tier::Impl::use_in_file(Shard& s, const ChunkId& id) {
   const FileLevel::Use use = s.file.use(id);
+  if (use.value != nullptr && (use.counted || use.ended_probation)) use.value->need.on_use();
   // The record still says probation; if the queue is full it will say so after a restart too, which
   // does no harm.
   if (use.ended_probation && !use.value->pending) std::ignore = queue.push(id);
 }
 
-ChunkPtr Tier::Impl::use_in_memory(Shard& s, const ChunkId& id) {
+ChunkPtr Tier::Impl::use_in_memory(Shard& s, const ChunkId& id, Reader reader) {
   if (const MemoryLevel::Use use = s.memory.use(id); use.value != nullptr) {
     ++s.counters.memory_hits;
+    use.value->readers |= reader_bit(reader);
+    if (use.counted) use.value->need.on_use();
     if (use.counted && file) use_in_file(s, id);
-    return *use.value;
+    return use.value->chunk;
   }
   if (!file) return nullptr;
   const FileEntry* const entry = s.file.peek(id);
@@ -78,8 +88,11 @@ ChunkPtr Tier::Impl::use_in_memory(Shard& s, const ChunkId& id) {
 // ---- what enters
 
 void Tier::Impl::admit_to_memory(Shard& s, const ChunkPtr& chunk, Admission admission,
-                                 std::vector<ChunkId>& unused) {
-  s.memory.insert(chunk->id, charge(*chunk), chunk, admission, s.memory_evicted);
+                                 std::vector<ChunkId>& unused, Reader reader) {
+  MemoryEntry entry{.chunk = chunk, .readers = reader_bit(reader)};
+  // What was foreseen of it in the file, holds here too.
+  if (const FileEntry* const stored = s.file.peek(chunk->id)) entry.need = stored->need;
+  s.memory.insert(chunk->id, charge(*chunk), std::move(entry), admission, s.memory_evicted);
   left_memory(s, unused);
 }
 
@@ -168,13 +181,13 @@ Result<std::unique_ptr<Tier>> Tier::open(TierOptions options, std::unique_ptr<St
   return std::unique_ptr<Tier>(new Tier(std::move(impl)));
 }
 
-ChunkPtr Tier::find_in_memory(const ChunkId& id) {
+ChunkPtr Tier::find_in_memory(const ChunkId& id, Reader reader) {
   Shard& s = impl_->shard(id);
   const std::scoped_lock lock(s.mutex);
-  return impl_->use_in_memory(s, id);
+  return impl_->use_in_memory(s, id, reader);
 }
 
-ChunkPtr Tier::find(const ChunkId& id, Level* level) {
+ChunkPtr Tier::find(const ChunkId& id, Level* level, Reader reader) {
   Level ignored{};
   Level& found = level == nullptr ? ignored : *level;
   Shard& s = impl_->shard(id);
@@ -182,14 +195,15 @@ ChunkPtr Tier::find(const ChunkId& id, Level* level) {
   {
     const std::scoped_lock lock(s.mutex);
     found = Level::kMemory;
-    if (ChunkPtr chunk = impl_->use_in_memory(s, id)) return chunk;
+    if (ChunkPtr chunk = impl_->use_in_memory(s, id, reader)) return chunk;
     found = Level::kNone;
-    const FileEntry* const entry = s.file.peek(id);
+    FileEntry* const entry = s.file.peek(id);
     if (entry == nullptr) {
       ++s.counters.misses;
       return nullptr;
     }
     impl_->use_in_file(s, id);
+    ++entry->reads;  // so that the slot stays this chunk's
     seen = *entry;
   }
   Result<Buffer> content = impl_->file->read(seen.slot, seen.size);
@@ -209,7 +223,8 @@ ChunkPtr Tier::find(const ChunkId& id, Level* level) {
   {
     const std::scoped_lock lock(s.mutex);
     ++s.counters.file_hits;
-    impl_->admit_to_memory(s, chunk, Admission::kDemand, unused);
+    end_read(s, id, seen);
+    impl_->admit_to_memory(s, chunk, Admission::kDemand, unused, reader);
   }
   impl_->report(unused);
   found = Level::kFile;

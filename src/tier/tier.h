@@ -1,9 +1,13 @@
 // The host's shared fast cache of chunks: memory in front of a file on local disk, of fixed size,
 // never needed for correctness. What it holds survives a restart; what it reads back is verified.
 //
-// Eviction, in both levels: S3-FIFO (tier/s3fifo.h). A prefetched chunk is on probation until its
-// first use, which counts as the demand that brought it, not as a re-use; unused prefetched chunks
-// together never hold more than probation_ratio of a level.
+// The memory is one pool for all VMs of the host: a chunk is in it once, whoever wants it.
+//
+// Eviction, in both levels: S3-FIFO (tier/s3fifo.h), the victim chosen among the oldest by what it
+// would cost to have it again, weighed with how probably it is wanted; never a chunk that a read
+// holds. A prefetched chunk is on probation until its first use, which counts as the demand that
+// brought it, not as a re-use; of a full level, unused prefetched chunks together hold a share that
+// follows their usefulness.
 #pragma once
 
 #include <cstdint>
@@ -13,6 +17,7 @@
 #include "core/id.h"
 #include "core/result.h"
 #include "core/storage_file.h"
+#include "core/time.h"
 #include "repository/chunk.h"
 #include "tier/admission.h"
 
@@ -24,7 +29,12 @@ struct TierOptions {
   uint64_t memory_bytes_max = 256ull << 20;
   uint64_t file_bytes_max = 4ull << 30;  // 0: no file level
   double small_ratio = 0.10;             // S3-FIFO's small queue
-  double probation_ratio = 0.25;         // of a level, for prefetched and not yet used
+  // Share of a full level for prefetched and not yet used: to begin with, and what it moves between
+  // (widened to hold the first).
+  double probation_ratio = 0.25;
+  double probation_ratio_min = 0.06;
+  double probation_ratio_max = 0.5;
+  uint32_t victim_candidates = 8;  // 1 to 16; 1: the oldest leaves, whatever it is worth
   // Chunks that wait to be written to the file (they may hold so much memory more); more are not
   // written (counted).
   size_t write_back_chunks_max = 1024;
@@ -44,6 +54,32 @@ struct TierStats {
   uint64_t write_back_dropped = 0;
 };
 
+// What waiting for a chunk again costs a guest.
+struct FetchCosts {
+  double remote_seconds = 0.005;  // the link's round trip
+  double remote_seconds_per_byte = 1 / 12.5e6;
+  double file_seconds = 0.0003;  // from the file, verified
+};
+
+// What the memory level is used for, now. A chunk counts as 4 KiB at least, and in one of the first
+// three.
+struct PoolStats {
+  uint64_t reserved_bytes = 0;         // held by a read, or foreseen for soon (need())
+  uint64_t prefetched_bytes = 0;       // not used yet, not reserved
+  uint64_t used_bytes = 0;             // the rest
+  uint64_t in_use_bytes = 0;           // of the reserved: held by a read
+  uint64_t limit_bytes = 0;            // see set_memory_limit
+  uint64_t probation_limit_bytes = 0;  // what prefetched chunks may hold once memory is full
+  // By readers that there are still: chunks that two or more have used, and what all readers would
+  // hold if each had its own copy of what it used.
+  uint64_t shared_bytes = 0, copies_bytes = 0;
+};
+
+// Who uses chunks, for the accounts: a VM.
+using Reader = uint8_t;
+inline constexpr Reader kNoReader = 255;
+inline constexpr size_t kReadersMax = 64;  // told apart at a time; others are not counted
+
 // Thread-safe. No lock that a reader takes is held across file I/O.
 class Tier {
  public:
@@ -57,16 +93,20 @@ class Tier {
 
   // Returns the chunk if it is in memory, and counts a use. The hot path: one lock of one shard, no
   // I/O.
-  repository::ChunkPtr find_in_memory(const ChunkId& id);
+  repository::ChunkPtr find_in_memory(const ChunkId& id, Reader reader = kNoReader);
   // Returns the chunk from memory or from the file (then read, verified against `id`, and kept in
   // memory), or null. A chunk that fails verification is dropped and counted. `level` receives
   // where it was.
-  repository::ChunkPtr find(const ChunkId& id, Level* level = nullptr);
+  repository::ChunkPtr find(const ChunkId& id, Level* level = nullptr, Reader reader = kNoReader);
   // Returns where the chunk is, without counting a use and without I/O.
   Level where(const ChunkId& id) const;
   // Puts a verified chunk into memory and queues it for the file. Already there: a demand ends its
   // probation. REQUIRES: 1 to kChunkSize bytes of content.
   void insert(repository::ChunkPtr chunk, Admission admission);
+  // Says that a chunk will be wanted, with this probability, and when at the latest: until then or
+  // its next use it is dearer to evict. Each call stands for one use. Cheap: one lock of one shard.
+  // Returns whether it is here; a chunk that is not is not remembered.
+  bool need(const ChunkId& id, double probability, Time until);
   // Drops a chunk from both levels.
   void erase(const ChunkId& id);
 
@@ -83,7 +123,25 @@ class Tier {
   // without having been used; once for each such chunk. Set it before other threads use the tier.
   void on_evicted_unused(std::function<void(const ChunkId&)> callback);
 
+  // Tells the time, by which needs end. Called now and then.
+  void tick(Time now);
+  void set_costs(const FetchCosts& costs);
+  // Changes how much memory may be used, at most memory_bytes_max. Less evicts at once, of least
+  // worth first, all but what is in use; that follows as it is released. Less than one chunk a
+  // shard leaves the file only.
+  void set_memory_limit(uint64_t bytes);
+
+  // Returns a number for a new reader, or kNoReader if there are too many.
+  Reader add_reader();
+  // Forgets what it used. REQUIRES: it was added; nothing is called with it any more.
+  void remove_reader(Reader reader);
+  // Counts `reader` among those that used the chunk, if it is in memory: for one that was handed
+  // the chunk past the tier.
+  void note_reader(const ChunkId& id, Reader reader);
+
   TierStats stats() const;
+  // Returns the accounts of the memory level. Looks at every chunk, one shard's lock at a time.
+  PoolStats pool() const;
 
  private:
   struct Impl;

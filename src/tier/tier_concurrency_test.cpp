@@ -23,10 +23,10 @@ class TierConcurrencyTest : public TierFixture {
       const ChunkPtr& chunk = chunks_[rng.below(chunks_.size())];
       switch (rng.below(8)) {
         case 0:
-          tier_->insert(chunk, Admission::kDemand);
+          demand(chunk);
           break;
         case 1:
-          tier_->insert(chunk, Admission::kPrefetch);
+          prefetch(chunk);
           break;
         case 2:
           tier_->erase(chunk->id);

@@ -152,6 +152,7 @@ TEST_F(TierFaultTest, WritesAgainOnceTheDiskHasRoom) {
 TEST_F(TierFaultTest, FullDiskReportsPrefetchedThatAreNowNowhere) {
   open(4, 40);  // one on probation in memory, ten in the file
   data_->size_limit = 0;
+  for (uint64_t i = 100; i < 104; ++i) demand(chunk_of(i));
   for (const auto& chunk : chunks_of(5)) prefetch(chunk);
   EXPECT_THAT(unused_, IsEmpty());
   ASSERT_FALSE(tier_->write_back(10));
@@ -163,6 +164,7 @@ TEST_F(TierFaultTest, SlotReusedDuringAReadIsNotCalledCorrupt) {
   const auto chunks = store(1);
   data_->on_read = [&] {
     data_->on_read = nullptr;
+    tier_->erase(chunks[0]->id);
     demand(chunk_of(50));
     write_all();
   };
@@ -171,6 +173,19 @@ TEST_F(TierFaultTest, SlotReusedDuringAReadIsNotCalledCorrupt) {
   EXPECT_EQ(tier_->stats().misses, 1u);
   EXPECT_EQ(found(chunk_of(50)), Level::kMemory);
   EXPECT_EQ(tier_->stats().file_bytes, kChunk);
+}
+
+TEST_F(TierFaultTest, SlotThatIsBeingReadIsNotGivenAway) {
+  const auto chunks = store(1);
+  data_->on_read = [&] {
+    data_->on_read = nullptr;
+    demand(chunk_of(50));
+    write_all();
+  };
+  EXPECT_EQ(found(chunks[0]), Level::kFile);
+  for (uint64_t i = 60; i < 70; ++i) demand(chunk_of(i));
+  write_all();
+  EXPECT_EQ(tier_->where(chunks[0]->id), Level::kNone) << "free again after the read";
 }
 
 // The same chunk, back in the same slot: the version tells the two stays apart.

@@ -51,8 +51,16 @@ class TierFixture : public testing::Test {
   void open(uint64_t memory_chunks, uint64_t file_chunks) {
     open(options(memory_chunks, file_chunks));
   }
-  void demand(const repository::ChunkPtr& chunk) { tier_->insert(chunk, Admission::kDemand); }
-  void prefetch(const repository::ChunkPtr& chunk) { tier_->insert(chunk, Admission::kPrefetch); }
+  // The tier gets a copy: the test's own chunk is not one that a read holds.
+  static repository::ChunkPtr copy_of(const repository::ChunkPtr& chunk) {
+    return std::make_shared<const repository::Chunk>(*chunk);
+  }
+  void demand(const repository::ChunkPtr& chunk) {
+    tier_->insert(copy_of(chunk), Admission::kDemand);
+  }
+  void prefetch(const repository::ChunkPtr& chunk) {
+    tier_->insert(copy_of(chunk), Admission::kPrefetch);
+  }
   void write_all() { ASSERT_TRUE(tier_->write_back(SIZE_MAX)); }
   // Returns where a find gave the right content, or kNone.
   Level found(const repository::ChunkPtr& chunk) {

@@ -4,6 +4,7 @@
 // probation is the same in both levels. Included by this room's sources only.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <deque>
 #include <memory>
@@ -23,6 +24,29 @@ inline constexpr uint64_t kChargeMin =
 // After a failed write, so many chunks go unwritten before the file is tried again.
 inline constexpr uint64_t kDropsBeforeRetry = 1024;
 
+// What is foreseen of a chunk.
+struct Need {
+  float probability = 0;
+  uint8_t uses = 0;  // foreseen and not yet seen; 0: nothing is
+  Time until{};
+
+  void add(double said, Time when) {
+    probability = std::max(uses == 0 ? 0.0f : probability, static_cast<float>(said));
+    until = uses == 0 ? when : std::max(until, when);
+    if (uses < 255) ++uses;
+  }
+  void on_use() {
+    if (uses > 0) --uses;
+  }
+  bool is_live(Time now) const { return uses > 0 && now <= until; }
+};
+
+struct MemoryEntry {
+  repository::ChunkPtr chunk;
+  Need need;
+  uint64_t readers = 0;  // a bit each
+};
+
 // What the file level knows of a chunk. `version` is new with every admission, so a reader or
 // writer that worked without the lock can tell whether the slot is still this chunk's.
 struct FileEntry {
@@ -30,10 +54,38 @@ struct FileEntry {
   uint32_t slot = 0;
   uint32_t size = 0;
   repository::ChunkPtr pending;  // not written yet, `slot` means nothing
+  Need need;
+  uint32_t reads = 0;  // from its slot, under way
 };
 
-using MemoryLevel = S3Fifo<ChunkId, repository::ChunkPtr>;
-using FileLevel = S3Fifo<ChunkId, FileEntry>;
+// What judges go by, beside the entry. Thread-safe.
+struct Outlook {
+  std::atomic<Time::rep> now{0};
+  std::atomic<double> remote_seconds, remote_seconds_per_byte, file_seconds;
+
+  Time time() const { return Time(Nanos(now.load(std::memory_order_relaxed))); }
+  double remote_cost(uint64_t bytes) const {
+    return remote_seconds.load(std::memory_order_relaxed) +
+           remote_seconds_per_byte.load(std::memory_order_relaxed) * static_cast<double>(bytes);
+  }
+};
+
+struct Shard;
+
+// Worth of an entry = probability of its use × what the guest would wait / its bytes.
+struct MemoryJudge {
+  const Shard* shard;
+  const Outlook* outlook;
+  Standing operator()(const ChunkId& id, const MemoryEntry& entry, uint64_t size,
+                      uint8_t uses) const;
+};
+struct FileJudge {
+  const Outlook* outlook;
+  Standing operator()(const ChunkId& id, const FileEntry& entry, uint64_t size, uint8_t uses) const;
+};
+
+using MemoryLevel = S3Fifo<ChunkId, MemoryEntry, MemoryJudge>;
+using FileLevel = S3Fifo<ChunkId, FileEntry, FileJudge>;
 
 struct Counters {
   uint64_t memory_hits = 0, file_hits = 0, misses = 0;
@@ -41,8 +93,17 @@ struct Counters {
 };
 
 struct alignas(64) Shard {
-  Shard(const S3FifoOptions& memory_options, const S3FifoOptions& file_options)
-      : memory(memory_options), file(file_options) {}
+  Shard(const S3FifoOptions& memory_options, const S3FifoOptions& file_options,
+        const Outlook& outlook)
+      : memory(memory_options, MemoryJudge{this, &outlook}),
+        file(file_options, FileJudge{&outlook}) {}
+  // Returns whether anyone but the tier holds the chunk. Only the tier hands it out, under the
+  // lock, so "no" stays true while the lock is held.
+  bool is_in_use(const ChunkId& id, const MemoryEntry& entry) const {
+    const FileEntry* const stored = file.peek(id);
+    const bool is_pending = stored != nullptr && stored->pending == entry.chunk;
+    return entry.chunk.use_count() > (is_pending ? 2 : 1);
+  }
 
   mutable std::mutex mutex;  // guards all of the below
   MemoryLevel memory;
@@ -88,10 +149,11 @@ struct Tier::Impl {
     return *shards[value % shards.size()];
   }
 
-  repository::ChunkPtr use_in_memory(Shard& s, const ChunkId& id);
+  void set_costs(const FetchCosts& costs);
+  repository::ChunkPtr use_in_memory(Shard& s, const ChunkId& id, Reader reader);
   void use_in_file(Shard& s, const ChunkId& id);
   void admit_to_memory(Shard& s, const repository::ChunkPtr& chunk, Admission admission,
-                       std::vector<ChunkId>& unused);
+                       std::vector<ChunkId>& unused, Reader reader = kNoReader);
   void admit_to_file(Shard& s, const repository::ChunkPtr& chunk, Admission admission,
                      std::vector<ChunkId>& unused);
   void left_memory(Shard& s, std::vector<ChunkId>& unused);
@@ -110,6 +172,11 @@ struct Tier::Impl {
   bool accepts_writes();
 
   const std::unique_ptr<SlotFile> file;  // null: no file level
+  Outlook outlook;
+  const uint64_t memory_bytes_max;
+  std::atomic<uint64_t> memory_limit;
+  std::mutex readers_mutex;  // guards readers
+  uint64_t readers = 0;      // those that there are
   std::vector<std::unique_ptr<Shard>> shards;
   WriteQueue queue;
   std::function<void(const ChunkId&)> evicted_unused_callback;

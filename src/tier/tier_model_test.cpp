@@ -16,6 +16,8 @@ class TierModelTest : public TierFixture {
   static constexpr uint64_t kFileChunks = 20;
 
   void reopen() {
+    held_.clear();
+    limit_ = kMemoryChunks * kChunk;
     open({.memory_bytes_max = kMemoryChunks * kChunk,
           .file_bytes_max = kFileChunks * kChunk,
           .write_back_chunks_max = 6,
@@ -36,6 +38,7 @@ class TierModelTest : public TierFixture {
       if (const ChunkPtr got = tier_->find_in_memory(chunk->id)) {
         ASSERT_EQ(got->content, chunk->content);
         now_used(chunk->id);
+        if (held_.size() < kHeldMax) held_[chunk->id] = got;
       }
     } else if (what < 65) {
       now_used(chunk->id);
@@ -46,9 +49,18 @@ class TierModelTest : public TierFixture {
         outstanding_.insert(chunk->id);
       }
       prefetch(chunk);
-    } else if (what < 97) {
+    } else if (what < 89) {
       ASSERT_TRUE(tier_->write_back(rng.below(4)));
+    } else if (what < 91) {
+      limit_ = rng.between(kHeldMax, kMemoryChunks) * kChunk;
+      tier_->set_memory_limit(limit_);
+    } else if (what < 94) {
+      tier_->tick(now_ += 1s);
+      tier_->need(chunk->id, rng.unit(), now_ + 5s);
+    } else if (what < 97) {
+      if (!held_.empty()) held_.erase(held_.begin());
     } else if (what < 99) {
+      held_.erase(chunk->id);
       tier_->erase(chunk->id);
       ASSERT_EQ(tier_->where(chunk->id), Level::kNone);
     } else {
@@ -74,14 +86,23 @@ class TierModelTest : public TierFixture {
 
   void check_limits() {
     const TierStats stats = tier_->stats();
-    ASSERT_LE(stats.memory_bytes, kMemoryChunks * kChunk);
+    ASSERT_LE(stats.memory_bytes, limit_);
+    // A chunk that a read holds is where it was.
+    for (const auto& [id, chunk] : held_) ASSERT_EQ(tier_->where(id), Level::kMemory);
+    const PoolStats pool = tier_->pool();
+    ASSERT_EQ(pool.reserved_bytes + pool.prefetched_bytes + pool.used_bytes, stats.memory_bytes);
+    ASSERT_LE(pool.in_use_bytes, pool.reserved_bytes);
+    ASSERT_EQ(pool.limit_bytes, limit_);
     ASSERT_LE(stats.file_bytes, kFileChunks * kChunk);
-    ASSERT_LE(stats.probation_bytes, (kMemoryChunks + kFileChunks) * kChunk / 4);
     ASSERT_LE(data_->bytes.size(), kFileChunks * kChunk);
     ASSERT_LE(index_->bytes.size(), (kFileChunks + 1) * kSlotRecordSize);
   }
 
   const std::vector<ChunkPtr> chunks_ = chunks_of(40, 5000);
+  static constexpr size_t kHeldMax = 3;
+  std::map<ChunkId, ChunkPtr> held_;  // by reads
+  uint64_t limit_ = 0;
+  Time now_ = kTimeZero;
   std::set<ChunkId> outstanding_;  // prefetched in this life, and neither used nor reported
   std::set<ChunkId> inherited_;    // here since an earlier life, perhaps unused
 };
