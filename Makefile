@@ -1,5 +1,5 @@
 # The two commands of the README: `make demo` and `make test`. The rest serves developers.
-.PHONY: demo test build packages clean bench-boot bench-boot-replay bench-nbd bench-observe bench-launches bench-map bench-tier
+.PHONY: demo test test-s3 build packages clean bench-boot bench-boot-replay bench-nbd bench-observe bench-launches bench-map bench-tier
 
 BUILD := build/release
 JOBS  := 2
@@ -18,6 +18,11 @@ demo: build
 
 test: build
 	cd $(BUILD) && ctest --output-on-failure
+
+# The S3 driver against a real radosgw (Ceph), which this installs: 64 MB.
+test-s3: build
+	packaging/install packages-s3.txt
+	cd $(BUILD) && ctest --output-on-failure -L s3
 
 bench-boot: build
 	bench/boot --out build/bench/boot.json

@@ -11,6 +11,8 @@ namespace json = boost::json;
 
 constexpr size_t kPathBytesMax = 4096;
 constexpr size_t kForwardsMax = 64;
+constexpr size_t kComponentsMax = 64;
+constexpr size_t kDigestDigits = 64;
 
 Result<json::object> parse_object(std::string_view body) {
   if (body.size() > kRequestBytesMax) {
@@ -49,6 +51,25 @@ class Members {
       complain(key,
                "must be 1 to 64 of letters, digits, '.', '_', '-', and not begin with '.' or '-'");
     }
+  }
+  // Reads a component: its name, or "name@" and the digest of its index.
+  void component(std::string_view key, const json::value& value, std::string& out) {
+    if (!value.is_string()) return complain(key, "must be a string");
+    const std::string_view found = value.as_string();
+    const size_t at = found.find('@');
+    const std::string_view digest = at == found.npos ? "" : found.substr(at + 1);
+    if (!is_valid_name(found.substr(0, at)) ||
+        (at != found.npos && (digest.size() != kDigestDigits || !parse_digest(digest))))
+      return complain(key, "must name components: NAME, or NAME@ and 64 hex digits");
+    out = found;
+  }
+  void components(std::string_view key, std::vector<std::string>& out) {
+    const json::value* list = find(key);
+    if (!list) return;
+    if (!list->is_array()) return complain(key, "must be a list");
+    if (list->as_array().size() > kComponentsMax)
+      return complain(key, fmt::format("has over {} entries", kComponentsMax));
+    for (const json::value& item : list->as_array()) component(key, item, out.emplace_back());
   }
   void path(std::string_view key, std::string& out, bool required) {
     text(key, out, kPathBytesMax);
@@ -142,6 +163,17 @@ Status parse_forwards(const json::value& list, std::vector<PortForward>& out) {
   return {};
 }
 
+Status check_one_disk(const RunRequest& request) {
+  const int said = !request.image.empty() + !request.base.empty() + !request.manifest.empty();
+  if (said > 1)
+    return fail(ErrorCode::kInvalid, "image, base and manifest exclude each other: name one");
+  if (request.base.empty() && !request.with.empty())
+    return fail(ErrorCode::kInvalid, "with needs base: the component that the others stand on");
+  if (request.base.empty() && !request.hostname.empty())
+    return fail(ErrorCode::kInvalid, "hostname needs base: a manifest says its own");
+  return {};
+}
+
 }  // namespace
 
 Result<ImportRequest> parse_import_request(std::string_view body) {
@@ -161,11 +193,14 @@ Result<ComponentImportRequest> parse_component_request(std::string_view body) {
   FR_TRY(const json::object object, parse_object(body));
   Members members(object, "");
   ComponentImportRequest request;
-  members.path("source_path", request.source_path, true);
+  members.choice("source", request.source,
+                 {{"tar", ComponentSource::kTar}, {"dir", ComponentSource::kDir}});
+  members.path("source_path", request.source_path, has_source_path(request.source));
   members.name("name", request.name);
   members.text("version", request.version, 128);
   members.text("function", request.function, 64);
   members.flag("allow_devices", request.allow_devices);
+  members.flag("overlay", request.is_overlay);
   FR_CHECK(members.status());
   return request;
 }
@@ -185,7 +220,12 @@ Result<RunRequest> parse_run_request(std::string_view body) {
   Members members(object, "");
   RunRequest request;
   members.name("name", request.name);
-  members.name("image", request.image);
+  if (members.find("image") != nullptr) members.name("image", request.image);
+  if (const json::value* base = members.find("base"))
+    members.component("base", *base, request.base);
+  members.components("with", request.with);
+  members.text("manifest", request.manifest, kRequestBytesMax);
+  if (members.find("hostname") != nullptr) members.name("hostname", request.hostname);
   members.whole<uint64_t>("memory_bytes", request.memory_bytes, 32ull << 20, 4ull << 40);
   members.whole<uint32_t>("cpus", request.cpus, 1, 255);
   members.path("kernel", request.kernel, false);
@@ -199,6 +239,7 @@ Result<RunRequest> parse_run_request(std::string_view body) {
                   {"off", PrefetchMode::kOff}});
   members.flag("disk_only", request.disk_only);
   FR_CHECK(members.status());
+  FR_CHECK(check_one_disk(request));
   if (const json::value* list = members.find("forwards")) {
     FR_CHECK(parse_forwards(*list, request.forwards));
   }

@@ -57,6 +57,13 @@ TEST(JsonIn, RefusalsNameTheMember) {
            {R"({"name":"a","image":"b","kernel":"/x\u0000y"})", "kernel holds a zero byte"},
            {R"({"name":"a","image":"b","disk_bus":"ide"})", "disk_bus must be one of virtio, nvme"},
            {R"({"name":"a","image":"b","disk_only":1})", "disk_only must be true or false"},
+           {R"({"name":"a","image":"b","base":"c"})", "exclude each other"},
+           {R"({"name":"a","manifest":"b","base":"c"})", "exclude each other"},
+           {R"({"name":"a","with":["c"]})", "with needs base"},
+           {R"({"name":"a","base":"b","with":["c\"]\n[x"]})", "with must name components"},
+           {R"({"name":"a","base":"b","with":["c@12"]})", "with must name components"},
+           {R"({"name":"a","base":"b@"})", "base must name components"},
+           {R"({"name":"a","base":7})", "base must be a string"},
            {R"({"name":"a","image":"b","forwards":{}})", "forwards must be a list"},
            {R"({"name":"a","image":"b","forwards":[7]})", "forwards[0]. must be an object"},
            {R"({"name":"a","image":"b","forwards":[{"host_port":1}]})",
@@ -97,6 +104,17 @@ TEST(JsonIn, TooManyForwardsAndTooLongTexts) {
                   .error()
                   .message,
               HasSubstr("append is over 2000 bytes"));
+}
+
+TEST(JsonIn, ComponentRequestNamesItsSource) {
+  const auto tar = parse_component_request(R"({"source_path":"/d.tar","name":"d"})");
+  ASSERT_TRUE(tar) << tar.error().message;
+  EXPECT_EQ(tar->source, ComponentSource::kTar);
+  EXPECT_THAT(
+      parse_component_request(R"({"source":"rpm","source_path":"/d","name":"d"})").error().message,
+      HasSubstr("source must be one of tar"));
+  EXPECT_THAT(parse_component_request(R"({"source":"tar","name":"d"})").error().message,
+              HasSubstr("source_path"));
 }
 
 TEST(JsonIn, ImportRequest) {

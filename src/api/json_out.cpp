@@ -72,7 +72,28 @@ std::string_view word(CheckStatus status) {
   return "fail";
 }
 
-json::value value_of(const ImageInfo& image) {
+json::value value_of(const ResidenceInfo& residence) {
+  return {{"memory_bytes", residence.memory_bytes},
+          {"tier_file_bytes", residence.tier_file_bytes},
+          {"remote_bytes", residence.remote_bytes},
+          {"zero_bytes", residence.zero_bytes}};
+}
+
+json::value value_of(const ImagePartInfo& part) {
+  json::array shared_with;
+  for (const std::string& image : part.shared_with) shared_with.emplace_back(text(image));
+  return {{"name", text(part.name)},
+          {"kind", text(part.kind)},
+          {"digest", text(part.digest)},
+          {"function", text(part.function)},
+          {"extent_count", part.extent_count},
+          {"residence", value_of(part.residence)},
+          {"stored_bytes", part.stored_bytes},
+          {"unique_stored_bytes", part.unique_stored_bytes},
+          {"shared_with", std::move(shared_with)}};
+}
+
+json::object object_of(const ImageInfo& image) {
   return {{"name", text(image.name)},
           {"digest", text(image.digest)},
           {"size_bytes", image.size_bytes},
@@ -83,6 +104,7 @@ json::value value_of(const ImageInfo& image) {
           {"prior_chunk_count", image.prior_chunk_count},
           {"learned_boot_count", image.learned_boot_count}};
 }
+json::value value_of(const ImageInfo& image) { return object_of(image); }
 
 json::value value_of(const ComponentInfo& component) {
   return {{"name", text(component.name)},          {"digest", text(component.digest)},
@@ -250,7 +272,13 @@ std::string repair_utf8(std::string_view text) {
   return repaired;
 }
 
-std::string to_json(const ImageInfo& image) { return json::serialize(value_of(image)); }
+std::string to_json(const ImageInfo& image) {
+  json::object all = object_of(image);
+  all["parts"] = list_of(image.parts);
+  all["gap_bytes"] = image.gap_bytes;
+  all["unique_stored_bytes"] = image.unique_stored_bytes;
+  return json::serialize(all);
+}
 std::string to_json(const OperationInfo& operation) { return json::serialize(value_of(operation)); }
 std::string to_json(const VmInfo& vm) { return json::serialize(value_of(vm)); }
 

@@ -23,6 +23,25 @@ struct ImportRequest {
   ImageFormat format = ImageFormat::kAuto;
 };
 
+// Where data of a disk is now, in bytes of the disk.
+struct ResidenceInfo {
+  uint64_t memory_bytes = 0, tier_file_bytes = 0, remote_bytes = 0;
+  uint64_t zero_bytes = 0;  // nothing to store
+};
+
+// One of the things a disk is put together from.
+struct ImagePartInfo {
+  std::string name;
+  std::string kind;  // "component", "metadata" (made for this disk), "image" (a whole disk)
+  std::string digest;
+  std::string function;  // of a component
+  uint64_t extent_count = 0;
+  ResidenceInfo residence;               // of what the disk shows of it
+  uint64_t stored_bytes = 0;             // of its distinct chunks in the repository
+  uint64_t unique_stored_bytes = 0;      // of those that no other image has
+  std::vector<std::string> shared_with;  // images that have this very part
+};
+
 struct ImageInfo {
   std::string name;
   std::string digest;         // of the index: names the content, 64 hex digits
@@ -33,13 +52,35 @@ struct ImageInfo {
   uint64_t zero_chunk_count = 0;
   uint64_t prior_chunk_count = 0;   // chunks that a first boot is expected to read; 0: unknown
   uint64_t learned_boot_count = 0;  // boots whose reads the replay model has merged
+  // The rest is only told of a single image.
+  std::vector<ImagePartInfo> parts;
+  uint64_t gap_bytes = 0;            // of the disk: nothing there yet, free for writes
+  uint64_t unique_stored_bytes = 0;  // of chunks that no other image has
 };
 
-// A tar archive, plain or compressed, as a component.
+// What a component is made of.
+enum class ComponentSource : uint8_t {
+  kTar,     // an archive, plain or compressed
+  kDir,     // a folder
+  kDeb,     // a Debian package
+  kOci,     // a container image: a component per layer
+  kBase,    // a Debian base system, of the host's own package sources
+  kApt,     // Debian packages installed on other components
+  kKernel,  // Debian's kernel and its modules
+};
+// Returns whether it is read from a path, and not built.
+constexpr bool has_source_path(ComponentSource source) { return source < ComponentSource::kBase; }
+
 struct ComponentImportRequest {
-  std::string source_path;  // absolute, on the daemon's host
-  std::string name, version, function = "service";
-  bool allow_devices = false;
+  ComponentSource source = ComponentSource::kTar;
+  std::string source_path;  // absolute, on the daemon's host; empty if it is built
+  std::string name;
+  std::string version, function;      // empty: what the source says
+  bool allow_devices = false;         // device nodes may be in it
+  bool is_overlay = false;            // kDir: an upper folder of overlayfs, with its whiteouts
+  std::vector<std::string> on;        // kApt: names of the components it is installed on
+  std::vector<std::string> packages;  // kApt: what is installed; kBase: what is there besides
+  std::string suite;  // kBase, kKernel: Debian's release; empty: the daemon's choice
 };
 
 struct ComponentInfo {
@@ -88,11 +129,18 @@ struct PortForward {  // TCP
 
 struct RunRequest {
   std::string name;
+  // What its disk is, one of: an image; a base component with others on top; a manifest's text.
+  // None: a VM that exists keeps its own.
   std::string image;
+  std::string base;
+  std::vector<std::string> with;
+  std::string manifest;
+  std::string hostname;  // with `base`; empty: as the components have it
   uint64_t memory_bytes = 512ull << 20;
   uint32_t cpus = 1;
   std::vector<PortForward> forwards;
-  // Absolute paths on the daemon's host; no kernel: boot from the disk's boot loader.
+  // Absolute paths on the daemon's host. No kernel: that of the disk's kernel component, or else
+  // the disk's boot loader.
   std::string kernel, initrd;
   std::string append;  // kernel command line
   DiskBus disk_bus = DiskBus::kVirtio;

@@ -14,19 +14,20 @@ namespace {
 namespace json = boost::json;
 
 struct ImportArguments {
-  std::string file, name, version, function = "service";
-  bool allow_devices = false, no_wait = false;
+  std::string source, file, name, version, function = "service";
+  bool allow_devices = false, is_overlay = false, no_wait = false;
 };
 
 Result<int> import_component(const Context& context, const ImportArguments& arguments) {
   FR_CHECK(Context::check_name(arguments.name));
   FR_TRY(const std::string path, absolute_path(arguments.file));
   if (!os::path_exists(path)) return fail(ErrorCode::kNotFound, fmt::format("no file {}", path));
-  const std::string request =
-      fmt::format(R"({{"source_path":{},"name":{},"version":{},"function":{},"allow_devices":{}}})",
-                  json_string(path), json_string(arguments.name), json_string(arguments.version),
-                  json_string(arguments.function), arguments.allow_devices);
-  return run_operation(context, "/api/v1/components", request, arguments.no_wait,
+  const json::object request{
+      {"source", arguments.source},     {"source_path", path},
+      {"name", arguments.name},         {"version", arguments.version},
+      {"function", arguments.function}, {"allow_devices", arguments.allow_devices},
+      {"overlay", arguments.is_overlay}};
+  return run_operation(context, "/api/v1/components", json::serialize(request), arguments.no_wait,
                        {arguments.name, "import " + arguments.file});
 }
 
@@ -57,26 +58,37 @@ Result<int> list_components(const Context& context) {
   return kExitOk;
 }
 
+// Adds `import SOURCE FILE`.
+void add_import(CLI::App& import, const std::string& source, const std::string& what,
+                const Context& context, Command& chosen) {
+  auto arguments = std::make_shared<ImportArguments>();
+  arguments->source = source;
+  CLI::App* command = import.add_subcommand(source, what);
+  command->add_option("file", arguments->file, "what is imported")->required();
+  command->add_option("--name", arguments->name, "the component's name")->required();
+  command->add_option("--version", arguments->version);
+  command->add_option("--function", arguments->function, "base, kernel, service, config, …")
+      ->capture_default_str();
+  command->add_flag("--allow-devices", arguments->allow_devices, "device nodes may be in it");
+  if (source == "dir")
+    command->add_flag("--overlay", arguments->is_overlay,
+                      "it is an upper folder of overlayfs: whiteouts and opaque folders count");
+  command->add_flag("--no-wait", arguments->no_wait, "print the operation's id and return at once");
+  command->callback([&context, &chosen, arguments] {
+    chosen = [&context, arguments] { return import_component(context, *arguments); };
+  });
+}
+
 }  // namespace
 
 void add_component_commands(CLI::App& app, const Context& context, Command& chosen) {
   CLI::App* component = app.add_subcommand("component", "What images are composed of");
   component->require_subcommand(1);
 
-  auto arguments = std::make_shared<ImportArguments>();
-  CLI::App* import = component->add_subcommand("import", "Turn an archive into a component");
+  CLI::App* import = component->add_subcommand("import", "Turn what there is into a component");
   import->require_subcommand(1);
-  CLI::App* tar = import->add_subcommand("tar", "A tar archive, plain or gzip, zstd, xz");
-  tar->add_option("file", arguments->file, "the archive")->required();
-  tar->add_option("--name", arguments->name, "the component's name")->required();
-  tar->add_option("--version", arguments->version);
-  tar->add_option("--function", arguments->function, "base, kernel, service, config, …")
-      ->capture_default_str();
-  tar->add_flag("--allow-devices", arguments->allow_devices, "device nodes may be in it");
-  tar->add_flag("--no-wait", arguments->no_wait, "print the operation's id and return at once");
-  tar->callback([&, arguments] {
-    chosen = [&context, arguments] { return import_component(context, *arguments); };
-  });
+  add_import(*import, "tar", "A tar archive, plain or gzip, zstd, xz", context, chosen);
+  add_import(*import, "dir", "A folder with all that is in it", context, chosen);
   component->add_subcommand("list", "List components")->callback([&] {
     chosen = [&context] { return list_components(context); };
   });

@@ -71,6 +71,37 @@ Result<int> list_images(const Context& context) {
   return kExitOk;
 }
 
+void print_parts(const json::object& image) {
+  Table table({{"PART"},
+               {"FUNCTION"},
+               {"EXTENTS", true},
+               {"MEMORY", true},
+               {"FILE", true},
+               {"REMOTE", true},
+               {"STORED", true},
+               {"ONLY HERE", true},
+               {"SHARED WITH"}});
+  for (const json::value& item : list_of(image, "parts")) {
+    if (!item.is_object()) continue;
+    const json::object& part = item.as_object();
+    const json::object& residence = object_of(part, "residence");
+    std::string shared;
+    for (const json::value& other : list_of(part, "shared_with"))
+      if (other.is_string())
+        shared +=
+            fmt::format("{}{}", shared.empty() ? "" : ", ", std::string_view(other.as_string()));
+    const std::string kind = text_of(part, "kind"), function = text_of(part, "function");
+    table.add({text_of(part, "name"), function.empty() ? kind : function,
+               show_count(count_of(part, "extent_count")),
+               show_bytes(number_of(residence, "memory_bytes")),
+               show_bytes(number_of(residence, "tier_file_bytes")),
+               show_bytes(number_of(residence, "remote_bytes")),
+               show_bytes(number_of(part, "stored_bytes")),
+               show_bytes(number_of(part, "unique_stored_bytes")), shared});
+  }
+  print(table.text());
+}
+
 Result<int> show_image(const Context& context, const std::string& name) {
   FR_CHECK(Context::check_name(name));
   FR_TRY(const std::string body, context.get("/api/v1/images/" + name));
@@ -92,6 +123,12 @@ Result<int> show_image(const Context& context, const std::string& name) {
       show_bytes(number_of(image, "chunk_bytes")), show_count(count_of(image, "zero_chunk_count")),
       show_count(count_of(image, "prior_chunk_count")),
       show_count(count_of(image, "learned_boot_count"))));
+  print(
+      fmt::format("only here      {} stored\n"
+                  "free           {}\n\n",
+                  show_bytes(number_of(image, "unique_stored_bytes")),
+                  show_bytes(number_of(image, "gap_bytes"))));
+  print_parts(image);
   return kExitOk;
 }
 

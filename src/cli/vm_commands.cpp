@@ -8,14 +8,18 @@
 #include "cli/fields.h"
 #include "cli/stats.h"
 #include "cli/text.h"
+#include "os/file.h"
 
 namespace forerun::cli {
 namespace {
 
 namespace json = boost::json;
 
+constexpr size_t kManifestBytesMax = 1024 * 1024;
+
 struct RunArguments {
-  std::string name, image, memory = "512M";
+  std::string name, image, base, manifest, hostname, memory = "512M";
+  std::vector<std::string> with;
   unsigned cpus = 1;
   std::vector<std::string> forwards;
   std::string kernel, initrd, append, disk_bus = "virtio", prefetch = "on";
@@ -46,11 +50,25 @@ Result<std::string> run_request(const RunArguments& arguments) {
                         {"host_port", forward.host_port},
                         {"guest_port", forward.guest_port}});
   }
+  json::array with;
+  for (const std::string& component : arguments.with) with.emplace_back(component);
+  std::string manifest;
+  if (!arguments.manifest.empty()) {
+    FR_TRY(const Buffer text, os::read_file(arguments.manifest, kManifestBytesMax));
+    manifest = as_text(text);
+  }
+  const auto named = [](const std::string& value) {
+    return value.empty() ? json::value() : json::value(value);
+  };
   FR_TRY(const std::string kernel, absolute_file(arguments.kernel));
   FR_TRY(const std::string initrd, absolute_file(arguments.initrd));
   return json::serialize(
       json::value{{"name", arguments.name},
-                  {"image", arguments.image},
+                  {"image", named(arguments.image)},
+                  {"base", named(arguments.base)},
+                  {"with", std::move(with)},
+                  {"manifest", manifest},
+                  {"hostname", named(arguments.hostname)},
                   {"memory_bytes", memory_bytes},
                   {"cpus", arguments.cpus},
                   {"forwards", std::move(forwards)},
@@ -108,7 +126,7 @@ Result<int> show_answer(const Context& context, const Result<std::string>& body)
 
 Result<int> run_vm(const Context& context, const RunArguments& arguments) {
   FR_CHECK(Context::check_name(arguments.name));
-  FR_CHECK(Context::check_name(arguments.image));
+  if (!arguments.image.empty()) FR_CHECK(Context::check_name(arguments.image));
   FR_TRY(const std::string request, run_request(arguments));
   return show_answer(context, context.post("/api/v1/vms", request));
 }
@@ -175,9 +193,20 @@ void add_run(CLI::App* vm, const Context& context, Command& chosen) {
   auto arguments = std::make_shared<RunArguments>();
   CLI::App* run = vm->add_subcommand("run", "Create and start a VM, or start a stopped one again");
   run->add_option("name", arguments->name, "the VM's name")->required();
-  run->add_option("--image", arguments->image, "the disk it starts from")
-      ->type_name("NAME")
-      ->required();
+  auto* image =
+      run->add_option("--image", arguments->image, "the disk it starts from")->type_name("NAME");
+  auto* base = run->add_option("--base", arguments->base, "or: the component its disk stands on,")
+                   ->type_name("COMPONENT")
+                   ->excludes(image);
+  run->add_option("--with", arguments->with, "with these on top, separated by commas")
+      ->type_name("COMPONENTS")
+      ->delimiter(',')
+      ->needs(base);
+  run->add_option("--hostname", arguments->hostname, "of a guest with --base")->needs(base);
+  run->add_option("--manifest", arguments->manifest, "or: what its disk is composed of")
+      ->type_name("FILE")
+      ->excludes(image)
+      ->excludes(base);
   run->add_option("--memory", arguments->memory, "such as 512M or 2G")
       ->type_name("SIZE")
       ->capture_default_str();

@@ -5,6 +5,7 @@
 #include "api/router.h"
 #include "core/log.h"
 #include "daemon/exports.h"
+#include "daemon/kernels.h"
 #include "daemon/service.h"
 #include "net/directory_store.h"
 #include "net/http_server.h"
@@ -13,6 +14,7 @@
 #include "os/clock.h"
 #include "os/file.h"
 #include "predict/registry.h"
+#include "repository/layered_store.h"
 
 namespace forerun::daemon {
 
@@ -81,13 +83,15 @@ class NbdTls final : public nbd::TlsUpgrader {
 struct Repositories {
   std::vector<std::unique_ptr<repository::Source>> owned;
   std::vector<repository::Source*> sources;
-  repository::Store* store = nullptr;  // the first folder
+  repository::Store* store = nullptr;  // the first folder: what is made here goes into it
 };
 
 Result<Repositories> open_repositories(const Config& config) {
   Repositories repositories;
   std::vector<RepositoryConfig> wanted = config.repositories;
-  if (wanted.empty()) wanted.push_back({config.state_dir + "/repository", "", "", "", ""});
+  // A host whose repositories are all far imports and composes, too.
+  if (std::none_of(wanted.begin(), wanted.end(), [](const auto& one) { return !one.path.empty(); }))
+    wanted.insert(wanted.begin(), {config.state_dir + "/repository", "", "", "", ""});
   for (const RepositoryConfig& repository : wanted) {
     if (!repository.path.empty()) {
       FR_TRY(auto store,
@@ -128,6 +132,9 @@ struct Daemon::Parts {
   std::unique_ptr<Exports> exports;
   std::unique_ptr<NbdTls> tls;
   std::unique_ptr<nbd::NbdServer> nbd;
+  std::unique_ptr<repository::LayeredStore> all_repositories;
+  std::unique_ptr<Kernels> kernels;
+  std::unique_ptr<VmComposer> composer;
   std::unique_ptr<VmManager> vms;
   std::unique_ptr<DaemonService> service;
   std::unique_ptr<api::Router> router;
@@ -195,6 +202,7 @@ Status Daemon::Parts::build_data_plane() {
   FetchService::Options options;
   options.threads_per_source = config.fetch_threads;
   options.queue = queue_options(config);
+  options.local = repositories.store;
   fetches = std::make_unique<FetchService>(
       options, clock, cache, repositories.sources,
       [this](const prefetch::FetchEnd& end) { foresight->on_fetch_end(end); });
@@ -229,14 +237,19 @@ Status Daemon::Parts::listen_nbd() {
 }
 
 Status Daemon::Parts::build_control_plane(uint64_t epoch) {
-  vms = std::make_unique<VmManager>(VmManager::Parts{config, clock, *catalog, tier->tier(),
-                                                     *fetches, *foresight, *exports, *nbd, epoch});
+  all_repositories =
+      std::make_unique<repository::LayeredStore>(*repositories.store, repositories.sources);
+  kernels = std::make_unique<Kernels>(config.state_dir + "/kernels", *all_repositories);
+  composer = std::make_unique<VmComposer>(*all_repositories);
+  vms =
+      std::make_unique<VmManager>(VmManager::Parts{config, clock, *catalog, tier->tier(), *fetches,
+                                                   *foresight, *exports, *nbd, *kernels, epoch});
   // VMs are exported before anyone can connect, so that a QEMU that comes back finds its disk.
   FR_CHECK(vms->recover());
   FR_CHECK(listen_nbd());
   service = std::make_unique<DaemonService>(
       DaemonService::Parts{config, clock, repositories.sources, repositories.store, *catalog,
-                           *histories, tier->tier(), *fetches, *vms});
+                           *histories, tier->tier(), *fetches, *vms, *composer});
   router = std::make_unique<api::Router>(*service, os::unix_seconds);
   net::HttpServerOptions options;
   options.unix_path = config.api_socket();

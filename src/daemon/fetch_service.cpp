@@ -20,10 +20,26 @@ struct FetchService::Wait {
 
 namespace {
 
-prefetch::FetchQueueOptions with_sources(prefetch::FetchQueueOptions options, size_t count,
-                                         uint32_t threads) {
-  options.source_count = static_cast<uint32_t>(count);
-  options.scheduler.in_flight_max = threads;
+using Sources = std::vector<repository::Source*>;
+
+uint32_t first_not_local(const Sources& sources, const repository::Store* local) {
+  const auto found =
+      std::find_if(sources.begin(), sources.end(),
+                   [&](const repository::Source* source) { return source != local; });
+  return found == sources.end() ? 0 : static_cast<uint32_t>(found - sources.begin());
+}
+
+prefetch::FetchQueueOptions with_sources(const FetchService::Options& with,
+                                         const Sources& sources) {
+  prefetch::FetchQueueOptions options = with.queue;
+  options.source_count = static_cast<uint32_t>(sources.size());
+  options.scheduler.in_flight_max = with.threads_per_source;
+  const auto local = std::find(sources.begin(), sources.end(), with.local);
+  if (sources.size() == 1 || local == sources.end()) return options;
+  options.first_source = [store = with.local, at = static_cast<uint32_t>(local - sources.begin()),
+                          other = first_not_local(sources, with.local)](const ChunkId& id) {
+    return store->contains(repository::chunk_path(id)) ? at : other;
+  };
   return options;
 }
 
@@ -50,8 +66,9 @@ FetchService::FetchService(Options options, const Clock& clock, tier::Tier& tier
       clock_(clock),
       tier_(tier),
       sources_(std::move(sources)),
+      link_source_(first_not_local(sources_, options_.local)),
       on_end_(std::move(on_end)),
-      queue_(with_sources(options.queue, sources_.size(), options.threads_per_source)) {
+      queue_(with_sources(options_, sources_)) {
   for (uint32_t source = 0; source < sources_.size(); ++source)
     for (uint32_t i = 0; i < options_.threads_per_source; ++i)
       threads_.emplace_back([this, source] { work(source); });
@@ -139,10 +156,11 @@ bool FetchService::cancel(const ChunkId& id) {
   return queue_.cancel(id);
 }
 
-FetchService::SourceReading FetchService::read(uint32_t source) const {
+FetchService::SourceReading FetchService::read_link() const {
   const std::lock_guard lock(mutex_);
   SourceReading reading;
-  const iosched::Scheduler& scheduler = queue_.scheduler(source);
+  const iosched::Scheduler& scheduler = queue_.scheduler(link_source_);
+  reading.name = sources_[link_source_]->name();
   reading.link = scheduler.link();
   for (size_t i = 0; i < iosched::kIoClassCount; ++i)
     reading.classes[i] = scheduler.stats(static_cast<IoClass>(i));

@@ -25,7 +25,10 @@ class FetchService {
  public:
   struct Options {
     uint32_t threads_per_source = 16;
-    prefetch::FetchQueueOptions queue;  // source_count is set from `sources`
+    prefetch::FetchQueueOptions queue;  // source_count and first_source are set from `sources`
+    // One of the sources that is on this host and quickly says what it has; others are asked first
+    // only for the rest. Null: the first is always asked first.
+    repository::Store* local = nullptr;
   };
   using OnEnd = std::function<void(const prefetch::FetchEnd&)>;
 
@@ -49,10 +52,12 @@ class FetchService {
   void stop();
 
   struct SourceReading {
+    std::string_view name;  // of the source
     iosched::LinkEstimate link;
     iosched::ClassStats classes[iosched::kIoClassCount];
   };
-  SourceReading read(uint32_t source) const;
+  // Of the link that is worth measuring: to the first source that is not local, if there is one.
+  SourceReading read_link() const;
 
  private:
   struct Wait;
@@ -64,6 +69,7 @@ class FetchService {
   const Clock& clock_;
   tier::Tier& tier_;
   std::vector<repository::Source*> sources_;
+  const uint32_t link_source_;
   OnEnd on_end_;
 
   mutable std::mutex mutex_;  // guards all below but threads_; never held across a fetch

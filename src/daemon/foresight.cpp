@@ -176,7 +176,7 @@ void Foresight::run() {
     is_wake_wanted_.store(false, std::memory_order_release);
     if (const Time now = clock_.now(); now - rate_read_at > 100ms) {
       rate_read_at = now;
-      set_link_rate(fetches_->read(0).link.rate_bytes_per_s);
+      set_link_rate(fetches_->read_link().link.rate_bytes_per_s);
       close_learning_windows();
     }
     commands.clear();

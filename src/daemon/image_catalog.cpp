@@ -77,6 +77,7 @@ Result<image::ComponentPtr> ImageCatalog::open_part(const image::CompositionPart
       return found->second;
   }
   repository::ImageIndex data;
+  std::optional<std::string> function;
   if (part.kind == image::CompositionPart::Kind::kIndex) {
     FR_TRY(data, load<repository::ImageIndex>(
                      repository::index_path(part.digest), part.digest, repository::kIndexBytesMax,
@@ -86,6 +87,7 @@ Result<image::ComponentPtr> ImageCatalog::open_part(const image::CompositionPart
                                                    image::kComponentIndexBytesMax,
                                                    image::parse_component_index));
     data = std::move(index.data);
+    function = std::move(index.info.function);
   }
   const std::unique_lock lock(mutex_);
   if (const auto found = by_digest_.find(part.digest); found != by_digest_.end())
@@ -96,6 +98,7 @@ Result<image::ComponentPtr> ImageCatalog::open_part(const image::CompositionPart
   component->index = std::move(data);
   by_id_.push_back(component);
   by_digest_.emplace(part.digest, component);
+  if (function) functions_.emplace(component->id, std::move(*function));
   return image::ComponentPtr(component);
 }
 
@@ -113,7 +116,16 @@ Result<ImageCatalog::LayoutPtr> ImageCatalog::compose(const Digest& digest,
   for (const image::CompositionExtent& extent : composition.extents)
     extents.push_back({extent.range, parts[extent.part], extent.part_offset});
   FR_TRY(auto table, image::MappingTable::create(composition.size_bytes, std::move(extents)));
-  auto layout = std::make_shared<Layout>(digest, std::move(table), predict::Priors{});
+  auto layout = std::make_shared<Layout>(digest, std::move(table), predict::Priors{},
+                                         std::map<ComponentId, Part>{});
+  for (uint32_t i = 0; i < parts.size(); ++i) {
+    const std::shared_lock lock(mutex_);
+    const auto function = functions_.find(parts[i]->id);
+    layout->parts.emplace(
+        parts[i]->id, Part{composition.parts[i].name,
+                           composition.parts[i].kind == image::CompositionPart::Kind::kComponent,
+                           function == functions_.end() ? "" : function->second});
+  }
   for (uint32_t part = 0; part < parts.size(); ++part) {
     auto prior = load_prior(image::part_prior_path(digest, part));
     if (!prior) break;  // no repository answers: do not wait for one again and again
@@ -141,7 +153,7 @@ Result<ImageCatalog::LayoutPtr> ImageCatalog::open_digest(const Digest& digest) 
     if (auto prior = load_prior(image::prior_path(digest)); prior && *prior)
       priors.emplace((*whole)->id, std::move(*prior));
     layout = std::make_shared<Layout>(digest, image::MappingTable::whole(std::move(*whole)),
-                                      std::move(priors));
+                                      std::move(priors), std::map<ComponentId, Part>{});
   } else if (whole.error().code == ErrorCode::kNotFound) {
     const auto composition = load_composition();
     if (!composition) return std::unexpected(std::move(whole.error()));

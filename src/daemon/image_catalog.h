@@ -25,11 +25,18 @@ class ImageCatalog {
   ImageCatalog(std::vector<repository::Source*> sources, repository::Store& cache)
       : sources_(std::move(sources)), cache_(cache) {}
 
+  // What a composition says of one of its parts.
+  struct Part {
+    std::string name;
+    bool is_component = false;  // otherwise the metadata made for this disk
+    std::string function;       // of a component
+  };
   // What a disk begins as: the parts of a composition, or one whole-image component.
   struct Layout {
     Digest digest;  // of the composition, or of the component's index
     image::MappingTable table;
-    predict::Priors priors;  // what a first boot is expected to read; may be empty
+    predict::Priors priors;             // what a first boot is expected to read; may be empty
+    std::map<ComponentId, Part> parts;  // of a composition; empty for a whole image
     std::vector<ComponentId> components() const;
   };
   using LayoutPtr = std::shared_ptr<const Layout>;
@@ -69,6 +76,7 @@ class ImageCatalog {
   std::map<Digest, LayoutPtr> layouts_;
   std::map<Digest, image::ComponentPtr> by_digest_;
   std::vector<image::ComponentPtr> by_id_;
+  std::map<ComponentId, std::string> functions_;  // of components that are no whole image
 };
 
 }  // namespace forerun::daemon

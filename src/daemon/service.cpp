@@ -1,6 +1,8 @@
 #include "daemon/service.h"
 
+#include "core/log.h"
 #include "core/metrics.h"
+#include "daemon/image_description.h"
 #include "daemon/parallel.h"
 #include "image/disk_reader.h"
 #include "image/importer.h"
@@ -82,21 +84,8 @@ Result<api::OperationInfo> DaemonService::import_image(const api::ImportRequest&
 
 Result<api::ImageInfo> DaemonService::get_image(const std::string& name) {
   FR_TRY(const auto image, parts_.catalog.open(name));
-  api::ImageInfo info;
-  info.name = name;
-  info.digest = image.layout->digest.hex();
-  info.size_bytes = image.tag.size_bytes;
-  info.stored_bytes = image.tag.stored_bytes;
-  info.chunk_bytes = repository::kChunkSize;
-  for (const auto& [component, prior] : image.layout->priors)
-    info.prior_chunk_count += prior->entries.size();
-  for (const auto& component : image.layout->table.components()) {
-    for (const auto& chunk : component->index.chunks)
-      ++(chunk.is_zero() ? info.zero_chunk_count : info.chunk_count);
-    parts_.histories.load(component->id);
-    info.learned_boot_count =
-        std::max(info.learned_boot_count, parts_.histories.boots(component->id));
-  }
+  api::ImageInfo info = describe(name, image, parts_.histories);
+  FR_CHECK(add_parts(image, parts_.catalog, parts_.tier, info));
   return info;
 }
 
@@ -104,11 +93,30 @@ Result<std::vector<api::ImageInfo>> DaemonService::list_images() {
   FR_TRY(const auto names, parts_.catalog.names());
   std::vector<api::ImageInfo> images;
   for (const std::string& name : names) {
-    auto image = get_image(name);
+    const auto image = parts_.catalog.open(name);
     if (!image) continue;  // logged by the catalog; the others are still of use
-    images.push_back(std::move(*image));
+    images.push_back(describe(name, *image, parts_.histories));
   }
   return images;
+}
+
+Result<api::VmInfo> DaemonService::run_vm(const api::RunRequest& request) {
+  if (request.base.empty() && request.manifest.empty()) return parts_.vms.run(request);
+  const auto existing = parts_.vms.get(request.name);
+  api::RunRequest composed = request;
+  FR_TRY(composed.image,
+         parts_.composer.compose(request, existing ? existing->image_digest : std::string()));
+  auto vm = parts_.vms.run(composed);
+  if (!vm && !parts_.vms.get(request.name)) {
+    if (auto forgotten = parts_.composer.forget(request.name); !forgotten)
+      log::warn("image {} stays: {}", composed.image, forgotten.error().message);
+  }
+  return vm;
+}
+
+Status DaemonService::remove_vm(const std::string& name) {
+  FR_CHECK(parts_.vms.remove(name));
+  return parts_.composer.forget(name);
 }
 
 api::HostStats DaemonService::host_stats() {
@@ -129,8 +137,8 @@ api::HostStats DaemonService::host_stats() {
   stats.tier_evicted = tier.evicted;
   stats.tier_evicted_unused = tier.evicted_unused;
   stats.tier_corrupt = tier.corrupt;
-  stats.repository = parts_.sources[0]->name();
-  const auto reading = parts_.fetches.read(0);
+  const auto reading = parts_.fetches.read_link();
+  stats.repository = reading.name;
   stats.link_rate_bytes_per_s = reading.link.rate_bytes_per_s;
   stats.link_round_trip_seconds = to_seconds(reading.link.round_trip);
   constexpr std::string_view kClassNames[] = {"critical", "prefetch", "background"};
@@ -149,9 +157,11 @@ std::vector<api::Check> DaemonService::run_checks() {
     if (const auto names = source->list_images()) {
       check.detail = fmt::format("answers; {} images", names->size());
     } else if (names.error().code == ErrorCode::kNotFound) {
-      check.status = api::CheckStatus::kWarn;
       check.detail = "answers, but holds no images yet";
-      check.fix = "forerun image import FILE --name NAME";
+      if (parts_.sources.size() == 1) {
+        check.status = api::CheckStatus::kWarn;
+        check.fix = "forerun image import FILE --name NAME";
+      }
     } else {
       check.status = api::CheckStatus::kFail;
       check.detail = names.error().message;

@@ -12,6 +12,7 @@
 #include "daemon/image_catalog.h"
 #include "daemon/operations.h"
 #include "daemon/tier_store.h"
+#include "daemon/vm_composer.h"
 #include "daemon/vm_manager.h"
 
 namespace forerun::daemon {
@@ -30,6 +31,7 @@ class DaemonService final : public api::Service {
     tier::Tier& tier;
     FetchService& fetches;
     VmManager& vms;
+    VmComposer& composer;
   };
   explicit DaemonService(Parts parts);
 
@@ -43,15 +45,13 @@ class DaemonService final : public api::Service {
   Result<api::OperationInfo> get_operation(const std::string& id) override {
     return operations_.get(id);
   }
-  Result<api::VmInfo> run_vm(const api::RunRequest& request) override {
-    return parts_.vms.run(request);
-  }
+  Result<api::VmInfo> run_vm(const api::RunRequest& request) override;
   std::vector<api::VmInfo> list_vms() override { return parts_.vms.list(); }
   Result<api::VmInfo> get_vm(const std::string& name) override { return parts_.vms.get(name); }
   Result<api::VmInfo> stop_vm(const std::string& name, const api::StopRequest& request) override {
     return parts_.vms.stop(name, request);
   }
-  Status remove_vm(const std::string& name) override { return parts_.vms.remove(name); }
+  Status remove_vm(const std::string& name) override;
   Result<api::VmStats> vm_stats(const std::string& name) override { return parts_.vms.stats(name); }
   api::HostStats host_stats() override;
   std::vector<api::Check> run_checks() override;

@@ -89,15 +89,52 @@ vmm::QemuOptions VmManager::qemu_options(const api::RunRequest& request) const {
   return options;
 }
 
+Result<Digest> VmManager::disk_of(const api::RunRequest& request) {
+  if (const auto vm = find(request.name)) {
+    const std::lock_guard lock(vm->mutex);
+    if (vm->is_removed)
+      return fail(ErrorCode::kExists, fmt::format("VM {} is being removed", request.name));
+    if (!request.image.empty() && vm->record.image != request.image)
+      return fail(ErrorCode::kExists,
+                  fmt::format("VM {} exists and belongs to image {}; remove it first", request.name,
+                              vm->record.image));
+    return parse_digest(vm->record.image_digest);
+  }
+  if (request.image.empty())
+    return fail(ErrorCode::kNotFound,
+                fmt::format("no VM {}: to create it, name its image or components", request.name));
+  FR_TRY(const auto image, parts_.catalog.open(request.image));
+  return image.layout->digest;
+}
+
+Status VmManager::add_kernel(const ImageCatalog::Layout& layout, api::RunRequest& request) {
+  if (!request.kernel.empty() || request.disk_only || layout.parts.empty()) return {};
+  for (const auto& [component, part] : layout.parts) {
+    if (part.function != "kernel") continue;
+    auto files = parts_.kernels.provide(parts_.catalog.digest_of(component));
+    if (!files)
+      return std::unexpected(std::move(files.error()).within("cannot take the disk's kernel"));
+    request.kernel = files->kernel;
+    if (request.initrd.empty()) request.initrd = files->initrd;
+    const bool is_nvme = request.disk_bus == api::DiskBus::kNvme;
+    request.append = fmt::format("console=ttyS0 root=/dev/{} rw{}{}", is_nvme ? "nvme0n1" : "vda",
+                                 request.append.empty() ? "" : " ", request.append);
+    return {};
+  }
+  return fail(ErrorCode::kInvalid,
+              "the disk is composed of components without a kernel among them, and a composed disk "
+              "has no boot loader: add a kernel component, or give --kernel");
+}
+
 Result<std::shared_ptr<VmManager::Vm>> VmManager::prepare(const api::RunRequest& request,
-                                                          const ImageCatalog::Image& image) {
+                                                          const Digest& image) {
   const std::lock_guard lock(mutex_);
   std::shared_ptr<Vm>& vm = vms_[request.name];
   if (!vm) {
     vm = std::make_shared<Vm>();
     vm->record.name = request.name;
     vm->record.image = request.image;
-    vm->record.image_digest = image.layout->digest.hex();
+    vm->record.image_digest = image.hex();
     vm->record.created_unix_seconds = os::unix_seconds();
   }
   return vm;
@@ -156,21 +193,22 @@ Status VmManager::start_qemu(Vm& vm) {
   return {};
 }
 
-Result<api::VmInfo> VmManager::run(const api::RunRequest& request) {
-  if (!is_valid_name(request.name))
+Result<api::VmInfo> VmManager::run(const api::RunRequest& asked) {
+  if (!is_valid_name(asked.name))
     return fail(ErrorCode::kInvalid,
-                fmt::format("'{}' cannot name a VM: use 1-64 of a-z A-Z 0-9 . _ -", request.name));
-  FR_TRY(const auto image, parts_.catalog.open(request.image));
-  FR_TRY(const auto vm, prepare(request, image));
+                fmt::format("'{}' cannot name a VM: use 1-64 of a-z A-Z 0-9 . _ -", asked.name));
+  FR_TRY(const Digest digest, disk_of(asked));
+  FR_TRY(const auto layout, parts_.catalog.open_digest(digest));
+  api::RunRequest request = asked;
+  FR_CHECK(add_kernel(*layout, request));
+  FR_TRY(const auto vm, prepare(request, digest));
   const std::lock_guard lock(vm->mutex);
   if (vm->is_removed)
     return fail(ErrorCode::kExists, fmt::format("VM {} is being removed", request.name));
   if (vm->state == api::VmState::kRunning)
     return fail(ErrorCode::kExists, fmt::format("VM {} runs already", request.name));
-  if (vm->record.image != request.image)
-    return fail(ErrorCode::kExists,
-                fmt::format("VM {} exists and belongs to image {}; remove it first", request.name,
-                            vm->record.image));
+  if (vm->record.image_digest != digest.hex())
+    return fail(ErrorCode::kExists, fmt::format("another VM {} was just created", request.name));
   vm->record.qemu = qemu_options(request);
   vm->record.prefetch = prefetch_word(request.prefetch);
   vm->record.should_run = true;
@@ -196,7 +234,7 @@ Result<api::VmInfo> VmManager::run(const api::RunRequest& request) {
   }
   vm->state = api::VmState::kRunning;
   vm->detail.clear();
-  log::info("VM {} runs: image {}, pid {}", request.name, request.image, vm->record.process.pid);
+  log::info("VM {} runs: image {}, pid {}", request.name, vm->record.image, vm->record.process.pid);
   return info(*vm);
 }
 

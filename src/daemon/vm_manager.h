@@ -16,6 +16,7 @@
 #include "daemon/exports.h"
 #include "daemon/foresight.h"
 #include "daemon/image_catalog.h"
+#include "daemon/kernels.h"
 #include "daemon/served_disk.h"
 #include "export/nbd_server.h"
 #include "vmm/accelerator.h"
@@ -36,6 +37,7 @@ class VmManager {
     Foresight& foresight;
     Exports& exports;
     nbd::NbdServer& server;
+    Kernels& kernels;
     uint64_t owner_token;  // of this run of the daemon; larger than every earlier one's
   };
   explicit VmManager(Parts parts);
@@ -58,8 +60,11 @@ class VmManager {
  private:
   struct Vm;
   std::shared_ptr<Vm> find(const std::string& name);
-  Result<std::shared_ptr<Vm>> prepare(const api::RunRequest& request,
-                                      const ImageCatalog::Image& image);
+  // Returns the digest of the VM's own image if it exists, otherwise that of the image named.
+  Result<Digest> disk_of(const api::RunRequest& request);
+  // Names the kernel that comes with the disk, unless the request names one.
+  Status add_kernel(const ImageCatalog::Layout& layout, api::RunRequest& request);
+  Result<std::shared_ptr<Vm>> prepare(const api::RunRequest& request, const Digest& image);
   uint64_t boot_token() const;
   Status open_disk(Vm& vm, bool is_boot);
   void close_disk(Vm& vm);

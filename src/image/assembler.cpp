@@ -3,12 +3,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <set>
 #include <unordered_map>
 
 #include "image/boot_prior.h"
 #include "image/component_files.h"
+#include "image/component_prior.h"
 #include "image/component_tag.h"
+#include "image/dependencies.h"
 #include "image/merge_by_kind.h"
 #include "image/settings.h"
 #include "repository/fetch.h"
@@ -18,31 +19,6 @@ namespace {
 
 // Of what is generated: a fixed time, so that equal manifests give equal bytes.
 constexpr int64_t kMadeAt = 1'735'689'600;  // 2025-01-01
-
-struct Found {
-  Digest digest;
-  ComponentIndex index;
-};
-
-std::unexpected<Error> about(const ComponentWish& wish, const Error& error) {
-  return std::unexpected(Error(error).within(fmt::format("component {}", wish.name)));
-}
-
-// What the name means now.
-Status pin(ComponentWish& wish, repository::Source& source) {
-  if (wish.digest) return {};
-  const auto tag = fetch_component_tag(source, wish.name);
-  if (!tag) return about(wish, tag.error());
-  wish.digest = tag->index;
-  return {};
-}
-
-// REQUIRES: it is pinned.
-Result<Found> find_component(const ComponentWish& wish, repository::Source& source) {
-  auto index = fetch_component_index(source, *wish.digest);
-  if (!index) return about(wish, index.error());
-  return Found{*wish.digest, std::move(*index)};
-}
 
 // Where it is noted what a pinned manifest became, by this version of what composes.
 std::string composed_path(const Digest& identity) {
@@ -74,52 +50,6 @@ std::optional<repository::ImageTag> composed_before(const Digest& identity,
   return std::move(*tag);
 }
 
-Status check_dependencies(const std::vector<Found>& components) {
-  std::set<std::string_view> there;
-  for (const Found& found : components) {
-    there.insert(found.index.info.name);
-    there.insert(found.index.info.provides.begin(), found.index.info.provides.end());
-  }
-  for (const Found& found : components) {
-    for (const std::string& needed : found.index.info.depends) {
-      if (!there.contains(needed))
-        return fail(ErrorCode::kNotFound, fmt::format("component {} needs {}, which the manifest "
-                                                      "does not name",
-                                                      found.index.info.name, needed));
-    }
-  }
-  return {};
-}
-
-using Sees = std::vector<std::vector<uint32_t>>;  // by component: the earlier ones it was built on
-
-// What each component depends on, directly or not. The base, which all see, is left out, and so is
-// what comes later in the manifest: order is the user's.
-Sees what_each_sees(const std::vector<Found>& components) {
-  std::unordered_map<std::string_view, std::vector<uint32_t>> by_name;
-  for (uint32_t i = 1; i < components.size(); ++i) {
-    const ComponentInfo& info = components[i].index.info;
-    by_name[info.name].push_back(i);
-    for (const std::string& other : info.provides) by_name[other].push_back(i);
-  }
-  Sees sees(components.size());
-  for (uint32_t i = 1; i < components.size(); ++i) {
-    std::set<uint32_t> below;
-    std::vector<uint32_t> waiting{i};
-    while (!waiting.empty()) {
-      const ComponentInfo& info = components[waiting.back()].index.info;
-      waiting.pop_back();
-      for (const std::string& needed : info.depends) {
-        for (const uint32_t other : by_name[needed]) {
-          if (other != i && below.insert(other).second) waiting.push_back(other);
-        }
-      }
-    }
-    sees[i].assign(below.begin(), below.lower_bound(i));
-  }
-  return sees;
-}
-
 IdMap id_map(const AccountMerge::Ids& ids) {
   const auto map = [](const std::map<uint32_t, uint32_t>& moved) {
     return [moved](uint32_t id) {
@@ -134,14 +64,15 @@ IdMap id_map(const AccountMerge::Ids& ids) {
 }
 
 Composition describe_disk(const Digest& manifest, const ComposedImage& image,
-                          const Digest& metadata, const std::vector<Found>& components) {
+                          const Digest& metadata,
+                          const std::vector<ResolvedComponent>& components) {
   Composition composition;
   composition.size_bytes = image.size_bytes;
   composition.manifest = manifest;
   composition.parts.push_back({CompositionPart::Kind::kIndex, metadata, "metadata"});
-  for (const Found& found : components)
+  for (const ResolvedComponent& found : components)
     composition.parts.push_back(
-        {CompositionPart::Kind::kComponent, found.digest, found.index.info.name});
+        {CompositionPart::Kind::kComponent, *found.wish.digest, found.index.info.name});
   for (const ComposedExtent& extent : image.extents)
     composition.extents.push_back({extent.range, extent.part, extent.part_offset});
   return composition;
@@ -169,6 +100,17 @@ Result<repository::ImageTag> publish(const ComposedImage& image, const Buffer& m
   FR_CHECK(store.flush());
   FR_CHECK(put_tag(tag, store));
   return tag;
+}
+
+Result<std::optional<AssembledImage>> reuse(const Digest& identity, repository::Store& store,
+                                            const AssembleOptions& options) {
+  auto tag = composed_before(identity, store, options);
+  if (!tag) return std::nullopt;
+  FR_CHECK(put_tag(*tag, store));
+  AssembledImage assembled;
+  assembled.tag = std::move(*tag);
+  assembled.is_reused = true;
+  return assembled;
 }
 
 // The composed disk as its repository has it: for the boot graph.
@@ -237,12 +179,36 @@ class StoredDisk final : public DiskReader {
   std::unordered_map<ChunkId, repository::ChunkPtr> chunks_;
 };
 
+// Whether the store has the components' data, as far as one chunk of each tells.
+bool has_data(const std::vector<ResolvedComponent>& components, repository::Store& store) {
+  for (const ResolvedComponent& found : components) {
+    const auto& chunks = found.index.data.chunks;
+    const auto first = std::find_if(chunks.begin(), chunks.end(),
+                                    [](const auto& chunk) { return !chunk.is_zero(); });
+    if (first != chunks.end() && !store.contains(repository::chunk_path(first->id))) return false;
+  }
+  return true;
+}
+
+// What other compositions of these components foresaw, for those whose data is too far to look at.
+PartPriors known_priors(const std::vector<ResolvedComponent>& components,
+                        repository::Source& source) {
+  PartPriors priors;
+  priors.parts.emplace_back();  // what is made here is here
+  for (const ResolvedComponent& found : components) {
+    auto known = fetch_prior(source, component_prior_path(*found.wish.digest));
+    priors.parts.push_back(known ? std::move(*known) : nullptr);
+  }
+  return priors;
+}
+
 // Puts what the first boot of the composed disk is expected to read, a prior for each part. A
 // prediction: without one the image is as good as any other.
 Result<size_t> put_priors(const AssembledImage& image, const repository::ImageIndex& metadata,
-                          const std::vector<Found>& components, repository::Store& store) {
+                          const std::vector<ResolvedComponent>& components,
+                          repository::Store& store) {
   std::vector<const repository::ImageIndex*> parts{&metadata};
-  for (const Found& found : components) parts.push_back(&found.index.data);
+  for (const ResolvedComponent& found : components) parts.push_back(&found.index.data);
   const auto part_count = static_cast<uint32_t>(parts.size());
   StoredDisk disk(image.composition, std::move(parts), store);
   const auto blocks_of = [&](const ByteRange& range, const EachBlock& each) {
@@ -250,7 +216,9 @@ Result<size_t> put_priors(const AssembledImage& image, const repository::ImageIn
       each(part, at / repository::kChunkSize);
     });
   };
-  const auto priors = foresee_boot(disk, part_count, blocks_of);
+  const bool is_here = has_data(components, store);
+  const auto priors =
+      is_here ? foresee_boot(disk, part_count, blocks_of) : known_priors(components, store);
   if (!priors) return 0;
   size_t blocks = 0;
   for (uint32_t part = 0; part < part_count; ++part) {
@@ -258,6 +226,8 @@ Result<size_t> put_priors(const AssembledImage& image, const repository::ImageIn
     if (!sequence) continue;
     blocks += sequence->entries.size();
     FR_CHECK(store.put(part_prior_path(image.tag.index, part), predict::serialize(*sequence)));
+    if (is_here && part > 0)
+      FR_CHECK(learn_component_prior(*components[part - 1].wish.digest, *sequence, store));
   }
   FR_CHECK(store.flush());
   return blocks;
@@ -269,27 +239,20 @@ Result<AssembledImage> assemble(const Manifest& manifest, repository::Store& sto
                                 const AssembleOptions& options) {
   if (!is_valid_name(options.image_name))
     return fail(ErrorCode::kInvalid, fmt::format("'{}' cannot name an image", options.image_name));
-  Manifest pinned = manifest;
-  FR_CHECK(pin(pinned.base, store));
-  for (ComponentWish& wish : pinned.components) FR_CHECK(pin(wish, store));
+  FR_TRY(Manifest pinned, pin_manifest(manifest, store));
+  FR_TRY(auto same, reuse(digest_of(pinned), store, options));
+  if (same) return std::move(*same);
+  // What was added or reordered has an identity of its own; it is known only from the components.
+  FR_TRY(const auto found, resolve_components(pinned, store));
+  pinned.components.clear();
+  for (size_t i = 1; i < found.size(); ++i) pinned.components.push_back(found[i].wish);
   const Digest identity = digest_of(pinned);
-  AssembledImage assembled;
-  if (auto tag = composed_before(identity, store, options)) {
-    FR_CHECK(put_tag(*tag, store));
-    assembled.tag = std::move(*tag);
-    assembled.is_reused = true;
-    return assembled;
-  }
-  std::vector<Found> found(1);
-  FR_TRY(found.front(), find_component(pinned.base, store));
-  for (const ComponentWish& wish : pinned.components) {
-    FR_TRY(Found component, find_component(wish, store));
-    found.push_back(std::move(component));
-  }
-  FR_CHECK(check_dependencies(found));
+  FR_TRY(same, reuse(identity, store, options));
+  if (same) return std::move(*same);
   std::vector<ComponentFiles> files;
-  for (const Found& component : found) files.emplace_back(component.index, store);
-  const Sees sees = what_each_sees(found);
+  for (const ResolvedComponent& component : found) files.emplace_back(component.index, store);
+  std::vector<std::vector<uint32_t>> sees;  // by component
+  for (const ResolvedComponent& component : found) sees.push_back(component.built_on);
   FR_TRY(KindMerge merge, merge_by_kind(files, sees));
   FR_CHECK(apply_settings(manifest, files, kMadeAt, merge));
 
@@ -299,7 +262,7 @@ Result<AssembledImage> assemble(const Manifest& manifest, repository::Store& sto
     ComposeInput input;
     input.index = &found[i].index;
     input.is_base = i == 0;
-    input.built_on = sees[i];
+    input.built_on = found[i].built_on;
     input.ids = id_map(merge.ids[i]);
     inputs.push_back(std::move(input));
     stored_bytes += found[i].index.data.stored_bytes();
@@ -314,6 +277,7 @@ Result<AssembledImage> assemble(const Manifest& manifest, repository::Store& sto
   compose_options.parallel_for = options.parallel_for;
   FR_TRY(const ComposedImage image, compose(inputs, compose_options));
 
+  AssembledImage assembled;
   const Buffer metadata = repository::serialize(image.metadata);
   assembled.composition = describe_disk(identity, image, sha256(metadata), found);
   assembled.statistics = image.statistics;

@@ -31,8 +31,8 @@ struct AssembledImage {
 // Composes `manifest` in `store`, where its components are, and tags it; nothing of their data is
 // read but the few files that are merged. The same manifest and components give the same digest;
 // what was composed before is found again by them.
-// ERRORS: kNotFound: a component, or one that another depends on, is missing; kInvalid: conflicts,
-// with both sides named; those of merge_by_kind, apply_settings, compose and the store.
+// ERRORS: kInvalid: conflicts, with both sides named; those of resolve_components, merge_by_kind,
+// apply_settings, compose and the store.
 Result<AssembledImage> assemble(const Manifest& manifest, repository::Store& store,
                                 const AssembleOptions& options);
 

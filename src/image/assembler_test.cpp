@@ -3,13 +3,13 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "image/component_builder.h"
+#include "image/boot_prior.h"
 #include "image/disk_reader.h"
 #include "image/ext4.h"
-#include "image/memory_file.h"
 #include "image/path_finder.h"
+#include "image/stored_components.h"
 #include "repository/fetch.h"
-#include "repository/memory_store.h"
+#include "repository/layered_store.h"
 
 namespace forerun::image {
 namespace {
@@ -17,11 +17,6 @@ namespace {
 using repository::kChunkSize;
 using repository::MemoryStore;
 using testing::HasSubstr;
-
-struct Entry {
-  std::string path, content;
-  uint32_t uid = 0, gid = 0;
-};
 
 // The composed disk, through the store alone.
 class StoredDisk final : public DiskReader {
@@ -89,31 +84,10 @@ struct AssemblerTest : testing::Test {
          {"/var/lib/" + name + "/data", "data", uid, gid}});
   }
 
-  void add(const std::string& name, const std::string& function, const std::vector<Entry>& entries,
-           std::vector<std::string> depends = {}) {
-    MemoryFile scratch;
-    BuildOptions options;
-    options.info = {.name = name, .version = "1", .function = function, .architecture = "amd64"};
-    options.info.depends = std::move(depends);
-    options.created = "2026-11-21T02:40:00Z";
-    auto builder = ComponentBuilder::create(store, scratch, options).value();
-    for (const Entry& entry : entries) {
-      TreeInode inode;
-      inode.kind = InodeKind::kRegular;
-      inode.mode = 0644;
-      inode.uid = entry.uid, inode.gid = entry.gid;
-      inode.size = entry.content.size();
-      size_t done = 0;
-      const ByteStream stream = [&](MutableByteView out) -> Result<size_t> {
-        const ByteView left = as_bytes(entry.content).subspan(done);
-        const size_t count = std::min(left.size(), out.size());
-        std::copy_n(left.begin(), count, out.begin());
-        done += count;
-        return count;
-      };
-      builder->add(entry.path.substr(1), inode, stream).value();
-    }
-    builder->publish().value();
+  void add(const std::string& name, const std::string& function,
+           const std::vector<StoredEntry>& entries, std::vector<std::string> depends = {}) {
+    put_component(store, {.name = name, .function = function, .depends = std::move(depends)},
+                  entries);
   }
 
   Result<AssembledImage> assemble_text(std::string_view text) {
@@ -231,12 +205,37 @@ TEST_F(AssemblerTest, DataIsNotCopied) {
   EXPECT_LT(image->statistics.metadata_bytes, 512 * kKiB);
 }
 
+TEST_F(AssemblerTest, FarFromItsDataABootIsForeseenByWhatOthersForesaw) {
+  add("init", "service", {{"/sbin/init", std::string(200'000, 'i')}});
+  constexpr std::string_view kFirst =
+      "version = 1\nbase = \"debian-12\"\ncomponents = [\"init\"]\nwritable_bytes = 16777216\n";
+  const auto first = assemble_text(kFirst);
+  ASSERT_TRUE(first && first->prior_block_count > 0);
+
+  MemoryStore front;
+  repository::LayeredStore layered(front, {&store});
+  const Manifest other =
+      parse_manifest(std::string(kFirst) + "hostname = \"other\"\n", "m.toml").value();
+  const auto second =
+      assemble(other, layered, {.image_name = "far", .created = "2026-11-21T02:40:00Z"});
+  ASSERT_TRUE(second) << second.error().message;
+  EXPECT_NE(second->tag.index, first->tag.index);
+  // Of init, by its own prior: the third part, behind metadata and base.
+  const auto prior = fetch_prior(front, part_prior_path(second->tag.index, 2));
+  ASSERT_TRUE(prior) << prior.error().message;
+  EXPECT_GT((*prior)->entries.size(), 0u);
+  EXPECT_FALSE(fetch_prior(front, part_prior_path(second->tag.index, 0)));
+  const auto init = fetch_component_index(store, second->composition.parts[2].digest).value();
+  for (const auto& ref : init.data.chunks)
+    EXPECT_FALSE(front.contains(repository::chunk_path(ref.id)));
+}
+
 TEST_F(AssemblerTest, SaysWhatIsMissing) {
   EXPECT_THAT(assemble_text("version=1\nbase=\"debian-13\"").error().message,
               HasSubstr("component debian-13"));
   add("app", "service", {{"/x", "x"}}, {"python"});
   EXPECT_THAT(assemble_text("version=1\nbase=\"debian-12\"\ncomponents=[\"app\"]").error().message,
-              HasSubstr("component app needs python"));
+              HasSubstr("app needs python, which the repository does not have"));
   EXPECT_THAT(
       assemble_text("version=1\nbase=\"debian-12\"\nenable=[\"x.service\"]").error().message,
       HasSubstr("no component brings the unit x.service"));
@@ -244,6 +243,31 @@ TEST_F(AssemblerTest, SaysWhatIsMissing) {
                   .error()
                   .message,
               HasSubstr("no component brings the group 'g'"));
+}
+
+TEST_F(AssemblerTest, WhatIsNeededIsAddedAndCounts) {
+  add("app", "service", {{"/x", "x"}}, {"debian-12", "redis"});
+  constexpr std::string_view kApp = "version=1\nbase=\"debian-12\"\ncomponents=[\"app\"]";
+  const auto first = assemble_text(kApp);
+  ASSERT_TRUE(first) << first.error().message;
+  ASSERT_EQ(first->composition.parts.size(), 4u);
+  EXPECT_EQ(first->composition.parts[2].name, "redis");
+  EXPECT_EQ(first->composition.parts[3].name, "app");
+  const auto named = assemble_text("version=1\nbase=\"debian-12\"\ncomponents=[\"redis\",\"app\"]");
+  ASSERT_TRUE(named);
+  EXPECT_EQ(named->tag.index, first->tag.index);
+  EXPECT_TRUE(named->is_reused);
+  add_service("redis", 150, 150);  // what is needed is another now
+  const auto third = assemble_text(kApp);
+  ASSERT_TRUE(third);
+  EXPECT_NE(third->tag.index, first->tag.index);
+}
+
+TEST_F(AssemblerTest, WhatItDependsOnAComponentMayReplace) {
+  add("app", "service", {{"/usr/bin/redis", "patched"}}, {"redis"});
+  EXPECT_TRUE(assemble_text("version=1\nbase=\"debian-12\"\ncomponents=[\"app\"]"));
+  add("app", "service", {{"/usr/bin/redis", "patched"}});
+  EXPECT_FALSE(assemble_text("version=1\nbase=\"debian-12\"\ncomponents=[\"redis\",\"app\"]"));
 }
 
 TEST_F(AssemblerTest, ConflictsNameBothSidesUnlessRanked) {
@@ -273,8 +297,10 @@ TEST_F(AssemblerTest, AComponentMayReplaceWhatItDependsOn) {
   ASSERT_TRUE(image) << image.error().message;
   EXPECT_EQ(text_on(*image, "/etc/same"), "3");
   EXPECT_EQ(text_on(*image, "/etc/other"), "2");
-  // In another order the dependency comes too late to be seen, and siblings conflict as ever.
-  EXPECT_FALSE(assemble_text(base + "components=[\"layer-3\",\"layer-2\",\"layer-1\"]\n"));
+  // Whatever the manifest's order: each stands behind what it depends on.
+  const auto again = assemble_text(base + "components=[\"layer-3\",\"layer-2\",\"layer-1\"]\n");
+  ASSERT_TRUE(again) << again.error().message;
+  EXPECT_EQ(again->tag.index, image->tag.index);
   EXPECT_FALSE(
       assemble_text(base + "components=[\"layer-1\",\"layer-2\",\"layer-3\",\"beside\"]\n"));
 }
@@ -302,6 +328,36 @@ TEST_F(AssemblerTest, MergedFilesOfLowerLayersAreNotMergedAgain) {
   // Owners follow in all of them: redis has taken the id.
   EXPECT_EQ(owner_on(*image, "/srv/lower"), 100);
   EXPECT_EQ(owner_on(*image, "/srv/config"), 100);
+}
+
+TEST_F(AssemblerTest, ImportedPackagesAreInTheDatabase) {
+  const auto record = [](std::string_view name, std::string_view version) {
+    return fmt::format("Package: {}\nStatus: install ok installed\nVersion: {}\n", name, version);
+  };
+  add("tool", "package", {{"/var/lib/dpkg/status.d/tool", record("tool", "1")}});
+  add("libc-new", "package", {{"/var/lib/dpkg/status.d/libc6", record("libc6", "2")}});
+  add("tool-new", "package", {{"/var/lib/dpkg/status.d/tool", record("tool", "2")}}, {"tool"});
+  add("tool-else", "package", {{"/var/lib/dpkg/status.d/tool", record("tool", "3")}});
+  const std::string base = "version=1\nbase=\"debian-12\"\nwritable_bytes=16777216\n";
+  const auto image =
+      assemble_text(base + "components=[\"redis\",\"tool\",\"libc-new\",\"tool-new\"]\n");
+  ASSERT_TRUE(image) << image.error().message;
+  EXPECT_EQ(text_on(*image, "/var/lib/dpkg/status"),
+            record("libc6", "2") + "\nPackage: redis\nVersion: 2\n\n" + record("tool", "2") + "\n");
+  EXPECT_THAT(text_on(*image, "/var/lib/dpkg/status.d/tool"), HasSubstr("?"));
+  const auto apart =
+      assemble_text(base + "components=[\"tool\",\"tool-else\"]\nrank=[\"/var/\"]\n");
+  ASSERT_FALSE(apart);
+  EXPECT_THAT(apart.error().message, HasSubstr("tool and tool-else differ on 'Package: tool'"));
+}
+
+TEST_F(AssemblerTest, PackagesWithoutADatabaseKeepTheirRecords) {
+  add("bare", "base", {{"/etc/x", "x"}});
+  add("tool", "package", {{"/var/lib/dpkg/status.d/tool", "Package: tool\n"}});
+  const auto image =
+      assemble_text("version=1\nbase=\"bare\"\ncomponents=[\"tool\"]\nwritable_bytes=16777216\n");
+  ASSERT_TRUE(image) << image.error().message;
+  EXPECT_EQ(text_on(*image, "/var/lib/dpkg/status.d/tool"), "Package: tool\n");
 }
 
 }  // namespace

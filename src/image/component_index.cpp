@@ -10,7 +10,7 @@ namespace forerun::image {
 namespace {
 
 constexpr std::string_view kMagic = "FRCOMPT\n";
-constexpr uint16_t kVersion = 1;
+constexpr uint16_t kVersion = 1, kVersionMax = 2;  // 2: a directory gives way
 constexpr size_t kHeaderSize = 8 + 2 + 2 + 4 + 4 + 8;
 // The least that a name and an inode take: what a count is held against before memory is reserved.
 constexpr size_t kNameSizeMin = 4;   // depth, length, a byte, link
@@ -21,6 +21,7 @@ constexpr size_t kExtentSizeMin = 3;
 constexpr uint8_t kKindMask = 7;
 constexpr uint8_t kOpaque = 8;
 constexpr uint8_t kHasXattrs = 16;
+constexpr uint8_t kGivesWay = 32;
 
 const Digest& digest_of_nothing() {
   static const Digest digest = sha256({});
@@ -86,6 +87,7 @@ class Writer {
   void inode(const TreeInode& inode) {
     auto head = static_cast<uint8_t>(inode.kind);
     if (inode.is_opaque) head |= kOpaque;
+    if (inode.gives_way) head |= kGivesWay;
     if (!inode.xattrs.empty()) head |= kHasXattrs;
     out_.u8(head);
     if (inode.kind == InodeKind::kWhiteout) return;
@@ -153,6 +155,7 @@ class Parser {
     FR_CHECK(parse_info());
     FR_CHECK(parse_tree());
     if (!good_ || left() != 0) return corrupt("bytes follow the last name");
+    if (version_ == kVersionMax && !any_gives_way_) return corrupt("version 2 without need");
     FR_CHECK(check_data_runs());
     return std::move(index_);
   }
@@ -219,10 +222,11 @@ class Parser {
     ByteReader header(bytes(kHeaderSize));
     if (as_text(header.bytes(kMagic.size())) != kMagic)
       return corrupt("it does not start as a component index does");
-    if (const uint16_t version = header.u16(); version != kVersion) {
+    version_ = header.u16();
+    if (version_ < kVersion || version_ > kVersionMax) {
       return fail(ErrorCode::kUnsupported,
-                  fmt::format("the component index has version {}; this program reads version {}",
-                              version, kVersion));
+                  fmt::format("the component index has version {}; this program reads up to {}",
+                              version_, kVersionMax));
     }
     if (header.u16() != 0) return corrupt("reserved bits are set");
     name_count_ = header.u32();
@@ -335,12 +339,15 @@ class Parser {
     if (index_.tree.inodes.size() == inode_count_) return corrupt("more inodes than it claims");
     TreeInode& inode = index_.tree.inodes.emplace_back();
     const uint8_t head = byte();
-    if (!good_ || (head & kKindMask) == 0 || head > (kKindMask | kOpaque | kHasXattrs))
+    const int known = kKindMask | kOpaque | kHasXattrs | (version_ == kVersion ? 0 : kGivesWay);
+    if (!good_ || (head & kKindMask) == 0 || (head & ~known) != 0)
       return corrupt("an inode of an unknown kind");
     inode.kind = static_cast<InodeKind>(head & kKindMask);
     inode.is_opaque = (head & kOpaque) != 0;
-    if (inode.is_opaque && inode.kind != InodeKind::kDirectory)
-      return corrupt("what is no directory is opaque");
+    inode.gives_way = (head & kGivesWay) != 0;
+    if ((inode.is_opaque || inode.gives_way) && inode.kind != InodeKind::kDirectory)
+      return corrupt("what is no directory is opaque or gives way");
+    any_gives_way_ |= inode.gives_way;
     if (inode.kind == InodeKind::kWhiteout) {
       if ((head & kHasXattrs) != 0) return corrupt("a whiteout has attributes");
       return {};
@@ -443,6 +450,8 @@ class Parser {
   const ByteView data_;
   size_t at_ = 0;
   bool good_ = true;
+  uint16_t version_ = 0;
+  bool any_gives_way_ = false;
   uint32_t name_count_ = 0;
   uint32_t inode_count_ = 0;
   uint64_t data_index_bytes_ = 0;
@@ -459,7 +468,9 @@ Buffer serialize(const ComponentIndex& index) {
   const Buffer data = index.data.size_bytes == 0 ? Buffer() : repository::serialize(index.data);
   Writer out;
   out.bytes().bytes(as_bytes(kMagic));
-  out.bytes().u16(kVersion);
+  const bool any_gives_way = std::ranges::any_of(
+      index.tree.inodes, [](const TreeInode& inode) { return inode.gives_way; });
+  out.bytes().u16(any_gives_way ? kVersionMax : kVersion);
   out.bytes().u16(0);
   out.bytes().u32(static_cast<uint32_t>(index.tree.names.size()));
   out.bytes().u32(static_cast<uint32_t>(index.tree.inodes.size()));

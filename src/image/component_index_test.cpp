@@ -265,11 +265,29 @@ TEST(ComponentIndex, RefusesAHeaderOfAnotherKind) {
     EXPECT_FALSE(parse_component_index(data)) << at;
   }
   Buffer newer = good;
-  newer[8] = std::byte{2};
+  newer[8] = std::byte{3};
   EXPECT_EQ(parse_component_index(newer).error().code, ErrorCode::kUnsupported);
   Buffer longer = good;
   longer.push_back(std::byte{0});
   EXPECT_FALSE(parse_component_index(longer));
+}
+
+TEST(ComponentIndex, DirectoriesThatGiveWayNeedVersion2) {
+  ComponentIndex index = sample();
+  EXPECT_EQ(serialize(index)[8], std::byte{1});
+  index.tree.inodes[index.tree.names[kDir].inode].gives_way = true;
+  const Buffer good = serialize(index);
+  EXPECT_EQ(good[8], std::byte{2});
+  EXPECT_EQ(parse_component_index(good).value(), index);
+  Buffer older = good;
+  older[8] = std::byte{1};
+  EXPECT_EQ(parse_component_index(older).error().code, ErrorCode::kCorrupt);
+  Buffer needless = serialize(sample());
+  needless[8] = std::byte{2};
+  EXPECT_EQ(parse_component_index(needless).error().code, ErrorCode::kCorrupt);
+  ComponentIndex file = sample();
+  file.tree.inodes[file.tree.names[kFile].inode].gives_way = true;
+  EXPECT_EQ(parse_component_index(serialize(file)).error().code, ErrorCode::kCorrupt);
 }
 
 TEST(ComponentIndex, RefusesNumbersOfTwoForms) {

@@ -5,6 +5,7 @@
 
 #include <boost/json.hpp>
 
+#include "image/component_prior.h"
 #include "image/tree_limits.h"
 
 namespace forerun::image {
@@ -77,7 +78,13 @@ Result<repository::Needs> needs_of_component(std::string_view leaf, ByteView dat
   if (sha256(data) != name)
     return fail(ErrorCode::kCorrupt, fmt::format("component {} is not what its name says", leaf));
   FR_TRY(ComponentIndex index, parse_component_index(data));
-  return repository::Needs{.chunks = std::move(index.data.chunks)};
+  return repository::Needs{.optional = {component_prior_path(name)},
+                           .chunks = std::move(index.data.chunks)};
+}
+
+Result<repository::Needs> needs_of_prior(std::string_view, ByteView data) {
+  FR_CHECK(predict::parse_block_sequence(data));
+  return repository::Needs{};
 }
 
 }  // namespace
@@ -166,6 +173,10 @@ repository::ObjectKinds component_kinds() {
           {.folder = std::string(kFolder),
            .size_max = kComponentIndexBytesMax,
            .needs = needs_of_component,
+           .is_named_by_digest = true},
+          {.folder = std::string(kComponentPriorFolder),
+           .size_max = kComponentPriorBytesMax,
+           .needs = needs_of_prior,
            .is_named_by_digest = true}};
 }
 

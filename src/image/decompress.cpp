@@ -93,14 +93,28 @@ class XzDecoder final : public Decoder {
   lzma_stream stream_ = LZMA_STREAM_INIT;
 };
 
-std::unique_ptr<Decoder> decoder_of(ByteView magic) {
+Packing packing_of(ByteView magic) {
   const std::string_view text = as_text(magic);
-  if (text.starts_with("\x1f\x8b")) return std::make_unique<GzipDecoder>();
-  if (text.starts_with("\x28\xb5\x2f\xfd")) return std::make_unique<ZstdDecoder>();
+  if (text.starts_with("\x1f\x8b")) return Packing::kGzip;
+  if (text.starts_with("\x28\xb5\x2f\xfd")) return Packing::kZstd;
   if (text.starts_with(std::string_view("\xfd"
                                         "7zXZ\0",
                                         6)))
-    return std::make_unique<XzDecoder>();
+    return Packing::kXz;
+  return Packing::kPlain;
+}
+
+std::unique_ptr<Decoder> decoder_of(Packing packing) {
+  switch (packing) {
+    case Packing::kGzip:
+      return std::make_unique<GzipDecoder>();
+    case Packing::kZstd:
+      return std::make_unique<ZstdDecoder>();
+    case Packing::kXz:
+      return std::make_unique<XzDecoder>();
+    case Packing::kPlain:
+      return nullptr;
+  }
   return nullptr;
 }
 
@@ -160,11 +174,11 @@ class Unpacker {
 
 }  // namespace
 
-Result<ByteStream> unpacked(ByteStream stream, UnpackLimits limits) {
-  Buffer begun(kMagicSize);
-  FR_TRY(const size_t count, read_full(stream, begun));
-  begun.resize(count);
-  if (auto decoder = decoder_of(begun)) {
+namespace {
+
+// `begun`: what of the stream was read already.
+ByteStream unpacked_from(ByteStream stream, Buffer begun, Packing packing, UnpackLimits limits) {
+  if (auto decoder = decoder_of(packing)) {
     auto unpacker =
         std::make_shared<Unpacker>(std::move(stream), std::move(decoder), std::move(begun), limits);
     return [unpacker](MutableByteView out) { return unpacker->read(out); };
@@ -177,6 +191,25 @@ Result<ByteStream> unpacked(ByteStream stream, UnpackLimits limits) {
     given += part;
     return part;
   };
+}
+
+}  // namespace
+
+Result<ByteStream> unpacked(ByteStream stream, UnpackLimits limits) {
+  Buffer begun(kMagicSize);
+  FR_TRY(const size_t count, read_full(stream, begun));
+  begun.resize(count);
+  const Packing packing = packing_of(begun);
+  return unpacked_from(std::move(stream), std::move(begun), packing, limits);
+}
+
+Result<ByteStream> unpacked_as(Packing packing, ByteStream stream, UnpackLimits limits) {
+  Buffer begun(kMagicSize);
+  FR_TRY(const size_t count, read_full(stream, begun));
+  begun.resize(count);
+  if (packing_of(begun) != packing)
+    return fail(ErrorCode::kCorrupt, "the data is not packed as its name says");
+  return unpacked_from(std::move(stream), std::move(begun), packing, limits);
 }
 
 }  // namespace forerun::image

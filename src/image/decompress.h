@@ -11,9 +11,13 @@ struct UnpackLimits {
   uint64_t ratio_max = 250;
 };
 
+enum class Packing { kPlain, kGzip, kZstd, kXz };
+
 // Returns the content of `stream`: what its first bytes say is gzip, zstd or xz is unpacked, all
 // else is passed on as it is. Takes up to 140 MiB of memory. ERRORS: those of the stream. Those of
 // the stream returned: kCorrupt (broken, cut off, or followed by something else), kTooLarge.
 Result<ByteStream> unpacked(ByteStream stream, UnpackLimits limits = {});
+// The same of a stream that is said to be packed in one way. ERRORS: also kCorrupt if it is not.
+Result<ByteStream> unpacked_as(Packing packing, ByteStream stream, UnpackLimits limits = {});
 
 }  // namespace forerun::image

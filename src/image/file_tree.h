@@ -46,10 +46,11 @@ struct TreeInode {
   uint64_t size = 0;                            // of a regular file
   uint32_t device_major = 0, device_minor = 0;  // of a device
   bool is_opaque = false;                       // a directory that hides the one below it
-  std::string target;                           // of a symbolic link: 1 to 4095 bytes
-  std::vector<Xattr> xattrs;                    // by name
-  std::vector<FileExtent> extents;              // by file_offset
-  Digest content;                               // of a regular file: SHA-256 of its bytes
+  bool gives_way = false;  // a directory that is as said only where no other input says otherwise
+  std::string target;      // of a symbolic link: 1 to 4095 bytes
+  std::vector<Xattr> xattrs;        // by name
+  std::vector<FileExtent> extents;  // by file_offset
+  Digest content;                   // of a regular file: SHA-256 of its bytes
   bool operator==(const TreeInode&) const = default;
 };
 

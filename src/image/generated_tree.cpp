@@ -84,6 +84,7 @@ class GeneratedTree {
     TreeInode inode;
     inode.kind = InodeKind::kDirectory;
     inode.mode = 0755;
+    inode.gives_way = true;
     return inode;
   }
 

@@ -7,13 +7,8 @@
 #include <functional>
 #include <map>
 
+#include "image/manifest_text.h"
 #include "image/systemd_unit.h"
-
-// With exceptions off toml++ reports syntax errors as values; Debian's compiled library has them
-// on, so it is used header-only here.
-#define TOML_EXCEPTIONS 0
-#define TOML_HEADER_ONLY 1
-#include <toml++/toml.h>
 
 namespace forerun::image {
 namespace {
@@ -25,21 +20,20 @@ class Reader {
  public:
   explicit Reader(std::string_view file_name) : file_name_(file_name) {}
 
-  std::unexpected<Error> wrong(const toml::node& node, std::string_view what) const {
-    return fail(ErrorCode::kInvalid,
-                fmt::format("{}:{}: {}", file_name_, node.source().begin.line, what));
+  std::unexpected<Error> wrong(const TextNode& node, std::string_view what) const {
+    return fail(ErrorCode::kInvalid, fmt::format("{}:{}: {}", file_name_, node.line, what));
   }
 
-  using Field = std::function<Status(const toml::node&)>;
+  using Field = std::function<Status(const TextNode&)>;
   using Fields = std::map<std::string_view, Field>;
   // Reads a table; refuses fields that are not in `fields`.
-  Status read(const toml::node& node, std::string_view what, const Fields& fields) const {
-    const toml::table* table = node.as_table();
-    if (table == nullptr) return wrong(node, fmt::format("{} must be a table", what));
-    for (const auto& [key, value] : *table) {
-      const auto field = fields.find(key.str());
+  Status read(const TextNode& node, std::string_view what, const Fields& fields) const {
+    if (node.kind != TextNode::Kind::kTable)
+      return wrong(node, fmt::format("{} must be a table", what));
+    for (const TextNode& value : node.items) {
+      const auto field = fields.find(value.name);
       if (field == fields.end())
-        return wrong(value, fmt::format("'{}' is unknown in {}", key.str(), what));
+        return wrong(value, fmt::format("'{}' is unknown in {}", value.name, what));
       FR_CHECK(field->second(value));
     }
     return {};
@@ -47,27 +41,26 @@ class Reader {
 
   Field text(std::string& out, std::function<bool(std::string_view)> is_right,
              std::string what) const {
-    return [this, &out, is_right, what](const toml::node& node) -> Status {
-      if (!node.is_string() || !is_right(*node.value<std::string_view>()))
+    return [this, &out, is_right, what](const TextNode& node) -> Status {
+      if (node.kind != TextNode::Kind::kText || !is_right(node.text))
         return wrong(node, fmt::format("this must be {}", what));
-      out = *node.value<std::string>();
+      out = node.text;
       return {};
     };
   }
 
-  Field list(std::function<Status(const toml::node&)> item) const {
-    return [this, item](const toml::node& node) -> Status {
-      const toml::array* array = node.as_array();
-      if (array == nullptr) return wrong(node, "this must be a list");
-      if (array->size() > kListMax) return wrong(node, fmt::format("over {} items", kListMax));
-      for (const toml::node& element : *array) FR_CHECK(item(element));
+  Field list(std::function<Status(const TextNode&)> item) const {
+    return [this, item](const TextNode& node) -> Status {
+      if (node.kind != TextNode::Kind::kList) return wrong(node, "this must be a list");
+      if (node.items.size() > kListMax) return wrong(node, fmt::format("over {} items", kListMax));
+      for (const TextNode& element : node.items) FR_CHECK(item(element));
       return {};
     };
   }
 
   Field texts(std::vector<std::string>& out, std::function<bool(std::string_view)> is_right,
               std::string what) const {
-    return list([this, &out, is_right, what](const toml::node& node) -> Status {
+    return list([this, &out, is_right, what](const TextNode& node) -> Status {
       std::string item;
       FR_CHECK(text(item, is_right, what)(node));
       out.push_back(std::move(item));
@@ -76,12 +69,19 @@ class Reader {
   }
 
   Field number(uint64_t& out, uint64_t min, uint64_t max) const {
-    return [this, &out, min, max](const toml::node& node) -> Status {
-      const auto value = node.is_integer() ? node.value<int64_t>() : std::nullopt;
-      if (!value || *value < 0 || static_cast<uint64_t>(*value) < min ||
-          static_cast<uint64_t>(*value) > max)
+    return [this, &out, min, max](const TextNode& node) -> Status {
+      if (node.kind != TextNode::Kind::kNumber || node.number < 0 ||
+          static_cast<uint64_t>(node.number) < min || static_cast<uint64_t>(node.number) > max)
         return wrong(node, fmt::format("this must be a whole number from {} to {}", min, max));
-      out = static_cast<uint64_t>(*value);
+      out = static_cast<uint64_t>(node.number);
+      return {};
+    };
+  }
+
+  Field flag(bool& out) const {
+    return [this, &out](const TextNode& node) -> Status {
+      if (node.kind != TextNode::Kind::kBool) return wrong(node, "this must be true or false");
+      out = node.number != 0;
       return {};
     };
   }
@@ -135,11 +135,11 @@ bool is_network_word(std::string_view text) {
          text.find_first_of("[]=#;") == std::string_view::npos;
 }
 
-Status read_component(const Reader& reader, const toml::node& node, ComponentWish& wish) {
-  const std::string_view text = node.value<std::string_view>().value_or(std::string_view{});
+Status read_component(const Reader& reader, const TextNode& node, ComponentWish& wish) {
+  const std::string_view text = node.text;
   const size_t at = text.find('@');
   wish.name = text.substr(0, at);
-  bool is_right = node.is_string() && is_valid_name(wish.name);
+  bool is_right = node.kind == TextNode::Kind::kText && is_valid_name(wish.name);
   if (is_right && at != std::string_view::npos) {
     const auto digest = parse_digest(text.substr(at + 1));
     is_right = digest.has_value();
@@ -149,7 +149,7 @@ Status read_component(const Reader& reader, const toml::node& node, ComponentWis
   return {};
 }
 
-Status read_network(const Reader& reader, const toml::node& node, Manifest& manifest) {
+Status read_network(const Reader& reader, const TextNode& node, Manifest& manifest) {
   ManifestNetwork& network = manifest.network.emplace();
   return reader.read(node, "[network]",
                      {{"match", reader.text(network.match, is_network_word, "interface names")},
@@ -158,7 +158,7 @@ Status read_network(const Reader& reader, const toml::node& node, Manifest& mani
                       {"dns", reader.texts(network.dns, is_network_word, "an address")}});
 }
 
-Status read_user(const Reader& reader, const toml::node& node, Manifest& manifest) {
+Status read_user(const Reader& reader, const TextNode& node, Manifest& manifest) {
   ManifestUser& user = manifest.users.emplace_back();
   uint64_t uid = UINT64_MAX;
   FR_CHECK(reader.read(
@@ -173,7 +173,7 @@ Status read_user(const Reader& reader, const toml::node& node, Manifest& manifes
   return {};
 }
 
-Status read_file(const Reader& reader, const toml::node& node, Manifest& manifest) {
+Status read_file(const Reader& reader, const TextNode& node, Manifest& manifest) {
   ManifestFile& file = manifest.files.emplace_back();
   uint64_t mode = file.mode;
   const auto is_anything = [](std::string_view) { return true; };
@@ -227,34 +227,29 @@ std::string written(const ComponentWish& wish) {
 
 }  // namespace
 
-Result<Manifest> parse_manifest(std::string_view toml, std::string_view file_name) {
-  if (toml.size() > kManifestBytesMax)
-    return fail(ErrorCode::kTooLarge, fmt::format("{}: {} bytes", file_name, toml.size()));
-  const toml::parse_result parsed = toml::parse(toml, file_name);
-  if (!parsed) {
-    return fail(ErrorCode::kInvalid,
-                fmt::format("{}:{}: {}", file_name, parsed.error().source().begin.line,
-                            parsed.error().description()));
-  }
+Result<Manifest> parse_manifest(std::string_view text, std::string_view file_name) {
+  if (text.size() > kManifestBytesMax)
+    return fail(ErrorCode::kTooLarge, fmt::format("{}: {} bytes", file_name, text.size()));
+  FR_TRY(const TextNode root, read_manifest_text(text, file_name));
   const Reader reader(file_name);
   Manifest manifest;
   uint64_t version = 0;
   FR_CHECK(reader.read(
-      parsed.table(), "a manifest",
+      root, "a manifest",
       {{"version", reader.number(version, 0, UINT32_MAX)},
-       {"base",
-        [&](const toml::node& node) { return read_component(reader, node, manifest.base); }},
-       {"components", reader.list([&](const toml::node& node) {
+       {"base", [&](const TextNode& node) { return read_component(reader, node, manifest.base); }},
+       {"components", reader.list([&](const TextNode& node) {
           return read_component(reader, node, manifest.components.emplace_back());
         })},
        {"rank", reader.texts(manifest.rank, is_path, "an absolute path")},
+       {"allow_other_base", reader.flag(manifest.allow_other_base)},
        {"writable_bytes", reader.number(manifest.writable_bytes, 0, kWritableBytesMax)},
        {"hostname", reader.text(manifest.hostname, is_hostname, "a host's name")},
-       {"network", [&](const toml::node& node) { return read_network(reader, node, manifest); }},
+       {"network", [&](const TextNode& node) { return read_network(reader, node, manifest); }},
        {"user",
-        reader.list([&](const toml::node& node) { return read_user(reader, node, manifest); })},
+        reader.list([&](const TextNode& node) { return read_user(reader, node, manifest); })},
        {"file",
-        reader.list([&](const toml::node& node) { return read_file(reader, node, manifest); })},
+        reader.list([&](const TextNode& node) { return read_file(reader, node, manifest); })},
        {"enable", reader.texts(manifest.enable, is_unit_name, "a unit's name")},
        {"mask", reader.texts(manifest.mask, is_unit_name, "a unit's name")}}));
   if (version != 1)
@@ -282,6 +277,8 @@ std::string canonical_text(const Manifest& manifest) {
       fmt::format("version = 1\nbase = {}\ncomponents = {}\nrank = {}\nwritable_bytes = {}\n",
                   quoted(written(manifest.base)), quoted(components), quoted(manifest.rank),
                   manifest.writable_bytes);
+  // Fields of later days are written where they say something: what has none keeps its digest.
+  if (manifest.allow_other_base) out += "allow_other_base = true\n";
   if (!manifest.hostname.empty()) out += fmt::format("hostname = {}\n", quoted(manifest.hostname));
   out += fmt::format("enable = {}\nmask = {}\n", quoted(manifest.enable), quoted(manifest.mask));
   if (manifest.network) {

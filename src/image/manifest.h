@@ -50,6 +50,7 @@ struct Manifest {
   ComponentWish base;
   std::vector<ComponentWish> components;  // on top, in order
   std::vector<std::string> rank;          // paths at which the last component wins; "x/": all below
+  bool allow_other_base = false;          // components that were built on another base
   uint64_t writable_bytes = 2ull << 30;   // free space in the file system
   std::string hostname;                   // empty: as the components have it
   std::optional<ManifestNetwork> network;
@@ -63,9 +64,10 @@ inline constexpr size_t kManifestBytesMax = 1024 * 1024;
 inline constexpr size_t kManifestComponentsMax = 64;
 inline constexpr uint64_t kWritableBytesMax = 1ull << 40;
 
-// Returns the manifest in `toml`; `file_name` is for errors. What is unknown is refused, with its
-// place. ERRORS: kInvalid, kTooLarge, kUnsupported (another version), saying what and where.
-Result<Manifest> parse_manifest(std::string_view toml, std::string_view file_name);
+// Returns the manifest in `text`, TOML or JSON; `file_name` is for errors. What is unknown is
+// refused, with its place. ERRORS: kInvalid, kTooLarge, kUnsupported (another version), saying what
+// and where.
+Result<Manifest> parse_manifest(std::string_view text, std::string_view file_name);
 
 // Returns the canonical form, which parse_manifest reads: every field, in one order.
 std::string canonical_text(const Manifest& manifest);

@@ -93,6 +93,48 @@ TEST(Manifest, SaysWhatIsWrongAndWhere) {
   EXPECT_THAT(error_of(with("[network]\ngateway = \"1\\n[Match]\"")), HasSubstr("an address"));
 }
 
+TEST(Manifest, JsonSaysTheSame) {
+  const auto manifest = parse_manifest(R"({"version": 1, "base": "debian-12",
+    "components": ["nginx@aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+                   "redis"],
+    "rank": ["/etc/motd", "/usr/share/doc/"], "writable_bytes": 1073741824, "hostname": "web-1",
+    "enable": ["nginx.service"], "mask": ["apt-daily.timer"],
+    "network": {"address": "10.0.2.15/24", "gateway": "10.0.2.2", "dns": ["10.0.2.3"]},
+    "user": [{"name": "ada", "groups": ["adm", "sudo"], "ssh_keys": ["ssh-ed25519 AAAA ada"]}],
+    "file": [{"path": "/etc/motd", "content": "one\n\"two\"\t\\\u0001", "mode": 384}]})",
+                                       "web.json");
+  ASSERT_TRUE(manifest) << manifest.error().message;
+  EXPECT_EQ(*manifest, parse_manifest(kWhole, "web.toml").value());
+}
+
+TEST(Manifest, JsonErrorsHaveTheirLine) {
+  const auto error = [](std::string_view text) {
+    const auto manifest = parse_manifest(text, "web.json");
+    return manifest ? "" : manifest.error().message;
+  };
+  EXPECT_THAT(error("\n{\"version\": 1,\n \"colour\": 2}"),
+              HasSubstr("web.json:3: 'colour' is unknown"));
+  EXPECT_THAT(error("{\"version\": 1,\n\n\"version\": 1}"),
+              HasSubstr("web.json:3: 'version' is given twice"));
+  EXPECT_THAT(error("{\"version\": 1,\n}"), HasSubstr("web.json:2: "));
+  EXPECT_THAT(error("{\"version\": 1}\n{}"), HasSubstr("web.json:2: extra data"));
+  EXPECT_THAT(error("{\"version\": 1"), HasSubstr("web.json:1: incomplete"));
+  std::string many = "{\"version\": 1";
+  for (int i = 0; i < 64; ++i) many += fmt::format(", \"f{}\": 1", i);
+  EXPECT_THAT(error(many + "}"), HasSubstr("web.json:1: over 64 fields"));
+  EXPECT_THAT(error("{\"base\": null}"), HasSubstr("NAME or NAME@DIGEST"));
+  EXPECT_THAT(error("{\"version\": 1.5}"), HasSubstr("whole number"));
+  EXPECT_THAT(error(std::string(10'000, '{')), HasSubstr("web.json:1: "));
+  EXPECT_THAT(error("{\"version\":1,\"base\":" + std::string(1000, '[')), HasSubstr("deep"));
+}
+
+TEST(Manifest, AnotherBaseIsAllowedByName) {
+  EXPECT_TRUE(parse_manifest(with("allow_other_base = true"), "x")->allow_other_base);
+  EXPECT_THAT(error_of(with("allow_other_base = 1")), HasSubstr("true or false"));
+  EXPECT_NE(digest_of(*parse_manifest(with("allow_other_base = true"), "x")),
+            digest_of(*parse_manifest(with("allow_other_base = false"), "x")));
+}
+
 TEST(Manifest, RefusesPathsThatLeadElsewhere) {
   for (const char* path :
        {"etc/motd", "/", "/etc/../x", "/etc/./x", "/etc//x", "/etc/", "/a\\nb"}) {
@@ -106,6 +148,19 @@ TEST(Manifest, SpoiledTextNeverCrashes) {
   Rng rng(5);
   for (int round = 0; round < 1000; ++round) {
     std::string text(kWhole);
+    for (int i = 0; i < 3; ++i) text[rng.below(text.size())] = static_cast<char>(rng.below(256));
+    if (const auto manifest = parse_manifest(text, "x")) {
+      EXPECT_TRUE(parse_manifest(canonical_text(*manifest), "y"));
+    }
+  }
+}
+
+TEST(Manifest, SpoiledJsonNeverCrashes) {
+  constexpr std::string_view kJson =
+      R"({"version":1,"base":"b","file":[{"path":"/a","content":"\u00e9\ud83d\ude00"}]})";
+  Rng rng(6);
+  for (int round = 0; round < 1000; ++round) {
+    std::string text(kJson);
     for (int i = 0; i < 3; ++i) text[rng.below(text.size())] = static_cast<char>(rng.below(256));
     if (const auto manifest = parse_manifest(text, "x")) {
       EXPECT_TRUE(parse_manifest(canonical_text(*manifest), "y"));

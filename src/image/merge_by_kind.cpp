@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 
 #include <array>
+#include <set>
 
+#include "image/package_records.h"
 #include "image/text_merge.h"
 
 namespace forerun::image {
@@ -17,8 +19,9 @@ struct TextFile {
   TextKind kind;
 };
 // SOURCE: dpkg(1), apt-mark(8), shells(5), dpkg-statoverride(1), update-ca-certificates(8).
+constexpr std::string_view kStatus = "/var/lib/dpkg/status";
 constexpr std::array<TextFile, 7> kTextFiles{{
-    {"/var/lib/dpkg/status", TextKind::kStanzas},
+    {kStatus, TextKind::kStanzas},
     {"/var/lib/apt/extended_states", TextKind::kStanzas},
     {"/var/lib/dpkg/statoverride", TextKind::kLines},
     {"/var/lib/dpkg/triggers/File", TextKind::kLines},
@@ -67,6 +70,7 @@ class KindMerger {
   Result<KindMerge> run() {
     FR_CHECK(merge_all_accounts());
     for (const TextFile& file : kTextFiles) FR_CHECK(merge_text(file));
+    FR_CHECK(merge_package_records());
     for (const std::string_view path : kDropped) drop(path);
     for (const std::string_view path : kLastWins) merge_.last_wins.emplace_back(path);
     return std::move(merge_);
@@ -189,6 +193,27 @@ class KindMerger {
       return std::unexpected(
           std::move(merged.error()).within(fmt::format("merging {}", file.path)));
     generate(file.path, std::move(*merged));
+    return {};
+  }
+
+  // Where dpkg is, its database gets the packages that came without it.
+  Status merge_package_records() {
+    FR_TRY(const auto records, find_package_records(components_));
+    if (records.empty() || first_with(components_, kStatus) == nullptr) return {};
+    FR_TRY(const auto base, components_.front().text(kStatus, kMergedTextBytesMax));
+    const std::string base_text = base.value_or("");
+    const auto known =
+        std::ranges::find(merge_.generated, std::string(kStatus), &GeneratedFile::path);
+    const std::string merged =
+        known == merge_.generated.end() ? base_text : std::string(as_text(known->content));
+    auto text = add_package_records(base_text, merged, records, components_, sees_);
+    if (!text)
+      return std::unexpected(std::move(text.error()).within(fmt::format("merging {}", kStatus)));
+    if (known != merge_.generated.end()) merge_.generated.erase(known);
+    generate(kStatus, std::move(*text));
+    std::set<std::string> paths;
+    for (const PackageRecord& record : records) paths.insert(record.path);
+    for (const std::string& path : paths) drop(path);
     return {};
   }
 

@@ -16,6 +16,7 @@ TreeInode plain_directory() {
   TreeInode inode;
   inode.kind = InodeKind::kDirectory;
   inode.mode = 0755;
+  inode.gives_way = true;
   return inode;
 }
 

@@ -14,8 +14,9 @@ namespace forerun::image {
 
 // One thread. Paths are relative to the root and plain: "usr/bin/env", without ".", ".." or empty
 // parts; "" is the root. Whatever they claim, they lead nowhere but into this tree: every part but
-// the last must be a directory of it. Directories that no entry names are made: 0755, root's, of
-// time 0. All errors are kInvalid (kTooLarge over a limit) and name the path.
+// the last must be a directory of it. Directories that no entry names, the root too, are made:
+// 0755, root's, of time 0; they give way. All errors are kInvalid (kTooLarge over a limit) and name
+// the path.
 class TreeBuilder {
  public:
   TreeBuilder();

@@ -298,10 +298,10 @@ Result<uint32_t> Merger::add_name(const Entry& entry, uint32_t parent) {
 // Adds what `live` at one path comes to: nothing, one entry, or a directory merged from several.
 Status Merger::add_resolved(std::vector<Entry> live, uint32_t parent, uint32_t depth) {
   if (live.empty() || kind_of(live.back()) == InodeKind::kWhiteout) return {};
-  Entry winner = live.back();
-  if (is_generated(winner) && storage_.generated_is_implied[winner.name] && live.size() > 1) {
-    winner = live[live.size() - 2];
-  }
+  // Of several directories, the last that does not give way; the first if all do.
+  const auto says = std::find_if(live.rbegin(), live.rend(),
+                                 [&](const Entry& entry) { return !inode_of(entry).gives_way; });
+  const Entry winner = says == live.rend() ? live.front() : *says;
   FR_TRY(const uint32_t name, add_name(winner, parent));
   if (kind_of(winner) != InodeKind::kDirectory) return {};
   if (live.size() == 1) return copy_children(winner, name);

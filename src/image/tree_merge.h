@@ -3,10 +3,10 @@
 //
 // A component sees what it was built on: every base, and what its input says. It may replace and
 // remove that. Of any other component, its sibling, it knows nothing: directories of both merge and
-// the later one's attributes win; equal entries are one; a side that equals what both were built on
-// gives way to the other; everything else is a conflict, unless ranked. An opaque directory hides
-// what its component was built on, never a sibling's files: overlayfs marks every directory that is
-// new in a merged parent.
+// the later one's attributes win, but for one that gives way; equal entries are one; a side that
+// equals what both were built on gives way to the other; everything else is a conflict, unless
+// ranked. An opaque directory hides what its component was built on, never a sibling's files:
+// overlayfs marks every directory that is new in a merged parent.
 #pragma once
 
 #include <cstdint>

@@ -61,6 +61,28 @@ const MergedInode& at(const MergedTree& tree, std::string_view path) {
   return tree.inodes[0];
 }
 
+TEST(TreeMerge, DirectoriesThatGiveWaySayNothingWhereOthersDo) {
+  Components c;
+  c.base.directory("/var", 0711).uid = 7;
+  c.first.directory("/var", 0755).gives_way = true;
+  c.first.directory("/srv", 0750).gives_way = true;
+  c.second.directory("/srv", 0700).gives_way = true;
+  c.second.directory("/opt", 0701).gives_way = true;
+  auto tree = c.merge();
+  ASSERT_TRUE(tree) << tree.error().message;
+  EXPECT_EQ(at(*tree, "/var").source->mode, 0711);
+  EXPECT_EQ(at(*tree, "/var").uid, 7u);
+  EXPECT_EQ(at(*tree, "/srv").source->mode, 0750);
+  EXPECT_EQ(at(*tree, "/opt").source->mode, 0701);
+  // One that says so counts, wherever it comes.
+  c.first.directory("/run", 0755).gives_way = true;
+  c.second.directory("/run", 0770);
+  c.base.directory("/run", 0700).gives_way = true;
+  tree = c.merge();
+  ASSERT_TRUE(tree) << tree.error().message;
+  EXPECT_EQ(at(*tree, "/run").source->mode, 0770);
+}
+
 TEST(TreeMerge, UnitesDirectoriesInOrder) {
   Components parts;
   parts.first.file("/etc/a.conf", "a");

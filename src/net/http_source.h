@@ -4,7 +4,7 @@
 #include <memory>
 #include <string>
 
-#include "core/time.h"
+#include "net/http_transfer.h"
 #include "repository/source.h"
 
 namespace forerun::net {
@@ -15,22 +15,18 @@ struct HttpOptions {
   std::string client_certificate_file;  // PEM; empty: none
   std::string client_key_file;
   std::string proxy;           // empty: none, whatever the environment says
-  Nanos connect_timeout = 5s;  // includes name look-up and TLS
-  // Without a byte; whole seconds. Noticed up to 5 s late where bytes came before.
+  Nanos connect_timeout = 5s;  // these four: as in TransferOptions
   Nanos stall_timeout = 10s;
-  // A fetch may take 30 s plus the time its size_max takes at this rate.
   uint64_t rate_bytes_per_s_min = 16 * kKiB;
-  size_t idle_connections_max = 32;  // kept open between fetches
+  size_t idle_connections_max = 32;
 };
 
-// Thread-safe; a fetch blocks its thread. As many connections are open as threads fetch; they are
-// kept and reused. Certificates are always verified. Up to 3 redirects are followed, to http or
-// https only, and from https only to https. A process that uses https must ignore SIGPIPE.
+// Thread-safe; a fetch blocks its thread. Up to 3 redirects are followed, to http or https only,
+// and from https only to https. A process that uses https must ignore SIGPIPE.
 class HttpSource final : public repository::Source {
  public:
   // ERRORS: kInvalid: the URL or a combination of options cannot be used.
   static Result<std::unique_ptr<HttpSource>> create(HttpOptions options);
-  ~HttpSource() override;
 
   // ERRORS: kNotFound (404, 410); kTooLarge, as soon as a header or the body shows it; kUnavailable
   // (no connection, a cut transfer, 408, 425, 429, 5xx); kTimedOut; kDenied (401, 403,
@@ -38,15 +34,14 @@ class HttpSource final : public repository::Source {
   Result<Buffer> fetch(const std::string& path, size_t size_max) override;
   // Reads images.json. ERRORS: as fetch; kUnsupported if there is none.
   Result<std::vector<std::string>> list_images() override;
-  std::string_view name() const override;
+  std::string_view name() const override { return base_url_; }
 
  private:
-  class Pool;
-  explicit HttpSource(std::unique_ptr<Pool> pool);
-  const std::unique_ptr<Pool> pool_;
-};
+  HttpSource(std::string base_url, std::unique_ptr<TransferPool> pool)
+      : base_url_(std::move(base_url)), pool_(std::move(pool)) {}
 
-// Returns what an HTTP status other than 200 means to a Source.
-ErrorCode code_of_http_status(long status);
+  const std::string base_url_;
+  const std::unique_ptr<TransferPool> pool_;
+};
 
 }  // namespace forerun::net

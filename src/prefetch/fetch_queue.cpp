@@ -38,7 +38,7 @@ bool is_silence(ErrorCode code) {
 }  // namespace
 
 struct FetchQueue::Impl {
-  explicit Impl(FetchQueueOptions with) : options(with) {
+  explicit Impl(FetchQueueOptions with) : options(std::move(with)) {
     FR_ASSERT(options.source_count > 0);
     for (uint32_t i = 0; i < options.source_count; ++i)
       schedulers.push_back(std::make_unique<Scheduler>(options.scheduler));
@@ -124,7 +124,8 @@ struct FetchQueue::Impl {
   }
 };
 
-FetchQueue::FetchQueue(FetchQueueOptions options) : impl_(std::make_unique<Impl>(options)) {}
+FetchQueue::FetchQueue(FetchQueueOptions options)
+    : impl_(std::make_unique<Impl>(std::move(options))) {}
 FetchQueue::~FetchQueue() = default;
 
 Wanted FetchQueue::want(const repository::ChunkRef& chunk, IoClass io_class, VmId vm, Time due,
@@ -143,6 +144,10 @@ Wanted FetchQueue::want(const repository::ChunkRef& chunk, IoClass io_class, VmI
   fetch.chunk = chunk;
   fetch.refusals.resize(impl_->options.source_count);
   fetch.asked_as = fetch.io_class = io_class;
+  if (impl_->options.first_source) {
+    fetch.source = impl_->options.first_source(chunk.id);
+    FR_ASSERT(fetch.source < impl_->options.source_count);
+  }
   fetch.vm = vm;
   fetch.due = due;
   if (!impl_->enqueue(key, fetch, now)) {

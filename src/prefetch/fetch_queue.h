@@ -9,6 +9,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -24,6 +25,8 @@ namespace forerun::prefetch {
 
 struct FetchQueueOptions {
   uint32_t source_count = 1;
+  // Which source to ask first; empty: the first. REQUIRES: below source_count.
+  std::function<uint32_t(const ChunkId&)> first_source;
   uint32_t rounds_max = 2;  // times that every source is asked for a chunk it lacks or has wrongly
   Nanos retry_first = 100ms;  // after a source did not answer; doubles
   Nanos retry_max = 5s;

@@ -42,6 +42,22 @@ TEST_F(FetchQueueTest, AChunkWantedTwiceIsFetchedOnce) {
   EXPECT_FALSE(queue.is_pending(chunk(1).id));
 }
 
+TEST_F(FetchQueueTest, TheSourceThatIsSaidToHaveItIsAskedFirst) {
+  FetchQueueOptions options;
+  options.source_count = 2;
+  options.first_source = [](const ChunkId& id) { return id.bytes[0] == 1 ? 1u : 0u; };
+  FetchQueue queue(options);
+  queue.want(chunk(1), IoClass::kCritical, VmId{1}, now_, now_);
+  queue.want(chunk(2), IoClass::kCritical, VmId{1}, now_, now_);
+  EXPECT_EQ(queue.pull(0, now_)->chunk.id, chunk(2).id);
+  const auto task = queue.pull(1, now_);
+  ASSERT_TRUE(task);
+  // It was wrong about that: the other is asked.
+  EXPECT_FALSE(queue.on_complete(*task, failure(ErrorCode::kNotFound), now_));
+  queue.tick(now_);
+  EXPECT_TRUE(queue.pull(0, now_));
+}
+
 TEST_F(FetchQueueTest, CorruptChunkIsFetchedFromTheOtherSource) {
   FetchQueue queue = make(2);
   queue.want(chunk(1), IoClass::kCritical, VmId{1}, now_, now_);

@@ -93,6 +93,57 @@ class ComposeTest(unittest.TestCase):
         self.assertEqual(superblock.returncode, 0)
         lab.run("e2fsck", "-fn", os.path.join(self.daemon.folder, "v.raw"))
 
+    def test_show_says_what_comes_from_where(self):
+        with open(self.manifest, encoding="utf-8") as file:
+            other = os.path.join(self.daemon.folder, "other.toml")
+            with open(other, "w", encoding="utf-8") as out:
+                out.write(file.read().replace(', "memcached"', ""))
+        self.daemon.cli("image", "compose", other, "--name", "other")
+        shown = json.loads(self.daemon.cli("image", "show", "two", "-o", "json").stdout)
+        parts = {part["name"]: part for part in shown["parts"]}
+        self.assertEqual(set(parts), {"base", "redis", "memcached", "metadata"})
+        self.assertIn("other", parts["redis"]["shared_with"])
+        self.assertNotIn("other", parts["memcached"]["shared_with"])
+        self.assertEqual(parts["redis"]["unique_stored_bytes"], 0)
+        self.assertEqual(parts["base"]["kind"], "component")
+        self.assertEqual(parts["base"]["function"], "service")
+        for part in shown["parts"]:
+            self.assertGreater(sum(part["residence"].values()), 0, part)
+        self.assertGreater(shown["gap_bytes"], 16777216 / 2)
+        text = self.daemon.cli("image", "show", "other").stdout
+        self.assertRegex(text, r"(?m)^redis .*two")
+
+    def test_vm_is_composed_as_it_starts(self):
+        self.daemon.cli("vm", "run", "made", "--base", "base", "--with", "redis,memcached", "--hostname", "made",
+                        "--disk-only")
+        disk = os.path.join(self.daemon.folder, "made.raw")
+        lab.run("nbdcopy", self.daemon.uri("made"), disk)
+        lab.run("e2fsck", "-fn", disk)
+        self.assertEqual(lab.run("debugfs", "-R", "cat /etc/hostname", disk).stdout, "made\n")
+        self.daemon.cli("vm", "stop", "made")
+        for arguments in (["--base", "base", "--with", "redis,memcached", "--hostname", "made"], []):
+            self.daemon.cli("vm", "run", "made", *arguments, "--disk-only")
+            self.daemon.cli("vm", "stop", "made")
+        done = self.daemon.cli("vm", "run", "made", "--base", "base", "--with", "redis", "--disk-only", check=False)
+        self.assertIn("composed of something else", done.stderr)
+        self.assertIn("vm.made ", self.daemon.cli("image", "list").stdout)
+        self.assertNotIn("vm.made.next", self.daemon.cli("image", "list").stdout)
+        self.daemon.cli("vm", "rm", "made")
+        self.assertNotIn("vm.made", self.daemon.cli("image", "list").stdout)
+
+    def test_vm_of_components_needs_a_kernel(self):
+        done = self.daemon.cli("vm", "run", "k", "--base", "base", check=False)
+        self.assertIn("no kernel to boot with", done.stderr)
+        done = self.daemon.cli("vm", "run", "k", "--manifest", self.manifest, check=False)
+        self.assertIn("without a kernel", done.stderr)
+        done = self.daemon.cli("vm", "run", "k", check=False)
+        self.assertIn("no VM k", done.stderr)
+        done = self.daemon.cli("vm", "run", "k", "--base", 'a"b', check=False)
+        self.assertIn("base must name components", done.stderr)
+        vms = json.loads(self.daemon.cli("vm", "list", "-o", "json").stdout)["items"]
+        self.assertNotIn("k", [vm["name"] for vm in vms])
+        self.assertNotIn("vm.k", self.daemon.cli("image", "list").stdout)
+
     def test_what_is_wrong_is_said(self):
         bad = os.path.join(self.daemon.folder, "bad.toml")
         with open(bad, "w", encoding="utf-8") as file:
