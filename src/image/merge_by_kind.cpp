@@ -3,144 +3,139 @@
 #include <fmt/format.h>
 
 #include <array>
+#include <map>
+#include <optional>
 #include <set>
 
+#include "image/kind_context.h"
 #include "image/package_records.h"
+#include "image/text_lines.h"
 #include "image/text_merge.h"
 
 namespace forerun::image {
 namespace {
 
-constexpr std::array<std::string_view, 2> kPackage{"Package", "Architecture"};
-
-enum class TextKind { kStanzas, kLines };
-struct TextFile {
-  std::string_view path;
-  TextKind kind;
-};
-// SOURCE: dpkg(1), apt-mark(8), shells(5), dpkg-statoverride(1), update-ca-certificates(8).
 constexpr std::string_view kStatus = "/var/lib/dpkg/status";
-constexpr std::array<TextFile, 7> kTextFiles{{
-    {kStatus, TextKind::kStanzas},
-    {"/var/lib/apt/extended_states", TextKind::kStanzas},
-    {"/var/lib/dpkg/statoverride", TextKind::kLines},
-    {"/var/lib/dpkg/triggers/File", TextKind::kLines},
-    {"/etc/shells", TextKind::kLines},
-    {"/etc/services", TextKind::kLines},
-    {"/etc/ca-certificates.conf", TextKind::kLines},
-}};
+constexpr std::string_view kExtendedStates = "/var/lib/apt/extended_states";
+constexpr std::array<std::string_view, 2> kPackage{"Package", "Architecture"};
+constexpr std::array<std::string_view, 1> kName{"Name"};
+constexpr std::array<std::string_view, 1> kOwners{"Owners"};
+constexpr RecordRules kPackages{.key = kPackage};
+// Answers to a package's questions: the truth is in the files it configures.
+constexpr RecordRules kDebconf{.key = kName, .united = kOwners, .first_wins = true};
+constexpr RecordRules kByLastWord{.kind = RecordKind::kLastWord};
+
+struct TextFile {
+  std::string_view path;               // that ends in '/': all files in it
+  std::optional<RecordRules> records;  // nothing: a set of lines
+  std::string_view name_end;           // of files in a folder
+};
+// SOURCE: dpkg(1), dpkg-divert(1), dpkg-statoverride(1), dpkg's doc/triggers.txt, apt-mark(8),
+// debconf-devel(7), ucf(1), shells(5), services(5), nsswitch.conf(5), update-ca-certificates(8),
+// deb-systemd-helper(1p), pam-auth-update(8).
+constexpr TextFile kTextFiles[] = {
+    {kStatus, kPackages, {}},
+    {"/var/lib/dpkg/available", kPackages, {}},
+    {"/var/lib/dpkg/diversions", RecordRules{.kind = RecordKind::kTriple}, {}},
+    {"/var/lib/dpkg/statoverride", kByLastWord, {}},
+    {"/var/lib/dpkg/arch", {}, {}},
+    {"/var/lib/dpkg/triggers/", {}, {}},
+    {"/var/cache/debconf/config.dat", kDebconf, {}},
+    {"/var/cache/debconf/templates.dat", kDebconf, {}},
+    {"/var/cache/debconf/passwords.dat", kDebconf, {}},
+    {"/var/lib/ucf/hashfile", kByLastWord, {}},
+    {"/var/lib/ucf/registry", kByLastWord, {}},
+    {"/var/lib/systemd/deb-systemd-helper-enabled/", {}, ".dsh-also"},
+    {"/var/lib/systemd/deb-systemd-user-helper-enabled/", {}, ".dsh-also"},
+    {"/var/lib/pam/seen", {}, {}},
+    {"/etc/shells", {}, {}},
+    {"/etc/services", {}, {}},
+    {"/etc/protocols", {}, {}},
+    {"/etc/rpc", {}, {}},
+    {"/etc/environment", {}, {}},
+    {"/etc/ld.so.conf", {}, {}},
+    {"/etc/modules", {}, {}},
+    {"/etc/ca-certificates.conf", {}, {}},
+    {"/etc/nsswitch.conf", RecordRules{.kind = RecordKind::kFirstWord, .unites_words = true}, {}},
+};
 
 // Caches and traces of a build: each system makes its own. The loader finds libraries in its usual
 // folders without a cache.
-constexpr std::array<std::string_view, 15> kDropped{"/etc/ld.so.cache",
-                                                    "/var/cache/ldconfig/aux-cache",
-                                                    "/etc/passwd-",
-                                                    "/etc/group-",
-                                                    "/etc/shadow-",
-                                                    "/etc/gshadow-",
-                                                    "/var/lib/dpkg/status-old",
-                                                    "/var/lib/dpkg/diversions-old",
-                                                    "/var/log/dpkg.log",
-                                                    "/var/log/alternatives.log",
-                                                    "/var/log/apt/history.log",
-                                                    "/var/log/apt/term.log",
-                                                    "/var/log/apt/eipp.log.xz",
-                                                    "/var/cache/debconf/config.dat-old",
-                                                    "/var/cache/debconf/templates.dat-old"};
+constexpr std::string_view kDropped[] = {
+    "/etc/ld.so.cache",
+    "/var/cache/ldconfig/aux-cache",
+    "/etc/passwd-",
+    "/etc/group-",
+    "/etc/shadow-",
+    "/etc/gshadow-",
+    "/etc/subuid-",
+    "/etc/subgid-",
+    "/var/lib/dpkg/status-old",
+    "/var/lib/dpkg/available-old",
+    "/var/lib/dpkg/diversions-old",
+    "/var/lib/dpkg/statoverride-old",
+    "/var/log/dpkg.log",
+    "/var/log/alternatives.log",
+    "/var/log/bootstrap.log",
+    "/var/log/fontconfig.log",
+    "/var/log/apt/history.log",
+    "/var/log/apt/term.log",
+    "/var/log/apt/eipp.log.xz",
+    "/var/cache/apt/pkgcache.bin",
+    "/var/cache/apt/srcpkgcache.bin",
+    "/var/cache/debconf/config.dat-old",
+    "/var/cache/debconf/templates.dat-old",
+    "/var/cache/debconf/passwords.dat-old",
+    "/var/lib/systemd/random-seed",
+};
+constexpr std::string_view kUcf = "/var/lib/ucf";
 
-// Where independent packages write beside each other, and order decides.
-constexpr std::array<std::string_view, 5> kLastWins{
-    "/etc/alternatives/", "/var/lib/dpkg/alternatives/", "/var/cache/debconf/",
-    "/var/lib/systemd/deb-systemd-helper-enabled/", "/var/lib/dpkg/lock"};
-
-const TreeInode* first_with(std::span<const ComponentFiles> components, std::string_view path) {
-  for (const ComponentFiles& files : components) {
-    if (const TreeInode* inode = files.find(path); inode && inode->kind == InodeKind::kRegular)
-      return inode;
-  }
-  return nullptr;
-}
+// What each build makes anew, of one and the same kind: whose it is does not matter, but what
+// belongs together comes from one component, the last.
+constexpr std::string_view kLastWins[] = {
+    "/var/lib/dpkg/lock",
+    "/var/lib/dpkg/lock-frontend",
+    "/var/cache/man/",
+    "/var/cache/fontconfig/",
+    "/var/lib/systemd/catalog/database",
+    "/etc/udev/hwdb.bin",
+    "/usr/lib/udev/hwdb.bin",
+    "/usr/share/info/dir",
+    "/usr/share/info/dir.old",
+    "/usr/share/mime/",
+    "/usr/share/applications/mimeinfo.cache",
+    "/usr/share/glib-2.0/schemas/gschemas.compiled",
+    "/etc/ssl/certs/java/cacerts",
+    "/etc/ssl/certs/ssl-cert-snakeoil.pem",
+    "/etc/ssl/private/ssl-cert-snakeoil.key",
+    "/etc/ssh/ssh_host_rsa_key",
+    "/etc/ssh/ssh_host_rsa_key.pub",
+    "/etc/ssh/ssh_host_ecdsa_key",
+    "/etc/ssh/ssh_host_ecdsa_key.pub",
+    "/etc/ssh/ssh_host_ed25519_key",
+    "/etc/ssh/ssh_host_ed25519_key.pub",
+};
 
 class KindMerger {
  public:
   KindMerger(std::span<const ComponentFiles> components,
              std::span<const std::vector<uint32_t>> sees)
-      : components_(components), sees_(sees) {}
+      : components_(components), context_(components, sees, merge_) {}
 
   Result<KindMerge> run() {
     FR_CHECK(merge_all_accounts());
-    for (const TextFile& file : kTextFiles) FR_CHECK(merge_text(file));
+    for (const TextFile& file : kTextFiles) FR_CHECK(merge_texts(file));
+    FR_CHECK(merge_package_marks());
     FR_CHECK(merge_package_records());
-    for (const std::string_view path : kDropped) drop(path);
+    FR_CHECK(merge_alternatives(context_));
+    FR_CHECK(merge_certificates(context_));
+    for (const std::string_view path : kDropped) context_.drop(path);
+    drop_backups();
     for (const std::string_view path : kLastWins) merge_.last_wins.emplace_back(path);
     return std::move(merge_);
   }
 
  private:
-  // The text as each component has it: its own file, that of the last one it was built on, or the
-  // base's.
-  Result<std::vector<TextVersion>> versions_of(std::string_view path, uint64_t bytes_max) {
-    std::vector<TextVersion> versions;
-    for (size_t i = 0; i < components_.size(); ++i) {
-      const ComponentFiles& files = components_[i];
-      FR_TRY(auto text, files.text(path, bytes_max));
-      if (!text && i > 0 && files.find(path) == nullptr)
-        text = versions[last_seen(i, [&](size_t below) { return has(below, path); })].text;
-      versions.push_back({files.name(), text ? std::move(*text) : std::string()});
-    }
-    return versions;
-  }
-
-  bool has(size_t component, std::string_view path) const {
-    return components_[component].find(path) != nullptr;
-  }
-  bool sees(size_t later, uint32_t earlier) const {
-    return later < sees_.size() && std::ranges::find(sees_[later], earlier) != sees_[later].end();
-  }
-  // Returns the last one that `component` was built on and for which test() holds; else the base.
-  template <typename Test>
-  size_t last_seen(size_t component, const Test& test) const {
-    for (size_t below = component; below-- > 1;) {
-      if (sees(component, static_cast<uint32_t>(below)) && test(below)) return below;
-    }
-    return 0;
-  }
-  // Returns the last one that was built on `component` and for which test() holds, else itself.
-  template <typename Test>
-  size_t topmost(size_t component, const Test& test) const {
-    for (size_t above = components_.size(); --above > component;) {
-      if (sees(above, static_cast<uint32_t>(component)) && test(above)) return above;
-    }
-    return component;
-  }
-
-  bool changes(std::string_view path) const {
-    return std::any_of(components_.begin() + 1, components_.end(),
-                       [&](const ComponentFiles& files) { return files.find(path) != nullptr; });
-  }
-
-  void generate(std::string_view path, std::string text) {
-    const TreeInode* like = first_with(components_, path);
-    if (like == nullptr) return;
-    GeneratedFile file;
-    file.path = path;
-    file.inode = *like;
-    file.inode.extents.clear();
-    file.inode.size = text.size();
-    file.inode.content = sha256(as_bytes(text));
-    const ByteView bytes = as_bytes(text);
-    file.content.assign(bytes.begin(), bytes.end());
-    merge_.generated.push_back(std::move(file));
-  }
-
-  void drop(std::string_view path) {
-    if (first_with(components_, path) == nullptr) return;
-    GeneratedFile file;
-    file.path = path;
-    file.inode.kind = InodeKind::kWhiteout;
-    merge_.generated.push_back(std::move(file));
-  }
-
   Status merge_all_accounts() {
     std::vector<AccountFiles> accounts(components_.size());
     const std::array<std::pair<std::string_view, std::string AccountFiles::*>, 4> kFiles{{
@@ -150,76 +145,133 @@ class KindMerger {
         {"/etc/gshadow", &AccountFiles::gshadow},
     }};
     for (const auto& [path, member] : kFiles) {
-      FR_TRY(auto versions, versions_of(path, kAccountBytesMax));
+      FR_TRY(auto versions, context_.versions_of(path, kAccountBytesMax));
       for (size_t i = 0; i < versions.size(); ++i) {
         accounts[i].component = versions[i].component;
         accounts[i].*member = std::move(versions[i].text);
       }
     }
     const auto has_accounts = [&](size_t component) {
-      return std::ranges::any_of(kFiles,
-                                 [&](const auto& file) { return has(component, file.first); });
+      return std::ranges::any_of(
+          kFiles, [&](const auto& file) { return context_.has(component, file.first); });
     };
     std::vector<AccountFiles> siblings;
     std::map<size_t, size_t> sibling_of;  // component: its number among them
     for (size_t i = 1; i < accounts.size(); ++i) {
-      if (topmost(i, has_accounts) != i) continue;
+      if (context_.topmost(i, has_accounts) != i) continue;
       sibling_of.emplace(i, siblings.size());
       siblings.push_back(std::move(accounts[i]));
     }
     FR_TRY(merge_.accounts, merge_accounts(accounts.front(), siblings));
     merge_.ids.emplace_back();  // the base's
     for (size_t i = 1; i < accounts.size(); ++i)
-      merge_.ids.push_back(merge_.accounts.ids[sibling_of.at(topmost(i, has_accounts))]);
-    generate("/etc/passwd", merge_.accounts.passwd);
-    generate("/etc/group", merge_.accounts.group);
-    generate("/etc/shadow", merge_.accounts.shadow);
-    generate("/etc/gshadow", merge_.accounts.gshadow);
+      merge_.ids.push_back(merge_.accounts.ids[sibling_of.at(context_.topmost(i, has_accounts))]);
+    context_.generate("/etc/passwd", merge_.accounts.passwd);
+    context_.generate("/etc/group", merge_.accounts.group);
+    context_.generate("/etc/shadow", merge_.accounts.shadow);
+    context_.generate("/etc/gshadow", merge_.accounts.gshadow);
     return {};
   }
 
-  Status merge_text(const TextFile& file) {
-    if (!changes(file.path)) return {};
-    FR_TRY(const auto versions, versions_of(file.path, kMergedTextBytesMax));
-    const auto has_file = [&](size_t component) { return has(component, file.path); };
-    std::vector<TextVersion> siblings;
-    for (size_t i = 1; i < versions.size(); ++i) {
-      if (topmost(i, has_file) == i) siblings.push_back(versions[i]);
+  Status merge_texts(const TextFile& file) {
+    if (!file.path.ends_with('/')) return merge_text(std::string(file.path), file);
+    for (const std::string& name : context_.names_in(file.path.substr(0, file.path.size() - 1))) {
+      if (name.ends_with(file.name_end))
+        FR_CHECK(merge_text(fmt::format("{}{}", file.path, name), file));
     }
-    auto merged = file.kind == TextKind::kStanzas
-                      ? merge_stanzas(versions.front(), siblings, kPackage)
-                      : merge_lines(versions.front(), siblings);
+    return {};
+  }
+
+  // What one component alone changes is right as it is.
+  Status merge_text(const std::string& path, const TextFile& file) {
+    const std::vector<uint32_t> changed_by = context_.siblings_with(path);
+    if (changed_by.size() < 2) return {};
+    FR_TRY(const auto versions, context_.versions_of(path, kMergedTextBytesMax));
+    std::vector<TextVersion> siblings;
+    for (const uint32_t sibling : changed_by) siblings.push_back(versions[sibling]);
+    auto merged = file.records ? merge_records(versions.front(), siblings, *file.records)
+                               : merge_lines(versions.front(), siblings);
+    if (!merged)
+      return std::unexpected(std::move(merged.error()).within(fmt::format("merging {}", path)));
+    context_.generate(path, std::move(*merged));
+    return {};
+  }
+
+  // A package that one component was asked to install is not one that only came with others, though
+  // it did so in another component: apt would remove it.
+  Status merge_package_marks() {
+    const std::vector<uint32_t> installers = context_.siblings_with(kStatus);
+    if (installers.size() < 2) return {};
+    FR_TRY(const auto marks, context_.versions_of(kExtendedStates, kMergedTextBytesMax));
+    FR_TRY(const auto installed, context_.versions_of(kStatus, kMergedTextBytesMax));
+    std::vector<TextVersion> siblings;
+    for (const uint32_t sibling : context_.siblings_with(kExtendedStates))
+      siblings.push_back(marks[sibling]);
+    if (siblings.empty()) return {};
+    auto merged = merge_records(marks.front(), siblings, kPackages);
     if (!merged)
       return std::unexpected(
-          std::move(merged.error()).within(fmt::format("merging {}", file.path)));
-    generate(file.path, std::move(*merged));
+          std::move(merged.error()).within(fmt::format("merging {}", kExtendedStates)));
+    const auto in_base = package_lines(installed.front().text);
+    std::set<std::string_view> asked_for;
+    for (const uint32_t i : installers) {
+      const auto marked = package_lines(marks[i].text);
+      for (const std::string_view package : package_lines(installed[i].text)) {
+        if (!marked.contains(package) && !in_base.contains(package)) asked_for.insert(package);
+      }
+    }
+    std::string text;
+    for (std::string_view left = *merged; !left.empty();) {
+      const size_t end = std::min(left.find("\n\n"), left.size() - 2) + 2;
+      const std::string_view stanza = left.substr(0, end);
+      if (!asked_for.contains(stanza.substr(0, stanza.find('\n')))) text += stanza;
+      left.remove_prefix(end);
+    }
+    context_.generate(kExtendedStates, std::move(text));
     return {};
+  }
+
+  static std::set<std::string_view> package_lines(std::string_view text) {
+    std::set<std::string_view> packages;
+    for (const std::string_view line : lines_of(text)) {
+      if (line.starts_with("Package: ")) packages.insert(line);
+    }
+    return packages;
   }
 
   // Where dpkg is, its database gets the packages that came without it.
   Status merge_package_records() {
     FR_TRY(const auto records, find_package_records(components_));
-    if (records.empty() || first_with(components_, kStatus) == nullptr) return {};
-    FR_TRY(const auto base, components_.front().text(kStatus, kMergedTextBytesMax));
-    const std::string base_text = base.value_or("");
+    if (records.empty() || find_last(components_, kStatus) == nullptr) return {};
+    FR_TRY(const auto versions, context_.versions_of(kStatus, kMergedTextBytesMax));
+    const std::vector<uint32_t> changed_by = context_.siblings_with(kStatus);
     const auto known =
         std::ranges::find(merge_.generated, std::string(kStatus), &GeneratedFile::path);
-    const std::string merged =
-        known == merge_.generated.end() ? base_text : std::string(as_text(known->content));
-    auto text = add_package_records(base_text, merged, records, components_, sees_);
+    const std::string merged = known != merge_.generated.end()
+                                   ? std::string(as_text(known->content))
+                                   : versions[changed_by.empty() ? 0 : changed_by.front()].text;
+    auto text =
+        add_package_records(versions.front().text, merged, records, components_, context_.sees());
     if (!text)
       return std::unexpected(std::move(text.error()).within(fmt::format("merging {}", kStatus)));
-    if (known != merge_.generated.end()) merge_.generated.erase(known);
-    generate(kStatus, std::move(*text));
+    context_.generate(kStatus, std::move(*text));
     std::set<std::string> paths;
     for (const PackageRecord& record : records) paths.insert(record.path);
-    for (const std::string& path : paths) drop(path);
+    for (const std::string& path : paths) context_.drop(path);
     return {};
   }
 
+  // ucf keeps old versions: hashfile.0, registry.3.
+  void drop_backups() {
+    for (const std::string& name : context_.names_in(kUcf)) {
+      if (name.starts_with("hashfile.") || name.starts_with("registry."))
+        context_.drop(fmt::format("{}/{}", kUcf, name));
+    }
+  }
+
   const std::span<const ComponentFiles> components_;
-  const std::span<const std::vector<uint32_t>> sees_;
   KindMerge merge_;
+  KindContext context_;
 };
 
 }  // namespace

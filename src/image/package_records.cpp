@@ -65,7 +65,7 @@ Result<std::string> add_package_records(const std::string& base, const std::stri
   // The first stanza of a package counts: its record replaces the base's.
   for (const auto& [component, text] : texts)
     versions.push_back({components[component].name(), text + base});
-  return merge_stanzas({components[0].name(), base}, versions, kPackage);
+  return merge_records({components[0].name(), base}, versions, {.key = kPackage});
 }
 
 }  // namespace forerun::image
