@@ -237,8 +237,8 @@ Status Daemon::Parts::listen_nbd() {
 }
 
 Status Daemon::Parts::build_control_plane(uint64_t epoch) {
-  all_repositories =
-      std::make_unique<repository::LayeredStore>(*repositories.store, repositories.sources);
+  all_repositories = std::make_unique<repository::LayeredStore>(
+      *repositories.store, repositories.sources, index_cache.get());
   kernels = std::make_unique<Kernels>(config.state_dir + "/kernels", *all_repositories);
   composer = std::make_unique<VmComposer>(*all_repositories);
   vms =

@@ -12,15 +12,16 @@ namespace forerun::repository {
 // Thread-safe.
 class LayeredStore final : public Store {
  public:
-  // All outlive this object; `behind` may name `front` again.
-  LayeredStore(Store& front, std::vector<Source*> behind);
+  // All outlive this object; `behind` may name `front` again. `keep`: where component indexes from
+  // behind are kept, as they never change and are large; null: nowhere.
+  LayeredStore(Store& front, std::vector<Source*> behind, Store* keep = nullptr);
 
   // ERRORS: kNotFound only if all said so; otherwise what the first that failed said.
   Result<Buffer> fetch(const std::string& path, size_t size_max) override;
   Result<std::vector<std::string>> list_images() override { return front_.list_images(); }
   std::string_view name() const override { return front_.name(); }
-  // Whether the store itself has it.
-  bool contains(const std::string& path) override { return front_.contains(path); }
+  // Whether the store itself has it, or it is kept.
+  bool contains(const std::string& path) override;
   Status put(const std::string& path, ByteView data) override { return front_.put(path, data); }
   Status flush() override { return front_.flush(); }
   Result<StoreTime> now() override { return front_.now(); }
@@ -33,8 +34,11 @@ class LayeredStore final : public Store {
   }
 
  private:
+  bool is_kept(const std::string& path) const;
+
   Store& front_;
   const std::vector<Source*> behind_;
+  Store* const keep_;
 };
 
 }  // namespace forerun::repository

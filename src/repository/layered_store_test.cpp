@@ -36,6 +36,23 @@ TEST(LayeredStore, TakesFromTheFirstThatHasItAndPutsInFront) {
   EXPECT_EQ(*far.fetch("components/a", 100), bytes("far a"));
 }
 
+TEST(LayeredStore, KeepsComponentIndexesThatAreWhatTheirNamesSay) {
+  MemoryStore front, far, keep;
+  const std::string right = "components/" + sha256(bytes("index")).hex();
+  const std::string wrong = "components/" + sha256(bytes("another")).hex();
+  ASSERT_TRUE(far.put(right, bytes("index")));
+  ASSERT_TRUE(far.put(wrong, bytes("index")));
+  ASSERT_TRUE(far.put("component-tags/a.json", bytes("{}")));
+  LayeredStore store(front, {&far}, &keep);
+  for (const std::string& path : {right, wrong, std::string("component-tags/a.json")})
+    EXPECT_TRUE(store.fetch(path, 100));
+  EXPECT_EQ(keep.history(), std::vector{right});
+  EXPECT_TRUE(store.contains(right));
+  far.spoil(right, {});
+  EXPECT_EQ(*store.fetch(right, 100), bytes("index"));
+  EXPECT_FALSE(store.contains(wrong));
+}
+
 TEST(LayeredStore, WhatIsNowhereIsNotFoundUnlessSomebodyIsAway) {
   MemoryStore front, far;
   Away away;
