@@ -78,7 +78,9 @@ Composition describe_disk(const Digest& manifest, const ComposedImage& image,
   return composition;
 }
 
-Status put_tag(const repository::ImageTag& tag, repository::Store& store) {
+Status put_tag(const repository::ImageTag& tag, repository::Store& store,
+               const AssembleOptions& options) {
+  if (!options.is_tagged) return {};
   FR_CHECK(store.put(repository::image_path(tag.name), as_bytes(repository::serialize(tag))));
   return store.flush();
 }
@@ -98,7 +100,7 @@ Result<repository::ImageTag> publish(const ComposedImage& image, const Buffer& m
                            options.created};
   FR_CHECK(store.put(composition_path(tag.index), composed));
   FR_CHECK(store.flush());
-  FR_CHECK(put_tag(tag, store));
+  FR_CHECK(put_tag(tag, store, options));
   return tag;
 }
 
@@ -106,7 +108,7 @@ Result<std::optional<AssembledImage>> reuse(const Digest& identity, repository::
                                             const AssembleOptions& options) {
   auto tag = composed_before(identity, store, options);
   if (!tag) return std::nullopt;
-  FR_CHECK(put_tag(*tag, store));
+  FR_CHECK(put_tag(*tag, store, options));
   AssembledImage assembled;
   assembled.tag = std::move(*tag);
   assembled.is_reused = true;

@@ -16,6 +16,8 @@ namespace forerun::image {
 struct AssembleOptions {
   std::string image_name;
   std::string created;  // RFC 3339, UTC: the tag's time
+  // False: the image gets no tag. It is for this process, at once; the collector takes it later.
+  bool is_tagged = true;
   ParallelFor parallel_for;
 };
 
