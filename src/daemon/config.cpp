@@ -5,6 +5,8 @@
 #include <cstdlib>
 #include <sstream>
 
+#include "net/s3_store.h"
+
 // With exceptions off toml++ reports syntax errors as values; Debian's compiled library has them
 // on, hence header only.
 #define TOML_EXCEPTIONS 0
@@ -145,12 +147,22 @@ Status read_repositories(Config& config, const toml::node& node, const std::stri
     const std::pair<std::string_view, std::string*> keys[] = {
         {"path", &repository.path},
         {"url", &repository.url},
+        {"s3", &repository.s3},
+        {"endpoint", &repository.endpoint},
+        {"region", &repository.region},
+        {"access_key_file", &repository.access_key_file},
         {"ca_file", &repository.ca_file},
         {"certificate_file", &repository.certificate_file},
         {"key_file", &repository.key_file}};
     for (const auto& [key, value] : *table) {
       const std::string at =
           fmt::format("{}: repository.{}", where(value.source(), file), key.str());
+      if (key.str() == "path_style") {
+        if (!value.is_boolean())
+          return fail(ErrorCode::kInvalid, fmt::format("{} must be true or false", at));
+        repository.is_path_style = *value.value<bool>();
+        continue;
+      }
       const auto* known = std::find_if(std::begin(keys), std::end(keys),
                                        [&](auto& k) { return k.first == key.str(); });
       if (known == std::end(keys))
@@ -176,6 +188,35 @@ Result<bool> read_list(Config& config, std::string_view section, std::string_vie
     return true;
   }
   return false;
+}
+
+Status check_repository(const RepositoryConfig& repository) {
+  const auto invalid = [](std::string_view key, std::string_view what) {
+    return fail(ErrorCode::kInvalid, fmt::format("{} {}", key, what));
+  };
+  const auto is_http = [](std::string_view url) {
+    return url.starts_with("http://") || url.starts_with("https://");
+  };
+  const int kinds = !repository.path.empty() + !repository.url.empty() + !repository.s3.empty();
+  if (kinds != 1) return invalid("repository", "needs either path or url or s3");
+  if (!repository.path.empty() && repository.path[0] != '/')
+    return invalid("repository.path", "must be absolute");
+  if (!repository.url.empty() && !is_http(repository.url))
+    return invalid("repository.url", "must begin with http:// or https://");
+  if (repository.s3.empty()) {
+    if (!repository.endpoint.empty() || !repository.region.empty() ||
+        !repository.access_key_file.empty() || !repository.is_path_style)
+      return invalid("repository",
+                     "has endpoint, region, access_key_file and path_style only with s3");
+    return {};
+  }
+  if (const auto location = net::parse_s3_url(repository.s3); !location)
+    return std::unexpected(location.error().within("repository.s3"));
+  if (!repository.endpoint.empty() && !is_http(repository.endpoint))
+    return invalid("repository.endpoint", "must begin with http:// or https://");
+  if (!repository.certificate_file.empty() || !repository.key_file.empty())
+    return invalid("repository", "with s3 has an access_key_file, no certificate");
+  return {};
 }
 
 }  // namespace
@@ -249,13 +290,7 @@ Status check(const Config& config) {
   if (config.nbd_socket().size() > 100)
     return invalid("daemon.run_dir", "is too long for a socket's path (at most 90 bytes)");
   for (const RepositoryConfig& repository : config.repositories) {
-    if (repository.path.empty() == repository.url.empty())
-      return invalid("repository", "needs either path or url");
-    if (!repository.path.empty() && repository.path[0] != '/')
-      return invalid("repository.path", "must be absolute");
-    if (!repository.url.empty() && !repository.url.starts_with("http://") &&
-        !repository.url.starts_with("https://"))
-      return invalid("repository.url", "must begin with http:// or https://");
+    FR_CHECK(check_repository(repository));
   }
   if (config.probability_min < 0 || config.probability_min > 1)
     return invalid("prefetch.probability_min", "must be in 0 … 1");

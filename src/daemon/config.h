@@ -15,10 +15,15 @@ namespace forerun::daemon {
 
 struct RepositoryConfig {
   std::string path;              // a folder, or …
-  std::string url;               // … http(s)://…
-  std::string ca_file;           // https: whom to trust; empty: the system's store
+  std::string url;               // … http(s)://…, or …
+  std::string s3;                // … s3://bucket/prefix
+  std::string ca_file;           // https, s3: whom to trust; empty: the system's store
   std::string certificate_file;  // https: who we are
   std::string key_file;
+  std::string endpoint;         // s3: http(s)://host; empty: AWS's for the region
+  std::string region;           // s3; empty: us-east-1
+  std::string access_key_file;  // s3; empty: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY
+  bool is_path_style = true;    // s3: endpoint/bucket/key; false: bucket.endpoint/key
   bool operator==(const RepositoryConfig&) const = default;
 };
 

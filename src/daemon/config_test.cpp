@@ -21,6 +21,12 @@ state_dir = "/srv/forerun"
 url = "http://127.0.0.1:8080/"
 [[repository]]
 path = "/srv/repository"
+[[repository]]
+s3 = "s3://images/forerun"
+endpoint = "http://10.0.0.1:7480"
+region = "eu"
+access_key_file = "/etc/forerun/keys"
+path_style = false
 [tier]
 memory_bytes = 1_000_000_000
 [prefetch]
@@ -33,9 +39,17 @@ threads = 8
                                     "f.toml");
   ASSERT_TRUE(applied) << applied.error().message;
   EXPECT_EQ(config.state_dir, "/srv/forerun");
-  ASSERT_EQ(config.repositories.size(), 2u);
+  ASSERT_EQ(config.repositories.size(), 3u);
   EXPECT_EQ(config.repositories[0].url, "http://127.0.0.1:8080/");
   EXPECT_EQ(config.repositories[1].path, "/srv/repository");
+  EXPECT_TRUE(config.repositories[1].is_path_style);
+  const RepositoryConfig expected{.s3 = "s3://images/forerun",
+                                  .endpoint = "http://10.0.0.1:7480",
+                                  .region = "eu",
+                                  .access_key_file = "/etc/forerun/keys",
+                                  .is_path_style = false};
+  EXPECT_EQ(config.repositories[2], expected);
+  EXPECT_TRUE(check(config));
   EXPECT_EQ(config.tier_memory_bytes, 1'000'000'000u);
   EXPECT_EQ(config.prefetch, PrefetchPolicy::kObserve);
   EXPECT_DOUBLE_EQ(config.probability_min, 0.4);
@@ -70,6 +84,14 @@ INSTANTIATE_TEST_SUITE_P(
         BadFile{"[repository]\npath = \"/x\"\n", "[[repository]]"},
         BadFile{"[[repository]]\npath = \"/x\"\nurl = \"http://y\"\n", "either path or url"},
         BadFile{"[[repository]]\nurl = \"ftp://y\"\n", "http:// or https://"},
+        BadFile{"[[repository]]\ns3 = \"bucket\"\n",
+                "repository.s3: 'bucket' must begin with s3://"},
+        BadFile{"[[repository]]\ns3 = \"s3://bucket\"\nurl = \"http://y\"\n", "or s3"},
+        BadFile{"[[repository]]\ns3 = \"s3://bucket\"\nendpoint = \"h:80\"\n",
+                "endpoint must begin"},
+        BadFile{"[[repository]]\npath = \"/x\"\nregion = \"eu\"\n", "only with s3"},
+        BadFile{"[[repository]]\ns3 = \"s3://bucket\"\npath_style = \"no\"\n", "true or false"},
+        BadFile{"[[repository]]\ns3 = \"s3://bucket\"\nsecret = \"x\"\n", "no known key"},
         BadFile{"[nbd]\nlisten = \"0.0.0.0:10809\"\n", "needs nbd.tls_dir"},
         BadFile{"[daemon]\nstate_dir = \"relative\"\n", "absolute"},
         BadFile{"level = 3\n", "stands in no section"}));

@@ -6,10 +6,10 @@
 #include "core/log.h"
 #include "daemon/exports.h"
 #include "daemon/kernels.h"
+#include "daemon/repositories.h"
 #include "daemon/service.h"
 #include "net/directory_store.h"
 #include "net/http_server.h"
-#include "net/http_source.h"
 #include "net/tls.h"
 #include "os/clock.h"
 #include "os/file.h"
@@ -79,39 +79,6 @@ class NbdTls final : public nbd::TlsUpgrader {
  private:
   const std::unique_ptr<net::TlsServer> server_;
 };
-
-struct Repositories {
-  std::vector<std::unique_ptr<repository::Source>> owned;
-  std::vector<repository::Source*> sources;
-  repository::Store* store = nullptr;  // the first folder: what is made here goes into it
-};
-
-Result<Repositories> open_repositories(const Config& config) {
-  Repositories repositories;
-  std::vector<RepositoryConfig> wanted = config.repositories;
-  // A host whose repositories are all far imports and composes, too.
-  if (std::none_of(wanted.begin(), wanted.end(), [](const auto& one) { return !one.path.empty(); }))
-    wanted.insert(wanted.begin(), {config.state_dir + "/repository", "", "", "", ""});
-  for (const RepositoryConfig& repository : wanted) {
-    if (!repository.path.empty()) {
-      FR_TRY(auto store,
-             net::DirectoryStore::open(repository.path, net::DirectoryStore::Mode::kReadWrite));
-      if (repositories.store == nullptr) repositories.store = store.get();
-      repositories.sources.push_back(store.get());
-      repositories.owned.push_back(std::move(store));
-      continue;
-    }
-    net::HttpOptions options;
-    options.base_url = repository.url;
-    options.ca_file = repository.ca_file;
-    options.client_certificate_file = repository.certificate_file;
-    options.client_key_file = repository.key_file;
-    FR_TRY(auto source, net::HttpSource::create(options));
-    repositories.sources.push_back(source.get());
-    repositories.owned.push_back(std::move(source));
-  }
-  return repositories;
-}
 
 }  // namespace
 

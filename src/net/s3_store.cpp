@@ -87,6 +87,15 @@ bool is_plain_word(std::string_view text, size_t size_max) {
          std::ranges::all_of(text, [](char c) { return c > ' ' && c < 0x7f; });
 }
 
+// What they are is not said: they are secrets.
+Status check_keys(const S3Credentials& keys) {
+  if (!is_plain_word(keys.access_key_id, 256) || !is_plain_word(keys.secret_access_key, 1024))
+    return fail(ErrorCode::kInvalid, "it needs an access key and its secret, in printable letters");
+  if (!keys.session_token.empty() && !is_plain_word(keys.session_token, 16 * kKiB))
+    return fail(ErrorCode::kInvalid, "a session token has printable letters only");
+  return {};
+}
+
 Status check_options(const S3Options& options) {
   const auto invalid = [](std::string what) { return fail(ErrorCode::kInvalid, std::move(what)); };
   if (!is_bucket_name(options.bucket))
@@ -95,13 +104,8 @@ Status check_options(const S3Options& options) {
     return invalid(fmt::format("'{}' is not the prefix of a repository", options.prefix));
   if (!is_plain_word(options.region, 64) || options.region.find('/') != std::string::npos)
     return invalid(fmt::format("'{}' is not a region", options.region));
-  // What they are is not said: they are secrets.
-  const S3Credentials& keys = options.credentials;
-  if (!is_plain_word(keys.access_key_id, 256) || !is_plain_word(keys.secret_access_key, 1024))
-    return invalid(fmt::format("s3://{} needs an access key and its secret, in printable letters",
-                               options.bucket));
-  if (!keys.session_token.empty() && !is_plain_word(keys.session_token, 16 * kKiB))
-    return invalid("a session token has printable letters only");
+  if (const Status keys = check_keys(options.credentials); !keys)
+    return std::unexpected(keys.error().within("s3://" + options.bucket));
   if (options.attempts_max < 1) return invalid("S3 needs at least one attempt");
   if (!options.unix_seconds) return invalid("S3 needs a clock for its signatures");
   return {};
@@ -150,7 +154,8 @@ S3Store::S3Store(S3Options options, const HttpUrl& endpoint, std::unique_ptr<Tra
       name_(fmt::format("s3://{}{}{}", options_.bucket, options_.prefix.empty() ? "" : "/",
                         options_.prefix)),
       host_(endpoint.host),
-      pool_(std::move(pool)) {
+      pool_(std::move(pool)),
+      credentials_(std::make_shared<const S3Credentials>(options_.credentials)) {
   if (!options_.is_path_style) host_ = options_.bucket + "." + host_;
   // As clients and servers write it: without the scheme's own port.
   if (!endpoint.port.empty() && endpoint.port != (endpoint.is_https ? "443" : "80"))
@@ -164,6 +169,26 @@ std::string S3Store::key_of(const std::string& path) const {
 }
 
 Result<HttpReply> S3Store::perform_once(const Request& request) {
+  std::shared_ptr<const S3Credentials> keys;
+  {
+    const std::lock_guard lock(mutex_);
+    keys = credentials_;
+  }
+  auto reply = perform_with(request, *keys);
+  const bool is_refused = reply && (reply->status == 401 || reply->status == 403 ||
+                                    s3_error_code(as_text(reply->body)) == "ExpiredToken");
+  if (!is_refused || !options_.reload_credentials) return reply;
+  auto reloaded = options_.reload_credentials();
+  if (!reloaded || *reloaded == *keys || !check_keys(*reloaded)) return reply;
+  keys = std::make_shared<const S3Credentials>(std::move(*reloaded));
+  {
+    const std::lock_guard lock(mutex_);
+    credentials_ = keys;
+  }
+  return perform_with(request, *keys);
+}
+
+Result<HttpReply> S3Store::perform_with(const Request& request, const S3Credentials& credentials) {
   UnsignedRequest to_sign;
   to_sign.method = word(request.method);
   to_sign.path = request.path.empty() ? base_path_ + (base_path_.empty() ? "/" : "")
@@ -181,7 +206,7 @@ Result<HttpReply> S3Store::perform_once(const Request& request) {
   transfer.size_max = request.size_max;
   transfer.headers =
       signed_headers(std::move(to_sign), sha256(request.body), options_.unix_seconds(),
-                     {.region = options_.region}, options_.credentials);
+                     {.region = options_.region}, credentials);
   if (request.method == HttpMethod::kPut)
     transfer.headers.emplace_back("Content-Type: application/octet-stream");
   return pool_->perform(transfer);

@@ -30,6 +30,9 @@ struct S3Options {
   std::string region = "us-east-1";
   bool is_path_style = true;  // endpoint/bucket/key; false: bucket.endpoint/key
   S3Credentials credentials;
+  // Asked for the keys of now when the service refuses the old ones, so that they can be changed
+  // while we run; empty: they stay.
+  std::function<Result<S3Credentials>()> reload_credentials;
   std::string ca_file;  // PEM; empty: the system's authorities
   std::string proxy;
   Nanos connect_timeout = 5s;
@@ -91,8 +94,9 @@ class S3Store final : public repository::Store {
 
   S3Store(S3Options options, const HttpUrl& endpoint, std::unique_ptr<TransferPool> pool);
   std::string key_of(const std::string& path) const;
-  Result<HttpReply> perform_once(const Request& request);
-  Result<HttpReply> perform(const Request& request);  // with retries
+  Result<HttpReply> perform_with(const Request& request, const S3Credentials& credentials);
+  Result<HttpReply> perform_once(const Request& request);  // again with other keys, if there are
+  Result<HttpReply> perform(const Request& request);       // with retries
   std::unexpected<Error> refusal(const Request& request, const HttpReply& reply) const;
   // Returns when the object was last modified. ERRORS: kNotFound.
   Result<repository::StoreTime> modified(const std::string& path);
@@ -107,7 +111,9 @@ class S3Store final : public repository::Store {
   std::string base_url_;    // "http://host"
   std::string base_path_;   // "/bucket" or ""
   const std::unique_ptr<TransferPool> pool_;
-  std::atomic<bool> removes_conditionally_ = false;  // tried, and it does
+  std::mutex mutex_;
+  std::shared_ptr<const S3Credentials> credentials_;  // guarded by mutex_
+  std::atomic<bool> removes_conditionally_ = false;   // tried, and it does
 };
 
 }  // namespace forerun::net

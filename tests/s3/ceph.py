@@ -71,7 +71,7 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def die_with_parent():
+def die_with_parent():  # with the thread that started it, to be exact
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
