@@ -1,74 +1,19 @@
 // HttpSource against servers that lie, stall, cut and redirect.
 #include <gtest/gtest.h>
 
-#include <thread>
-
 #include "net/http_source.h"
-#include "os/socket.h"
+#include "server_fixture.h"
 
 namespace forerun {
 namespace {
 
+using namespace testing_support;
 using net::HttpSource;
 
-// Answers each connection by `script` on a thread of its own, one connection after the other.
-class ScriptedServer {
- public:
-  using Script = std::function<void(os::SocketStream&)>;
-
-  explicit ScriptedServer(Script script) : script_(std::move(script)) {
-    auto listener = os::listen_tcp("127.0.0.1", 0);
-    EXPECT_TRUE(listener);
-    listener_ = std::move(*listener);
-    port_ = *os::local_port(listener_.get());
-    thread_ = std::thread([this] { serve(); });
-  }
-  ~ScriptedServer() {
-    stopping_ = true;
-    if (os::connect_tcp("127.0.0.1", port_, 1s))
-      thread_.join();
-    else
-      thread_.detach();
-  }
-  std::unique_ptr<HttpSource> source() const {
-    return std::move(
-        *HttpSource::create({.base_url = url(), .connect_timeout = 1s, .stall_timeout = 1s}));
-  }
-  std::string url() const { return fmt::format("http://127.0.0.1:{}", port_); }
-  int served() const { return served_; }
-
- private:
-  void serve() {
-    while (true) {
-      auto connection = os::accept_connection(listener_.get(), 60s);
-      if (stopping_ || !connection) return;
-      ++served_;
-      os::SocketStream stream(std::move(*connection));
-      (void)stream.set_timeout(5s);
-      std::byte request[4096];
-      if (stream.read_some(request)) script_(stream);
-    }
-  }
-
-  const Script script_;
-  os::Fd listener_;
-  uint16_t port_ = 0;
-  std::atomic<bool> stopping_ = false;
-  std::atomic<int> served_ = 0;
-  std::thread thread_;
-};
-
-void say(os::SocketStream& stream, std::string_view text) {
-  (void)stream.write_bytes(as_bytes(text));
-}
-// Waits until the client is gone.
-void hang(os::SocketStream& stream) {
-  std::byte more[512];
-  for (auto got = stream.read_some(more); got && *got > 0;) got = stream.read_some(more);
-}
-
 ErrorCode code_of(const ScriptedServer& server, size_t size_max = 1000) {
-  const auto data = server.source()->fetch("chunks/aa/x", size_max);
+  const auto source =
+      HttpSource::create({.base_url = server.url(), .connect_timeout = 1s, .stall_timeout = 1s});
+  const auto data = (*source)->fetch("chunks/aa/x", size_max);
   return data ? ErrorCode::kInternal : data.error().code;
 }
 
