@@ -169,7 +169,7 @@ Status Daemon::Parts::build_data_plane() {
   FetchService::Options options;
   options.threads_per_source = config.fetch_threads;
   options.queue = queue_options(config);
-  options.local = repositories.store;
+  options.local = repositories.local;
   fetches = std::make_unique<FetchService>(
       options, clock, cache, repositories.sources,
       [this](const prefetch::FetchEnd& end) { foresight->on_fetch_end(end); });

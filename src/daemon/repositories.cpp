@@ -58,6 +58,7 @@ Status add(Repositories& repositories, const RepositoryConfig& repository) {
   if (!repository.path.empty()) {
     FR_TRY(auto store,
            net::DirectoryStore::open(repository.path, net::DirectoryStore::Mode::kReadWrite));
+    if (repositories.store == nullptr) repositories.local = store.get();
     add_store(repositories, std::move(store));
     return {};
   }

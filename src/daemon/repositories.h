@@ -15,6 +15,7 @@ struct Repositories {
   // The first folder or bucket: what is made here goes into it. A folder in the state folder if
   // there is none, before the others.
   repository::Store* store = nullptr;
+  repository::Store* local = nullptr;  // `store`, if it is a folder
 };
 
 // Asks nothing of a server yet. Takes the keys of S3 out of the environment, so that no child
