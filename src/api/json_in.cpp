@@ -13,6 +13,18 @@ constexpr size_t kPathBytesMax = 4096;
 constexpr size_t kForwardsMax = 64;
 constexpr size_t kComponentsMax = 64;
 constexpr size_t kDigestDigits = 64;
+constexpr size_t kPackagesMax = 256;
+constexpr size_t kPackageBytesMax = 256;
+
+// Neither an option nor anything that a shell would read as more than a word.
+bool is_package(std::string_view text) {
+  const auto is_plain = [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+  };
+  if (text.empty() || text.size() > kPackageBytesMax || !is_plain(text[0])) return false;
+  return std::ranges::all_of(
+      text, [&](char c) { return is_plain(c) || std::string_view("+-.:~=/").contains(c); });
+}
 
 Result<json::object> parse_object(std::string_view body) {
   if (body.size() > kRequestBytesMax) {
@@ -70,6 +82,24 @@ class Members {
     if (list->as_array().size() > kComponentsMax)
       return complain(key, fmt::format("has over {} entries", kComponentsMax));
     for (const json::value& item : list->as_array()) component(key, item, out.emplace_back());
+  }
+  // Reads Debian packages, "nginx-light" or "redis=5:7.0.15-1": a script gives them to apt.
+  void packages(std::string_view key, std::vector<std::string>& out) {
+    const json::value* list = find(key);
+    if (!list) return;
+    if (!list->is_array()) return complain(key, "must be a list");
+    if (list->as_array().size() > kPackagesMax)
+      return complain(key, fmt::format("has over {} entries", kPackagesMax));
+    for (const json::value& item : list->as_array()) {
+      const std::string_view found = item.is_string() ? std::string_view(item.as_string()) : "";
+      if (!is_package(found))
+        return complain(key, "must name Debian packages: NAME or NAME=VERSION");
+      out.emplace_back(found);
+    }
+  }
+  void suite(std::string_view key, std::string& out) {
+    text(key, out, 64);
+    if (ok() && !out.empty() && !is_package(out)) complain(key, "must name a Debian release");
   }
   void path(std::string_view key, std::string& out, bool required) {
     text(key, out, kPathBytesMax);
@@ -194,13 +224,20 @@ Result<ComponentImportRequest> parse_component_request(std::string_view body) {
   Members members(object, "");
   ComponentImportRequest request;
   members.choice("source", request.source,
-                 {{"tar", ComponentSource::kTar}, {"dir", ComponentSource::kDir}});
+                 {{"tar", ComponentSource::kTar},
+                  {"dir", ComponentSource::kDir},
+                  {"base", ComponentSource::kBase},
+                  {"apt", ComponentSource::kApt},
+                  {"kernel", ComponentSource::kKernel}});
   members.path("source_path", request.source_path, has_source_path(request.source));
   members.name("name", request.name);
   members.text("version", request.version, 128);
   members.text("function", request.function, 64);
   members.flag("allow_devices", request.allow_devices);
   members.flag("overlay", request.is_overlay);
+  members.components("on", request.on);
+  members.packages("packages", request.packages);
+  members.suite("suite", request.suite);
   FR_CHECK(members.status());
   return request;
 }

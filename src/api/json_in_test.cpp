@@ -117,6 +117,25 @@ TEST(JsonIn, ComponentRequestNamesItsSource) {
               HasSubstr("source_path"));
 }
 
+TEST(JsonIn, ComponentRequestOfPackages) {
+  const auto built =
+      parse_component_request(R"({"source":"apt","name":"web","on":["debian-12","kern"],)"
+                              R"("packages":["nginx-light","g++=4:12.2-3"]})");
+  ASSERT_TRUE(built) << built.error().message;
+  EXPECT_THAT(built->on, testing::ElementsAre("debian-12", "kern"));
+  EXPECT_THAT(built->packages, testing::ElementsAre("nginx-light", "g++=4:12.2-3"));
+  for (const char* evil : {"-oDPkg::Options=x", "a b", "a;b", "$(a)", "", "a\\nb", "*"})
+    EXPECT_THAT(parse_component_request(
+                    fmt::format(R"({{"source":"apt","name":"w","packages":["{}"]}})", evil))
+                    .error()
+                    .message,
+                HasSubstr("packages must name"))
+        << evil;
+  EXPECT_THAT(
+      parse_component_request(R"({"source":"base","name":"w","suite":"a b"})").error().message,
+      HasSubstr("suite must name"));
+}
+
 TEST(JsonIn, ImportRequest) {
   const auto request =
       parse_import_request(R"({"source_path":"/d.raw","name":"d","format":"raw"})");

@@ -1,4 +1,4 @@
-// forerun component import|list
+// forerun component import|build|list
 #include <CLI/CLI.hpp>
 #include <boost/json.hpp>
 
@@ -29,6 +29,52 @@ Result<int> import_component(const Context& context, const ImportArguments& argu
       {"overlay", arguments.is_overlay}};
   return run_operation(context, "/api/v1/components", json::serialize(request), arguments.no_wait,
                        {arguments.name, "import " + arguments.file});
+}
+
+struct BuildArguments {
+  std::string base, kernel, on, apt;  // the first given says what is built
+  std::string include, name, suite, version;
+  bool no_wait = false;
+};
+
+// "a, b c" → a, b, c
+std::vector<std::string> words_of(const std::string& text) {
+  std::vector<std::string> words(1);
+  for (const char c : text) {
+    if (c != ' ' && c != ',')
+      words.back() += c;
+    else if (!words.back().empty())
+      words.emplace_back();
+  }
+  if (words.back().empty()) words.pop_back();
+  return words;
+}
+
+Result<int> build_component(const Context& context, const BuildArguments& arguments) {
+  std::string source = "apt", name = arguments.name;
+  std::vector<std::string> packages = words_of(arguments.apt);
+  if (!arguments.base.empty()) {
+    source = "base";
+    name = arguments.base;
+    packages = words_of(arguments.include);
+  } else if (!arguments.kernel.empty()) {
+    source = "kernel";
+    name = arguments.kernel;
+  } else if (arguments.on.empty() || packages.empty()) {
+    return fail(ErrorCode::kInvalid,
+                "say what to build: --base NAME, --kernel NAME, or --on BASE --apt PACKAGES");
+  } else if (name.empty()) {
+    name = packages[0].substr(0, packages[0].find('='));
+  }
+  FR_CHECK(Context::check_name(name));
+  const json::object request{{"source", source},
+                             {"name", name},
+                             {"version", arguments.version},
+                             {"on", json::value_from(words_of(arguments.on))},
+                             {"packages", json::value_from(packages)},
+                             {"suite", arguments.suite}};
+  return run_operation(context, "/api/v1/components", json::serialize(request), arguments.no_wait,
+                       {name, "build " + name});
 }
 
 Result<int> list_components(const Context& context) {
@@ -79,6 +125,31 @@ void add_import(CLI::App& import, const std::string& source, const std::string& 
   });
 }
 
+void add_build(CLI::App& component, const Context& context, Command& chosen) {
+  auto arguments = std::make_shared<BuildArguments>();
+  CLI::App* command = component.add_subcommand(
+      "build", "Build a component of Debian packages; the daemon must run as root");
+  auto* base = command->add_option("--base", arguments->base, "a base system of this name");
+  auto* kernel = command->add_option("--kernel", arguments->kernel,
+                                     "Debian's kernel for virtual machines, of this name");
+  auto* apt = command->add_option("--apt", arguments->apt, "packages to install: \"redis nginx\"");
+  command->add_option("--on", arguments->on, "what they are installed on: BASE[,COMPONENT...]")
+      ->needs(apt);
+  command->add_option("--include", arguments->include, "packages that a base has besides")
+      ->needs(base);
+  command
+      ->add_option("--name", arguments->name, "the component's name; the first package's if absent")
+      ->needs(apt);
+  command->add_option("--suite", arguments->suite, "Debian's release (default bookworm)");
+  command->add_option("--version", arguments->version, "instead of the packages'");
+  command->add_flag("--no-wait", arguments->no_wait, "print the operation's id and return at once");
+  base->excludes(kernel)->excludes(apt);
+  kernel->excludes(apt);
+  command->callback([&context, &chosen, arguments] {
+    chosen = [&context, arguments] { return build_component(context, *arguments); };
+  });
+}
+
 }  // namespace
 
 void add_component_commands(CLI::App& app, const Context& context, Command& chosen) {
@@ -89,6 +160,7 @@ void add_component_commands(CLI::App& app, const Context& context, Command& chos
   import->require_subcommand(1);
   add_import(*import, "tar", "A tar archive, plain or gzip, zstd, xz", context, chosen);
   add_import(*import, "dir", "A folder with all that is in it", context, chosen);
+  add_build(*component, context, chosen);
   component->add_subcommand("list", "List components")->callback([&] {
     chosen = [&context] { return list_components(context); };
   });

@@ -1,5 +1,6 @@
 #include "daemon/component_import.h"
 
+#include "daemon/component_build.h"
 #include "daemon/folder_capture.h"
 #include "daemon/parallel.h"
 #include "image/decompress.h"
@@ -12,6 +13,9 @@ namespace forerun::daemon {
 namespace {
 
 using api::ComponentSource;
+
+constexpr int kRemoveTries = 20;
+constexpr Nanos kRemoveWait = std::chrono::milliseconds(100);
 
 // A file from its beginning to its end.
 image::ByteStream stream_of(os::PosixFile& file, uint64_t size) {
@@ -29,6 +33,12 @@ Result<std::string> import_of_kind(const ImportJob& job) {
       return import_tar(job);
     case ComponentSource::kDir:
       return import_dir(job);
+    case ComponentSource::kBase:
+      return build_base(job);
+    case ComponentSource::kApt:
+      return build_apt(job);
+    case ComponentSource::kKernel:
+      return build_kernel(job);
     default:
       return fail(ErrorCode::kUnsupported, "components of this source cannot be made");
   }
@@ -104,8 +114,8 @@ Result<std::string> import_dir(const ImportJob& job) {
 }
 
 Status check_import(const api::ComponentImportRequest& request) {
-  if (api::has_source_path(request.source))
-    FR_CHECK(os::PosixFile::open(request.source_path, os::PosixFile::Mode::kReadOnly));
+  if (!api::has_source_path(request.source)) return check_build(request);
+  FR_CHECK(os::PosixFile::open(request.source_path, os::PosixFile::Mode::kReadOnly));
   return {};
 }
 
@@ -117,7 +127,12 @@ Result<std::string> run_import(const api::ComponentImportRequest& request,
   FR_CHECK(os::remove_tree(scratch));
   FR_CHECK(os::make_folders(scratch));
   auto outcome = import_of_kind({request, scratch, store, progress});
-  const Status removed = os::remove_tree(scratch);
+  // What was killed may take a moment to be gone.
+  Status removed = os::remove_tree(scratch);
+  for (int tries = 0; !removed && tries < kRemoveTries; ++tries) {
+    std::this_thread::sleep_for(kRemoveWait);
+    removed = os::remove_tree(scratch);
+  }
   if (outcome && !removed) return std::unexpected(removed.error());
   return outcome;
 }

@@ -47,7 +47,9 @@ class Capture {
                      const std::function<void()>& again) {
     const auto kind = kind_of(entry);
     if (!kind) return false;
-    if (!entry.path.empty() && options_.leave_out && options_.leave_out(entry.path)) return false;
+    if (!entry.path.empty() && options_.leave_out &&
+        options_.leave_out(entry.path, *kind == InodeKind::kDirectory))
+      return false;
     if (options_.is_overlay && *kind == InodeKind::kCharDevice && entry.device_major == 0 &&
         entry.device_minor == 0) {
       FR_CHECK(add_waiting(entry.path));
@@ -78,8 +80,8 @@ class Capture {
     inode.gid = entry.gid;
     inode.mtime_s = entry.mtime_s;
     inode.mtime_ns = entry.mtime_ns;
-    if (options_.mtime_max_s && inode.mtime_s >= *options_.mtime_max_s) {
-      inode.mtime_s = *options_.mtime_max_s;
+    if (inode.mtime_s >= options_.made_since_s) {
+      inode.mtime_s = options_.made_at_s;
       inode.mtime_ns = 0;
     }
     if (kind == InodeKind::kRegular) inode.size = entry.size;

@@ -3,7 +3,7 @@
 #pragma once
 
 #include <functional>
-#include <optional>
+#include <limits>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -23,9 +23,11 @@ struct CaptureOptions {
   // what lies below, but for its time, is left out, and so is an opaque mark where no folder lies
   // below: overlayfs marks all that are new.
   std::vector<const image::FileTree*> below;
-  std::optional<int64_t> mtime_max_s;  // later times become this one
+  // Times from made_since_s on become made_at_s: so two builds of the same are equal.
+  int64_t made_since_s = std::numeric_limits<int64_t>::max();
+  int64_t made_at_s = 0;
   // Returns whether "etc/hostname" is left out, with all that is in it. Empty: nothing is.
-  std::function<bool(std::string_view path)> leave_out;
+  std::function<bool(std::string_view path, bool is_folder)> leave_out;
 };
 
 // Adds all that is in the folder at `path` but sockets. Its own owner and mode are not the root's:

@@ -91,9 +91,10 @@ TEST_F(FolderCapture, TheFoldersOwnModeIsNotTheRoots) {
   EXPECT_EQ(at(*index, "/")->mode, 0755);
 }
 
-TEST_F(FolderCapture, LaterTimesBecomeTheLatestAllowed) {
+TEST_F(FolderCapture, WhatABuildMadeHasOneTime) {
   CaptureOptions options;
-  options.mtime_max_s = kTime;
+  options.made_since_s = kTime;
+  options.made_at_s = kTime;
   const auto index = capture(options);
   ASSERT_TRUE(index);
   EXPECT_EQ(at(*index, "/etc/file")->mtime_s, kTime);
@@ -102,7 +103,7 @@ TEST_F(FolderCapture, LaterTimesBecomeTheLatestAllowed) {
 
 TEST_F(FolderCapture, LeavesOutWhatItIsTold) {
   CaptureOptions options;
-  options.leave_out = [](std::string_view path) { return path == "etc/empty"; };
+  options.leave_out = [](std::string_view path, bool) { return path == "etc/empty"; };
   const auto index = capture(options);
   ASSERT_TRUE(index);
   EXPECT_THAT(paths(*index), testing::ElementsAre("/", "/etc", "/etc/file"));

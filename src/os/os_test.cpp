@@ -52,6 +52,23 @@ TEST_F(OsTest, FolderReplacesAtomically) {
   EXPECT_EQ((*folder)->open("absent", false).error().code, ErrorCode::kNotFound);
 }
 
+TEST_F(OsTest, AWatchedProgramEndsByItselfOrIsStopped) {
+  SpawnOptions options;
+  options.output_path = folder_ + "/log";
+  options.working_folder = folder_;
+  options.argv = {"sh", "-c", "pwd; echo wrong >&2; exit 7"};
+  EXPECT_EQ(run_watched(options, 10s, {}), 7);
+  EXPECT_EQ(as_text(*read_file(options.output_path, 1000)), folder_ + "\nwrong\n");
+  options.argv = {"sleep", "1000"};
+  int asked = 0;
+  const auto stopped = run_watched(options, 10s, [&] { return ++asked == 1; });
+  ASSERT_FALSE(stopped);
+  EXPECT_EQ(stopped.error().code, ErrorCode::kUnavailable);
+  EXPECT_EQ(run_watched(options, Nanos{0}, {}).error().code, ErrorCode::kTimedOut);
+  options.argv = {"no such program"};
+  EXPECT_EQ(run_watched(options, 10s, {}).error().code, ErrorCode::kNotFound);
+}
+
 TEST_F(OsTest, ReadFileRefusesMoreThanAsked) {
   ASSERT_TRUE(write_file_atomic(folder_ + "/a", as_bytes("12345")));
   EXPECT_EQ(read_file(folder_ + "/a", 4).error().code, ErrorCode::kTooLarge);

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -15,6 +16,8 @@
 
 namespace forerun::os {
 namespace {
+
+constexpr int kWatchMilliseconds = 100;
 
 std::vector<char*> as_argv(const std::vector<std::string>& argv) {
   std::vector<char*> pointers;
@@ -63,6 +66,14 @@ Result<Fd> open_null() {
   return fd;
 }
 
+// Returns a closed one for no path.
+Result<Fd> open_output(const std::string& path) {
+  if (path.empty()) return Fd();
+  Fd output(::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
+  if (!output.is_open()) return fail_errno(fmt::format("open {}", path), errno);
+  return output;
+}
+
 struct Pipe {
   Fd read_end, write_end;
 };
@@ -78,12 +89,7 @@ Result<ProcessId> spawn_detached(const SpawnOptions& options) {
   FR_ASSERT(!options.argv.empty());
   FR_TRY(const std::string program, find_program(options.argv[0]));
   FR_TRY(Fd null, open_null());
-  Fd output;
-  if (!options.output_path.empty()) {
-    output =
-        Fd(::open(options.output_path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
-    if (!output.is_open()) return fail_errno(fmt::format("open {}", options.output_path), errno);
-  }
+  FR_TRY(const Fd output, open_output(options.output_path));
   const int out = output.is_open() ? output.get() : null.get();
   FR_TRY(Pipe report, make_pipe());  // carries the grandchild's pid, then an errno if exec failed
   std::vector<char*> argv = as_argv(options.argv);
@@ -168,6 +174,64 @@ Result<RunResult> run(const std::vector<std::string>& argv, Nanos timeout, size_
   result.exit_code = WIFEXITED(code) ? WEXITSTATUS(code) : 128 + WTERMSIG(code);
   return result;
 }
+
+Result<int> run_watched(const SpawnOptions& options, Nanos timeout,
+                        const std::function<bool()>& should_stop) {
+  FR_ASSERT(!options.argv.empty());
+  FR_TRY(const std::string program, find_program(options.argv[0]));
+  FR_TRY(const Fd null, open_null());
+  FR_TRY(const Fd output, open_output(options.output_path));
+  const int out = output.is_open() ? output.get() : null.get();
+  FR_TRY(Pipe report, make_pipe());  // carries an errno if exec failed
+  std::vector<char*> argv = as_argv(options.argv);
+  const char* folder = options.working_folder.empty() ? nullptr : options.working_folder.c_str();
+  const pid_t parent = ::getpid();
+  const pid_t child = ::fork();
+  if (child < 0) return fail_errno("fork", errno);
+  if (child == 0) {
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (::getppid() != parent) ::_exit(126);  // it ended before the line above
+    ::setsid();
+    if (folder != nullptr && ::chdir(folder) != 0) ::_exit(126);
+    become(program.c_str(), argv.data(), null.get(), out, out, report.write_end.get());
+  }
+  report.write_end.reset();
+  int error = 0;
+  if (::read(report.read_end.get(), &error, sizeof error) != sizeof error) error = 0;
+
+  const SystemClock clock;
+  const Time deadline = clock.now() + timeout;
+  Status status;
+  int code = 0;
+  for (;;) {
+    const pid_t ended = ::waitpid(child, &code, status ? WNOHANG : 0);
+    if (ended == child) break;
+    if (ended < 0 && errno != EINTR) return fail_errno(fmt::format("wait for {}", program), errno);
+    if (!status) continue;
+    if (should_stop && should_stop())
+      status = fail(ErrorCode::kUnavailable, fmt::format("{} was stopped", options.argv[0]));
+    else if (clock.now() >= deadline)
+      status = fail(ErrorCode::kTimedOut,
+                    fmt::format("{} did not end in {} s", options.argv[0], to_seconds(timeout)));
+    if (!status)
+      ::kill(child, SIGKILL);
+    else
+      ::poll(nullptr, 0, kWatchMilliseconds);
+  }
+  if (error != 0) return fail_errno(fmt::format("run {}", program), error);
+  if (!status) return std::unexpected(status.error());
+  return WIFEXITED(code) ? WEXITSTATUS(code) : 128 + WTERMSIG(code);
+}
+
+Result<std::string> own_program() {
+  std::string path(4096, '\0');
+  const ssize_t size = ::readlink("/proc/self/exe", path.data(), path.size());
+  if (size < 0) return fail_errno("read /proc/self/exe", errno);
+  path.resize(static_cast<size_t>(size));
+  return path;
+}
+
+bool is_root() { return ::geteuid() == 0; }
 
 void raise_open_files_limit() {
   rlimit limit{};

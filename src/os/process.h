@@ -2,6 +2,7 @@
 // start time.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -37,6 +38,18 @@ struct RunResult {
 // kTooLarge, kNotFound.
 Result<RunResult> run(const std::vector<std::string>& argv, Nanos timeout,
                       size_t output_max = 16 << 20);
+
+// Runs a program to its end and returns its exit code (128 + signal if it was killed); what it
+// prints goes to options.output_path. It is killed when `should_stop`, which is asked about ten
+// times a second, says so, and when this thread or process ends. ERRORS: kUnavailable: it was
+// stopped; kTimedOut, kNotFound.
+Result<int> run_watched(const SpawnOptions& options, Nanos timeout,
+                        const std::function<bool()>& should_stop);
+
+// Returns the path of the program that runs now.
+Result<std::string> own_program();
+// Returns whether this process is root's.
+bool is_root();
 
 // Raises the limit of open files to what the system allows this process.
 void raise_open_files_limit();

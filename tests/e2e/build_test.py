@@ -1,11 +1,19 @@
 """Components of folders and of Debian packages, and disks composed of them. Needs root."""
+import hashlib
 import json
 import os
+import re
+import shutil
 import socket
+import subprocess
 import sys
+import time
 import unittest
 
 import lab
+
+ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../..")
+TIER = "[tier]\nmemory_bytes = 33554432\nfile_bytes = 134217728\n"
 
 
 def compose(daemon, name, base, components=()):
@@ -30,7 +38,7 @@ class DirTest(unittest.TestCase):
 
     @classmethod
     def setUpClass(cls):
-        cls.daemon = lab.Daemon("[tier]\nmemory_bytes = 33554432\nfile_bytes = 134217728\n").start()
+        cls.daemon = lab.Daemon(TIER).start()
         cls.source = os.path.join(cls.daemon.folder, "source")
         os.makedirs(os.path.join(cls.source, "dev"))
         os.chmod(cls.source, 0o700)
@@ -109,6 +117,146 @@ class DirTest(unittest.TestCase):
         self.assertNotIn("gone", debugfs(disk, "ls /"))
         self.assertNotIn("hidden", debugfs(disk, "ls /full"))
         self.assertEqual(debugfs(disk, "ea_list /full").strip(), "")
+
+
+def missing():
+    """What building needs and is not here."""
+    for tool in ("mmdebstrap", "depmod", "busybox", "unshare"):
+        if not shutil.which(tool):
+            return tool
+    found = subprocess.run(["grep", "-rlsw", "bookworm", "/etc/apt/sources.list", "/etc/apt/sources.list.d/"],
+                           capture_output=True, check=False)
+    return None if found.stdout else "package sources of bookworm"
+
+
+def built_before():
+    """Where a base and a kernel are kept from run to run, as long as the scripts that build them are the same."""
+    digest = hashlib.sha256()
+    for name in ("common.sh", "base", "kernel"):
+        with open(os.path.join(ROOT, "tools/components", name), "rb") as file:
+            digest.update(file.read())
+    return os.path.join(lab.BIN_DIR, "..", "e2e-components", digest.hexdigest()[:16])
+
+
+@unittest.skipIf(missing(), f"{missing()} is missing")
+class PackagesTest(unittest.TestCase):
+    """Components of Debian packages, built apart on one base."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.daemon = lab.Daemon(TIER)
+        repository, kept = os.path.join(cls.daemon.state_dir, "repository"), built_before()
+        if os.path.isdir(kept):
+            shutil.copytree(kept, repository)
+        cls.daemon.start()
+        if not os.path.isdir(kept):
+            cls.build("--base", "debian-12")
+            cls.build("--kernel", "kern")
+            shutil.copytree(repository, kept + ".new", dirs_exist_ok=True)
+            os.rename(kept + ".new", kept)
+        cls.build("--on", "debian-12", "--apt", "nginx-light", "--name", "nginx")
+        cls.build("--on", "debian-12", "--apt", "redis-server")
+        cls.disk = compose(cls.daemon, "both", "debian-12", ["kern", "nginx", "redis-server"])
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.daemon.close()
+
+    @classmethod
+    def build(cls, *arguments):
+        cls.daemon.cli("component", "build", *arguments)
+
+    def components(self):
+        return {item["name"]: item for item in self.daemon.get("/api/v1/components")["items"]}
+
+    def names(self, folder):
+        lines = debugfs(self.disk, "ls -p " + folder).splitlines()
+        return {line.split("/")[5] for line in lines if line.count("/") > 5} - {".", ".."}
+
+    def test_components_say_what_they_are(self):
+        items = self.components()
+        self.assertEqual({name: item["function"] for name, item in items.items()},
+                         {"debian-12": "base", "kern": "kernel", "nginx": "service", "redis-server": "service"})
+        self.assertRegex(items["debian-12"]["version"], r"^12\.\d+$")
+        self.assertRegex(items["nginx"]["version"], r"^1\.22")
+        self.assertLess(items["nginx"]["data_bytes"], 8 << 20)
+
+    def test_services_that_were_built_apart_are_installed_together(self):
+        status = debugfs(self.disk, "cat /var/lib/dpkg/status")
+        for package in ("nginx-light", "redis-server", "systemd"):
+            self.assertRegex(status, rf"Package: {package}\nStatus: install ok installed\n")
+        self.assertLessEqual({"nginx.service", "redis-server.service"},
+                             self.names("/etc/systemd/system/multi-user.target.wants"))
+        uid = re.search(r"^redis:x:(\d+):", debugfs(self.disk, "cat /etc/passwd"), re.M).group(1)
+        self.assertRegex(debugfs(self.disk, "stat /var/lib/redis"), rf"User:\s+{uid}\b")
+        self.assertIn("redis:", debugfs(self.disk, "cat /etc/shadow"))
+
+    def test_nothing_of_the_builder_is_left(self):
+        self.assertIn("Size: 0\n", debugfs(self.disk, "stat /etc/machine-id"))
+        self.assertTrue({"passwd", "apt", "nginx", "redis"} <= self.names("/etc"))
+        self.assertFalse({"hostname", "resolv.conf", "passwd-", "shadow-"} & self.names("/etc"))
+        self.assertNotIn("policy-rc.d", self.names("/usr/sbin"))
+        self.assertNotIn("deb", debugfs(self.disk, "cat /etc/apt/sources.list").split())
+        for folder in ("/etc/apt/sources.list.d", "/tmp", "/run", "/dev", "/var/log/nginx", "/var/cache/apt/archives",
+                       "/var/lib/apt/lists"):
+            self.assertLessEqual(self.names(folder), {"partial"}, folder)
+        self.assertIn("nginx", self.names("/var/log"))
+        self.assertLessEqual(self.names("/var/lib/dpkg") & {"lock", "lock-frontend", "status-old"}, set())
+
+    def test_the_kernel_has_what_a_boot_needs(self):
+        release, = self.names("/usr/lib/modules")
+        self.assertLessEqual({f"vmlinuz-{release}", f"initrd.img-{release}"}, self.names("/boot"))
+        self.assertIn("modules.dep.bin", self.names(f"/usr/lib/modules/{release}"))
+        path = os.path.join(self.daemon.folder, "initrd")
+        debugfs(self.disk, f"dump /boot/initrd.img-{release} {path}")
+        listed = lab.run("sh", "-c", f"zcat {path} | busybox cpio -t 2>/dev/null").stdout.split()
+        self.assertLessEqual({"init", "bin/busybox", "modules/virtio_blk.ko"}, set(listed))
+
+    def test_building_again_is_the_same_component(self):
+        digest = self.components()["nginx"]["digest"]
+        self.build("--on", "debian-12", "--apt", "nginx-light", "--name", "nginx")
+        self.assertEqual(self.components()["nginx"]["digest"], digest)
+
+    def test_a_failed_build_says_why_and_leaves_nothing(self):
+        done = self.daemon.cli("component", "build", "--on", "debian-12", "--apt", "no-such-package", check=False)
+        self.assertNotEqual(done.returncode, 0)
+        self.assertIn("Unable to locate package no-such-package", done.stderr)
+        self.assertNotIn("no-such-package", self.components())
+        self.assert_nothing_left()
+        self.assertEqual(os.listdir(os.path.join(self.daemon.state_dir, "scratch")), [])
+        done = self.daemon.cli("component", "build", "--on", "absent", "--apt", "hello", check=False)
+        self.assertIn("absent", done.stderr)
+
+    def test_a_killed_daemon_leaves_nothing_running_or_mounted(self):
+        asked = self.daemon.post("/api/v1/components", {"source": "apt", "name": "killed", "on": ["debian-12"],
+                                                        "packages": ["nginx-light"]})
+        deadline = time.monotonic() + 120
+        while not lab.run("losetup", "-a").stdout.count(self.daemon.state_dir):
+            self.assertLess(time.monotonic(), deadline, self.daemon.log())
+            self.assertEqual(self.daemon.get("/api/v1/operations/" + asked["id"])["state"], "running")
+            time.sleep(0.05)
+        self.daemon.kill()
+        self.assert_nothing_left()
+        self.daemon.start()
+
+    def assert_nothing_left(self):
+        """No process works in the daemon's folder, nothing of it is mounted or behind a loop device, after a moment."""
+        deadline = time.monotonic() + 20
+        while True:
+            busy = [pid for pid in os.listdir("/proc") if pid.isdigit() and self.works_here(pid)]
+            loops = lab.run("losetup", "-a").stdout
+            with open("/proc/mounts", encoding="utf-8") as mounts:
+                left = busy or self.daemon.state_dir in loops or self.daemon.state_dir in mounts.read()
+            if not left:
+                return
+            self.assertLess(time.monotonic(), deadline, f"{busy} {loops}")
+            time.sleep(0.05)
+
+    def works_here(self, pid):
+        try:
+            return os.readlink(f"/proc/{pid}/cwd").startswith(os.path.join(self.daemon.state_dir, "scratch"))
+        except OSError:
+            return False
 
 
 if __name__ == "__main__":
