@@ -40,6 +40,9 @@ Result<std::unique_ptr<Host>> Host::start(HostOptions options, World world) {
   auto host =
       std::unique_ptr<Host>(new Host(std::move(options), std::move(world), std::move(tier)));
   Host* self = host.get();
+  self->prefetcher_.on_need([tier = self->tier_.get()](const ChunkId& id, float said, Time until) {
+    return tier->need(id, said, until);
+  });
   self->tier_->on_evicted_unused(
       [self](const ChunkId& id) { self->inbox_.push_back({id, Event::Kind::kEvicted}); });
   self->tick();
@@ -299,6 +302,7 @@ void Host::tick() {
   timers_[number] = world_.loop.after(options_.tick, EventKind::kTick, 4, [this, number] {
     timers_.erase(number);
     prefetcher_.set_link_rate(queue_.scheduler(0).link().rate_bytes_per_s, world_.loop.now());
+    tier_->tick(world_.loop.now());
     (void)tier_->write_back(16);  // its disk may fail: that is the tier's own affair
     round();
     check_limits();

@@ -316,6 +316,13 @@ std::string to_json(const VmStats& stats, int64_t as_of) {
 std::string to_json(const HostStats& stats, int64_t as_of) {
   const json::value tier{{"memory_bytes", stats.tier_memory_bytes},
                          {"memory_bytes_max", stats.tier_memory_bytes_max},
+                         {"memory_bytes_limit", stats.tier_memory_bytes_limit},
+                         {"reserved_bytes", stats.tier_reserved_bytes},
+                         {"prefetched_bytes", stats.tier_prefetched_bytes},
+                         {"used_bytes", stats.tier_used_bytes},
+                         {"in_use_bytes", stats.tier_in_use_bytes},
+                         {"shared_bytes", stats.tier_shared_bytes},
+                         {"copies_bytes", stats.tier_copies_bytes},
                          {"file_bytes", stats.tier_file_bytes},
                          {"file_bytes_max", stats.tier_file_bytes_max},
                          {"probation_bytes", stats.tier_probation_bytes},
@@ -325,6 +332,9 @@ std::string to_json(const HostStats& stats, int64_t as_of) {
                          {"evicted", stats.tier_evicted},
                          {"evicted_unused", stats.tier_evicted_unused},
                          {"corrupt", stats.tier_corrupt}};
+  const json::value memory{{"total_bytes", stats.host_memory_bytes},
+                           {"available_bytes", stats.host_memory_available_bytes},
+                           {"stall_ratio", number(stats.host_memory_stall_ratio)}};
   const bool known = stats.link_rate_bytes_per_s > 0;
   const json::value link{
       {"repository", text_or_null(stats.repository)},
@@ -336,6 +346,7 @@ std::string to_json(const HostStats& stats, int64_t as_of) {
                                      {"uptime_seconds", number(stats.uptime_seconds)},
                                      {"accelerator", text(stats.accelerator)},
                                      {"vms_running", stats.vms_running},
+                                     {"memory", memory},
                                      {"tier", tier},
                                      {"link", link}});
 }

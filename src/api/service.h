@@ -226,8 +226,17 @@ struct HostStats {
   uint64_t tier_memory_bytes = 0, tier_memory_bytes_max = 0, tier_file_bytes = 0,
            tier_file_bytes_max = 0;
   uint64_t tier_probation_bytes = 0;
+  uint64_t tier_memory_bytes_limit = 0;  // what memory may be used now: less if the host needs it
+  // Of the memory: held by reads or foreseen for soon; fetched ahead and not used yet; the rest.
+  uint64_t tier_reserved_bytes = 0, tier_prefetched_bytes = 0, tier_used_bytes = 0;
+  uint64_t tier_in_use_bytes = 0;  // of the reserved: held by reads
+  // Of the memory: used by two disks or more; and what all disks would hold with a copy each.
+  uint64_t tier_shared_bytes = 0, tier_copies_bytes = 0;
   uint64_t tier_memory_hits = 0, tier_file_hits = 0, tier_misses = 0;
   uint64_t tier_evicted = 0, tier_evicted_unused = 0, tier_corrupt = 0;
+  // memory of the host, or of the cgroup that limits it; 0: unknown
+  uint64_t host_memory_bytes = 0, host_memory_available_bytes = 0;
+  double host_memory_stall_ratio = 0;  // of the last 10 s: share in which a task waited for memory
   // link to the repository
   std::string repository;            // its address
   double link_rate_bytes_per_s = 0;  // 0: not known yet

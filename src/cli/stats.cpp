@@ -155,6 +155,11 @@ Result<std::string> host_stats_text(std::string_view answer) {
                       bytes_of(tier, "memory_bytes"), bytes_of(tier, "memory_bytes_max"),
                       bytes_of(tier, "file_bytes"), bytes_of(tier, "file_bytes_max"),
                       bytes_of(tier, "probation_bytes"));
+  text += fmt::format("           memory: {} reserved, {} fetched ahead, {} used; limit {} now\n",
+                      bytes_of(tier, "reserved_bytes"), bytes_of(tier, "prefetched_bytes"),
+                      bytes_of(tier, "used_bytes"), bytes_of(tier, "memory_bytes_limit"));
+  text += fmt::format("           {} shared by disks, which with a copy each would hold {}\n",
+                      bytes_of(tier, "shared_bytes"), bytes_of(tier, "copies_bytes"));
   text += fmt::format(
       "           {} of lookups found; {} evicted, {} of them never used; {} damaged\n",
       show_ratio(ratio_of(hits, hits + number_of(tier, "misses"))), counted(tier, "evicted"),

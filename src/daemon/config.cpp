@@ -38,7 +38,11 @@ std::vector<Setting> settings_of(Config& config) {
       {"daemon", "socket", &config.socket},
       {"daemon", "log_level", &config.log_level},
       {"tier", "memory_bytes", &config.tier_memory_bytes},
+      {"tier", "memory_bytes_min", &config.tier_memory_bytes_min},
       {"tier", "file_bytes", &config.tier_file_bytes},
+      {"tier", "available_low_ratio", &config.tier_available_low_ratio},
+      {"tier", "available_high_ratio", &config.tier_available_high_ratio},
+      {"tier", "stall_ratio", &config.tier_stall_ratio},
       {"prefetch", "mode", &config.prefetch},
       {"prefetch", "probability_min", &config.probability_min},
       {"prefetch", "budget_bytes", &config.budget_bytes},
@@ -300,6 +304,12 @@ Status check(const Config& config) {
     return invalid("fetch.threads", "must be in 6 … 128");
   if (config.tier_memory_bytes < 8ull << 20)
     return invalid("tier.memory_bytes", "must be at least 8 MiB");
+  if (!(config.tier_available_low_ratio >= 0 &&
+        config.tier_available_low_ratio <= config.tier_available_high_ratio &&
+        config.tier_available_high_ratio <= 0.9))
+    return invalid("tier.available_low_ratio", "must be in 0 … available_high_ratio … 0.9");
+  if (!(config.tier_stall_ratio > 0 && config.tier_stall_ratio <= 1))
+    return invalid("tier.stall_ratio", "must be over 0 and at most 1");
   if (!config.nbd_listen.empty() && config.nbd_listen.rfind(':') == std::string::npos)
     return invalid("nbd.listen", "must be ADDRESS:PORT");
   const bool is_loopback =

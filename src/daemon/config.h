@@ -44,7 +44,12 @@ struct Config {
   std::vector<RepositoryConfig> repositories;  // tried in this order; none: state_dir/repository
 
   uint64_t tier_memory_bytes = 256ull << 20;
+  uint64_t tier_memory_bytes_min = 64ull << 20;  // kept when the host runs short
   uint64_t tier_file_bytes = 4ull << 30;
+  // Of the host's memory (or its cgroup's limit): with less available than the first, the tier
+  // gives memory back up to the second.
+  double tier_available_low_ratio = 0.05, tier_available_high_ratio = 0.10;
+  double tier_stall_ratio = 0.10;  // between the two: share of time that tasks waited for memory
 
   PrefetchPolicy prefetch = PrefetchPolicy::kOn;
   std::vector<std::string> models = {"replay", "prior", "sequential", "stride", "neighbourhood"};

@@ -78,6 +78,8 @@ INSTANTIATE_TEST_SUITE_P(
         BadFile{"[tier]\nmemory_bytes = \"1\"\n", "must be a whole number"},
         BadFile{"[tier]\nmemory_bytes = -1\n", "cannot be negative"},
         BadFile{"[tier]\nmemory_bytes = 1000\n", "at least 8 MiB"},
+        BadFile{"[tier]\navailable_low_ratio = 0.2\n", "tier.available_low_ratio must be"},
+        BadFile{"[tier]\nstall_ratio = 0\n", "tier.stall_ratio must be"},
         BadFile{"[daemon\n", "f.toml:1"},
         BadFile{"[prefetch]\nmode = \"sometimes\"\n", "one of on, observe, off"},
         BadFile{"[prefetch]\nmodels = [1]\n", "list of strings"},

@@ -6,6 +6,7 @@
 #include "core/log.h"
 #include "daemon/exports.h"
 #include "daemon/kernels.h"
+#include "daemon/memory_keeper.h"
 #include "daemon/repositories.h"
 #include "daemon/service.h"
 #include "net/directory_store.h"
@@ -62,6 +63,16 @@ Foresight::Options foresight_options(const Config& config) {
   return options;
 }
 
+MemoryKeeper::Options keeper_options(const Config& config) {
+  MemoryKeeper::Options options;
+  options.policy.bytes_min = config.tier_memory_bytes_min;
+  options.policy.bytes_max = config.tier_memory_bytes;
+  options.policy.low_ratio = config.tier_available_low_ratio;
+  options.policy.high_ratio = config.tier_available_high_ratio;
+  options.policy.stall_ratio = config.tier_stall_ratio;
+  return options;
+}
+
 std::vector<std::string> model_names(const Config& config) {
   if (config.prefetch == PrefetchPolicy::kTraceReplayFifo) return {"replay"};
   return config.models;
@@ -96,6 +107,7 @@ struct Daemon::Parts {
   std::unique_ptr<Foresight> foresight;
   std::unique_ptr<TierStore> tier;  // tells foresight of evictions to its own end
   std::unique_ptr<FetchService> fetches;
+  std::unique_ptr<MemoryKeeper> memory;
   std::unique_ptr<Exports> exports;
   std::unique_ptr<NbdTls> tls;
   std::unique_ptr<nbd::NbdServer> nbd;
@@ -173,6 +185,12 @@ Status Daemon::Parts::build_data_plane() {
   fetches = std::make_unique<FetchService>(
       options, clock, cache, repositories.sources,
       [this](const prefetch::FetchEnd& end) { foresight->on_fetch_end(end); });
+  foresight->on_need([&cache](const ChunkId& id, float probability, Time until) {
+    return cache.need(id, probability, until);
+  });
+  memory = std::make_unique<MemoryKeeper>(keeper_options(config), clock, cache,
+                                          [this] { return fetches->read_link().link; });
+  memory->start();
   cache.on_evicted_unused([this](const ChunkId& id) { foresight->on_evicted_unused(id); });
   foresight->start(*fetches);
   exports = std::make_unique<Exports>(*catalog, clock, cache, *fetches, *foresight);
@@ -216,7 +234,7 @@ Status Daemon::Parts::build_control_plane(uint64_t epoch) {
   FR_CHECK(listen_nbd());
   service = std::make_unique<DaemonService>(
       DaemonService::Parts{config, clock, repositories.sources, repositories.store, *catalog,
-                           *histories, tier->tier(), *fetches, *vms, *composer});
+                           *histories, tier->tier(), *fetches, *vms, *composer, *memory});
   router = std::make_unique<api::Router>(*service, os::unix_seconds);
   net::HttpServerOptions options;
   options.unix_path = config.api_socket();

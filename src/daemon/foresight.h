@@ -46,6 +46,8 @@ class Foresight {
   Foresight(Options options, const Clock& clock, prefetch::Prefetcher::Resolve resolve,
             prefetch::Prefetcher::IsHere is_here, MakeModels make_models, OnLearned on_learned);
   ~Foresight();
+  // See Prefetcher::on_need. Called once, before start().
+  void on_need(prefetch::Prefetcher::Need need) { prefetcher_.on_need(std::move(need)); }
   // Begins to act. REQUIRES: called once; `fetches` outlives this object's thread (see stop()).
   void start(FetchService& fetches);
   void stop();

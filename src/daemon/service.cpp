@@ -137,6 +137,18 @@ api::HostStats DaemonService::host_stats() {
   stats.tier_evicted = tier.evicted;
   stats.tier_evicted_unused = tier.evicted_unused;
   stats.tier_corrupt = tier.corrupt;
+  const tier::PoolStats pool = parts_.tier.pool();
+  stats.tier_memory_bytes_limit = pool.limit_bytes;
+  stats.tier_reserved_bytes = pool.reserved_bytes;
+  stats.tier_prefetched_bytes = pool.prefetched_bytes;
+  stats.tier_used_bytes = pool.used_bytes;
+  stats.tier_in_use_bytes = pool.in_use_bytes;
+  stats.tier_shared_bytes = pool.shared_bytes;
+  stats.tier_copies_bytes = pool.copies_bytes;
+  const tier::HostMemory memory = parts_.memory.host();
+  stats.host_memory_bytes = memory.total_bytes;
+  stats.host_memory_available_bytes = memory.available_bytes;
+  stats.host_memory_stall_ratio = memory.stall_ratio;
   const auto reading = parts_.fetches.read_link();
   stats.repository = reading.name;
   stats.link_rate_bytes_per_s = reading.link.rate_bytes_per_s;
@@ -200,6 +212,20 @@ std::string DaemonService::metrics_text() {
       .set(static_cast<int64_t>(stats.tier_memory_bytes));
   gauge("forerun_tier_bytes", kTierHelp, "level=\"file\"")
       .set(static_cast<int64_t>(stats.tier_file_bytes));
+  constexpr std::string_view kPoolHelp = "Bytes of chunks in memory, by what they are there for.";
+  gauge("forerun_tier_memory_bytes", kPoolHelp, "use=\"reserved\"")
+      .set(static_cast<int64_t>(stats.tier_reserved_bytes));
+  gauge("forerun_tier_memory_bytes", kPoolHelp, "use=\"prefetched\"")
+      .set(static_cast<int64_t>(stats.tier_prefetched_bytes));
+  gauge("forerun_tier_memory_bytes", kPoolHelp, "use=\"used\"")
+      .set(static_cast<int64_t>(stats.tier_used_bytes));
+  gauge("forerun_tier_memory_limit_bytes", "Bytes of chunks that may be in memory now.")
+      .set(static_cast<int64_t>(stats.tier_memory_bytes_limit));
+  gauge("forerun_tier_shared_bytes", "Bytes of chunks in memory that two disks or more have used.")
+      .set(static_cast<int64_t>(stats.tier_shared_bytes));
+  gauge("forerun_tier_copies_bytes",
+        "Bytes of chunks in memory if each disk had a copy of what it used.")
+      .set(static_cast<int64_t>(stats.tier_copies_bytes));
   gauge("forerun_vms_running", "VMs that run on this host.")
       .set(static_cast<int64_t>(stats.vms_running));
   std::string text = metrics::render();

@@ -10,6 +10,7 @@
 #include "daemon/fetch_service.h"
 #include "daemon/histories.h"
 #include "daemon/image_catalog.h"
+#include "daemon/memory_keeper.h"
 #include "daemon/operations.h"
 #include "daemon/tier_store.h"
 #include "daemon/vm_composer.h"
@@ -32,6 +33,7 @@ class DaemonService final : public api::Service {
     FetchService& fetches;
     VmManager& vms;
     VmComposer& composer;
+    const MemoryKeeper& memory;
   };
   explicit DaemonService(Parts parts);
 

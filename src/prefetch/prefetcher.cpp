@@ -35,6 +35,7 @@ struct Candidate {
   float probability = 0;
   uint8_t model = 0;
   Time offered_at{};
+  bool is_told = false;  // the tier has it, and knows that it is needed
 };
 
 struct Issued {
@@ -75,6 +76,7 @@ struct Prefetcher::Impl {
   PrefetcherOptions options;
   Resolve resolve;
   IsHere is_here;
+  Need need;
   iosched::TokenBucket bucket;
   std::map<VmId, Vm> vms;
   std::unordered_map<ChunkId, Issued> issued;
@@ -83,6 +85,13 @@ struct Prefetcher::Impl {
   uint32_t under_way = 0;
   uint64_t sequence = 0;
   VmId last_served{};
+
+  // Returns whether the chunk at `key` is here, and tells that it is needed.
+  bool tell(const BlockKey& key, float probability, Time due, Time now) {
+    if (!need) return false;
+    const repository::ChunkRef chunk = resolve(key.component, key.block);
+    return !chunk.is_zero() && need(chunk.id, probability, std::max(due, now) + options.patience);
+  }
 
   // Ends the account of one prefetched chunk.
   void decide(const ChunkId& id, Outcome outcome, Nanos waited, Time now) {
@@ -158,6 +167,8 @@ struct Prefetcher::Impl {
       const Time wanted = std::max(best.due, vm.candidates.at(best.key).offered_at);
       const bool is_stale = now - wanted > options.patience;
       if (chunk.is_zero() || is_stale || issued.contains(chunk.id) || is_here(chunk.id)) {
+        const Candidate& candidate = vm.candidates.at(best.key);
+        if (!is_stale && !candidate.is_told) tell(best.key, candidate.probability, best.due, now);
         vm.drop(vm.candidates.find(best.key));
         continue;
       }
@@ -200,6 +211,8 @@ Prefetcher::Prefetcher(PrefetcherOptions options, Resolve resolve, IsHere is_her
     : impl_(std::make_unique<Impl>(options, std::move(resolve), std::move(is_here))) {}
 Prefetcher::~Prefetcher() = default;
 
+void Prefetcher::on_need(Need need) { impl_->need = std::move(need); }
+
 void Prefetcher::start_vm(VmId vm, std::vector<std::string> models, Time) {
   impl_->vms.erase(vm);
   impl_->vms.emplace(vm, Vm(impl_->options.budget, std::move(models)));
@@ -237,14 +250,17 @@ void Prefetcher::offer(VmId id, std::span<const predict::Proposal> proposals, Ti
       const BlockKey key{proposal.component, proposal.first_block + i};
       CandidateOrder order{band_of(proposal.probability), proposal.due, impl_->sequence++, key};
       const auto known = vm.candidates.find(key);
+      bool is_told = false;
       if (known != vm.candidates.end()) {
         // The newest word counts: a boot that diverges makes what follows less likely.
         if (known->second.order.band == order.band && known->second.order.due <= order.due)
           continue;
         order.due = std::min(order.due, known->second.order.due);
+        is_told = known->second.is_told;
         vm.drop(known);
       }
-      vm.candidates[key] = {order, proposal.probability, proposal.model, now};
+      if (!is_told) is_told = impl_->tell(key, proposal.probability, order.due, now);
+      vm.candidates[key] = {order, proposal.probability, proposal.model, now, is_told};
       vm.order.insert(order);
       if (vm.candidates.size() > impl_->options.candidates_max)
         vm.drop(vm.candidates.find(std::prev(vm.order.end())->key));
@@ -284,6 +300,7 @@ void Prefetcher::on_fetched(const ChunkId& id, bool is_here, Time now) {
   }
   found->second.is_under_way = false;
   --impl_->under_way;
+  impl_->tell(found->second.key, found->second.probability, now, now);
   if (owner == impl_->vms.end() || owner->second.has_ended)
     impl_->decide(id, Outcome::kWasted, 0ns, now);
 }

@@ -58,8 +58,15 @@ class Prefetcher {
   // Returns whether the chunk is in the tier already.
   using IsHere = std::function<bool(const ChunkId&)>;
 
+  // Hears of a chunk that it will be wanted, with this probability, and when at the latest. Returns
+  // whether it is in the tier. Called for what is foreseen and here, or has just come; cheap.
+  using Need = std::function<bool(const ChunkId&, float probability, Time until)>;
+
   Prefetcher(PrefetcherOptions options, Resolve resolve, IsHere is_here);
   ~Prefetcher();
+
+  // Once, before the first VM; without it nobody hears.
+  void on_need(Need need);
 
   void start_vm(VmId vm, std::vector<std::string> models, Time now);
   // Takes back what waits for this VM; what it fetched and did not use is wasted.

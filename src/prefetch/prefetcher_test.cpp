@@ -74,6 +74,36 @@ TEST_F(PrefetcherTest, SkipsZeroesWhatIsHereAndWhatIsUnderWay) {
   EXPECT_THAT(pull(), testing::IsEmpty());
 }
 
+TEST_F(PrefetcherTest, TellsOnceWhatIsForeseenAndHere) {
+  std::vector<std::pair<ChunkId, Time>> told;
+  prefetcher_->on_need([&](const ChunkId& id, float, Time until) {
+    if (!here_.contains(id)) return false;
+    told.emplace_back(id, until);
+    return true;
+  });
+  here_.insert(chunk_at(2).id);
+  offer(0, 4, 0.9f, 5s);
+  offer(2, 1, 0.95f, 3s);  // said again, sooner
+  pull();
+  ASSERT_EQ(told.size(), 1u);
+  EXPECT_EQ(told[0], std::pair(chunk_at(2).id, now_ + 5s + PrefetcherOptions{}.patience));
+  arrive(1);
+  ASSERT_EQ(told.size(), 2u);
+  EXPECT_EQ(told[1].first, chunk_at(1).id);
+}
+
+TEST_F(PrefetcherTest, WhatCameMeanwhileIsToldWhenItsTurnComes) {
+  std::vector<float> told;
+  prefetcher_->on_need([&](const ChunkId& id, float probability, Time) {
+    if (here_.contains(id)) told.push_back(probability);
+    return here_.contains(id);
+  });
+  offer(1, 1, 0.9f);
+  here_.insert(chunk_at(1).id);  // another VM fetched it
+  EXPECT_THAT(pull(), testing::IsEmpty());
+  EXPECT_THAT(told, testing::ElementsAre(0.9f));
+}
+
 TEST_F(PrefetcherTest, WhatTheGuestAskedForFirstIsNotFetchedAhead) {
   offer(1, 2, 0.9f);
   read(1, ServedFrom::kRepository);
