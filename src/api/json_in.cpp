@@ -11,6 +11,7 @@ namespace json = boost::json;
 
 constexpr size_t kPathBytesMax = 4096;
 constexpr size_t kForwardsMax = 64;
+constexpr size_t kPmemImagesMax = 8;
 constexpr size_t kComponentsMax = 64;
 constexpr size_t kDigestDigits = 64;
 constexpr size_t kPackagesMax = 256;
@@ -169,6 +170,22 @@ class Members {
   std::string complaint_;
 };
 
+// A list of names of things.
+Status parse_names(std::string_view key, const json::value& list, size_t count_max,
+                   std::vector<std::string>& out) {
+  if (!list.is_array()) return fail(ErrorCode::kInvalid, fmt::format("{} must be a list", key));
+  if (list.as_array().size() > count_max)
+    return fail(ErrorCode::kInvalid, fmt::format("{} has over {} entries", key, count_max));
+  for (const json::value& item : list.as_array()) {
+    const std::string name = item.is_string() ? std::string(item.as_string()) : std::string();
+    if (!is_valid_name(name))
+      return fail(ErrorCode::kInvalid,
+                  fmt::format("{}[{}] must be 1-64 of a-z A-Z 0-9 . _ -", key, out.size()));
+    out.push_back(name);
+  }
+  return {};
+}
+
 Status parse_forwards(const json::value& list, std::vector<PortForward>& out) {
   if (!list.is_array()) return fail(ErrorCode::kInvalid, "forwards must be a list");
   if (list.as_array().size() > kForwardsMax) {
@@ -268,6 +285,8 @@ Result<RunRequest> parse_run_request(std::string_view body) {
   members.path("kernel", request.kernel, false);
   members.path("initrd", request.initrd, false);
   members.text("append", request.append, 2000);
+  if (const json::value* list = members.find("pmem_images"))
+    FR_CHECK(parse_names("pmem_images", *list, kPmemImagesMax, request.pmem_images));
   members.choice("disk_bus", request.disk_bus,
                  {{"virtio", DiskBus::kVirtio}, {"nvme", DiskBus::kNvme}});
   members.choice("prefetch", request.prefetch,

@@ -139,6 +139,8 @@ json::value value_of(const OperationInfo& operation) {
 }
 
 json::value value_of(const VmInfo& vm) {
+  json::array pmem_images;
+  for (const std::string& image : vm.pmem_images) pmem_images.emplace_back(text(image));
   json::array forwards;
   for (const PortForward& forward : vm.forwards) {
     forwards.push_back({{"protocol", "tcp"},
@@ -159,6 +161,7 @@ json::value value_of(const VmInfo& vm) {
           {"memory_bytes", vm.memory_bytes},
           {"cpus", vm.cpus},
           {"forwards", std::move(forwards)},
+          {"pmem_images", std::move(pmem_images)},
           {"prefetch", word(vm.prefetch)},
           {"disk_only", vm.disk_only},
           {"created_at", moment(vm.created_unix_seconds)},

@@ -143,6 +143,8 @@ struct RunRequest {
   // the disk's boot loader.
   std::string kernel, initrd;
   std::string append;  // kernel command line
+  // Images whose disks the guest sees as /dev/pmem0, … read-only and shared with other guests.
+  std::vector<std::string> pmem_images;
   DiskBus disk_bus = DiskBus::kVirtio;
   PrefetchMode prefetch = PrefetchMode::kOn;
   bool disk_only = false;  // export the disk, start no QEMU: some other client uses it
@@ -162,6 +164,7 @@ struct VmInfo {
   uint64_t memory_bytes = 0;
   uint32_t cpus = 0;
   std::vector<PortForward> forwards;
+  std::vector<std::string> pmem_images;
   PrefetchMode prefetch = PrefetchMode::kOn;
   bool disk_only = false;
   int64_t created_unix_seconds = 0;

@@ -19,7 +19,7 @@ constexpr size_t kManifestBytesMax = 1024 * 1024;
 
 struct RunArguments {
   std::string name, image, base, manifest, hostname, memory = "512M";
-  std::vector<std::string> with;
+  std::vector<std::string> with, pmem;
   unsigned cpus = 1;
   std::vector<std::string> forwards;
   std::string kernel, initrd, append, disk_bus = "virtio", prefetch = "on";
@@ -52,6 +52,8 @@ Result<std::string> run_request(const RunArguments& arguments) {
   }
   json::array with;
   for (const std::string& component : arguments.with) with.emplace_back(component);
+  json::array pmem;
+  for (const std::string& image : arguments.pmem) pmem.emplace_back(image);
   std::string manifest;
   if (!arguments.manifest.empty()) {
     FR_TRY(const Buffer text, os::read_file(arguments.manifest, kManifestBytesMax));
@@ -72,6 +74,7 @@ Result<std::string> run_request(const RunArguments& arguments) {
                   {"memory_bytes", memory_bytes},
                   {"cpus", arguments.cpus},
                   {"forwards", std::move(forwards)},
+                  {"pmem_images", std::move(pmem)},
                   {"kernel", kernel},
                   {"initrd", initrd},
                   {"append", arguments.append},
@@ -91,6 +94,14 @@ std::string show_forwards(const json::object& vm) {
   return text;
 }
 
+std::string show_pmem(const json::object& vm) {
+  std::string text;
+  for (const json::value& item : list_of(vm, "pmem_images"))
+    if (item.is_string())
+      text += fmt::format("{}{}", text.empty() ? "" : " ", std::string_view(item.as_string()));
+  return text;
+}
+
 void print_vm(const json::object& vm) {
   std::string text;
   const auto line = [&](std::string_view key, std::string_view value) {
@@ -105,6 +116,7 @@ void print_vm(const json::object& vm) {
   line("accelerator", text_of(vm, "accelerator"));
   line("prefetch", text_of(vm, "prefetch"));
   line("forwards", show_forwards(vm));
+  line("pmem", show_pmem(vm));
   line("disk", text_of(vm, "export_uri"));
   line("console", text_of(vm, "console_path"));
   line("log", text_of(vm, "log_path"));
@@ -221,6 +233,11 @@ void add_run(CLI::App* vm, const Context& context, Command& chosen) {
   run->add_option("--kernel", arguments->kernel,
                   "boot this kernel instead of the disk's boot loader");
   run->add_option("--initrd", arguments->initrd, "initial RAM disk")->type_name("PATH");
+  run->add_option("--pmem", arguments->pmem,
+                  "show the guest these images' disks as /dev/pmem0, … read-only, in memory that "
+                  "all guests share; mount them with -o ro,noload,dax")
+      ->type_name("IMAGES")
+      ->delimiter(',');
   run->add_option("--append", arguments->append, "kernel command line");
   run->add_option("--disk-bus", arguments->disk_bus, "how the guest sees its disk")
       ->type_name("WORD")

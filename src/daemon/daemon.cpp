@@ -114,6 +114,7 @@ struct Daemon::Parts {
   std::unique_ptr<repository::LayeredStore> all_repositories;
   std::unique_ptr<Kernels> kernels;
   std::unique_ptr<VmComposer> composer;
+  std::unique_ptr<PmemStore> pmem;
   std::unique_ptr<VmManager> vms;
   std::unique_ptr<DaemonService> service;
   std::unique_ptr<api::Router> router;
@@ -190,8 +191,8 @@ Status Daemon::Parts::build_data_plane() {
   });
   memory = std::make_unique<MemoryKeeper>(keeper_options(config), clock, cache,
                                           [this] { return fetches->read_link().link; });
-  memory->start();
   cache.on_evicted_unused([this](const ChunkId& id) { foresight->on_evicted_unused(id); });
+  memory->start();
   foresight->start(*fetches);
   exports = std::make_unique<Exports>(*catalog, clock, cache, *fetches, *foresight);
   nbd = std::make_unique<nbd::NbdServer>(nbd::NbdServerOptions{}, clock);
@@ -226,9 +227,10 @@ Status Daemon::Parts::build_control_plane(uint64_t epoch) {
       *repositories.store, repositories.sources, index_cache.get());
   kernels = std::make_unique<Kernels>(config.state_dir + "/kernels", *all_repositories);
   composer = std::make_unique<VmComposer>(*all_repositories);
-  vms =
-      std::make_unique<VmManager>(VmManager::Parts{config, clock, *catalog, tier->tier(), *fetches,
-                                                   *foresight, *exports, *nbd, *kernels, epoch});
+  pmem = std::make_unique<PmemStore>(config.state_dir + "/pmem", *catalog, *all_repositories);
+  vms = std::make_unique<VmManager>(VmManager::Parts{config, clock, *catalog, tier->tier(),
+                                                     *fetches, *foresight, *exports, *nbd, *kernels,
+                                                     *pmem, epoch});
   // VMs are exported before anyone can connect, so that a QEMU that comes back finds its disk.
   FR_CHECK(vms->recover());
   FR_CHECK(listen_nbd());

@@ -57,6 +57,24 @@ Result<std::string> import(const api::ImportRequest& request, repository::Store&
                      done.totals.stored_bytes, prior);
 }
 
+void set_pool_gauges(const api::HostStats& stats) {
+  using metrics::gauge;
+  constexpr std::string_view kPoolHelp = "Bytes of chunks in memory, by what they are there for.";
+  gauge("forerun_tier_memory_bytes", kPoolHelp, "use=\"reserved\"")
+      .set(static_cast<int64_t>(stats.tier_reserved_bytes));
+  gauge("forerun_tier_memory_bytes", kPoolHelp, "use=\"prefetched\"")
+      .set(static_cast<int64_t>(stats.tier_prefetched_bytes));
+  gauge("forerun_tier_memory_bytes", kPoolHelp, "use=\"used\"")
+      .set(static_cast<int64_t>(stats.tier_used_bytes));
+  gauge("forerun_tier_memory_limit_bytes", "Bytes of chunks that may be in memory now.")
+      .set(static_cast<int64_t>(stats.tier_memory_bytes_limit));
+  gauge("forerun_tier_shared_bytes", "Bytes of chunks in memory that two disks or more have used.")
+      .set(static_cast<int64_t>(stats.tier_shared_bytes));
+  gauge("forerun_tier_copies_bytes",
+        "Bytes of chunks in memory if each disk had a copy of what it used.")
+      .set(static_cast<int64_t>(stats.tier_copies_bytes));
+}
+
 }  // namespace
 
 DaemonService::DaemonService(Parts parts)
@@ -212,20 +230,7 @@ std::string DaemonService::metrics_text() {
       .set(static_cast<int64_t>(stats.tier_memory_bytes));
   gauge("forerun_tier_bytes", kTierHelp, "level=\"file\"")
       .set(static_cast<int64_t>(stats.tier_file_bytes));
-  constexpr std::string_view kPoolHelp = "Bytes of chunks in memory, by what they are there for.";
-  gauge("forerun_tier_memory_bytes", kPoolHelp, "use=\"reserved\"")
-      .set(static_cast<int64_t>(stats.tier_reserved_bytes));
-  gauge("forerun_tier_memory_bytes", kPoolHelp, "use=\"prefetched\"")
-      .set(static_cast<int64_t>(stats.tier_prefetched_bytes));
-  gauge("forerun_tier_memory_bytes", kPoolHelp, "use=\"used\"")
-      .set(static_cast<int64_t>(stats.tier_used_bytes));
-  gauge("forerun_tier_memory_limit_bytes", "Bytes of chunks that may be in memory now.")
-      .set(static_cast<int64_t>(stats.tier_memory_bytes_limit));
-  gauge("forerun_tier_shared_bytes", "Bytes of chunks in memory that two disks or more have used.")
-      .set(static_cast<int64_t>(stats.tier_shared_bytes));
-  gauge("forerun_tier_copies_bytes",
-        "Bytes of chunks in memory if each disk had a copy of what it used.")
-      .set(static_cast<int64_t>(stats.tier_copies_bytes));
+  set_pool_gauges(stats);
   gauge("forerun_vms_running", "VMs that run on this host.")
       .set(static_cast<int64_t>(stats.vms_running));
   std::string text = metrics::render();

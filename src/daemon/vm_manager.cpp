@@ -15,6 +15,7 @@ struct VmManager::Vm {
   VmId id{};
   std::shared_ptr<ServedDisk> disk;  // null while stopped
   std::optional<vmm::VmProcess> process;
+  std::vector<PmemStore::FilePtr> pmem;  // that the record names
   api::VmState state = api::VmState::kStopped;
   std::string detail;
   bool is_removed = false;
@@ -193,6 +194,25 @@ Status VmManager::start_qemu(Vm& vm) {
   return {};
 }
 
+Result<std::vector<PmemStore::FilePtr>> VmManager::add_pmem(const api::RunRequest& request,
+                                                            vmm::QemuOptions& options) {
+  std::vector<PmemStore::FilePtr> files;
+  if (request.disk_only && !request.pmem_images.empty())
+    return fail(ErrorCode::kInvalid, "pmem images need a guest, but disk_only starts none");
+  for (const std::string& image : request.pmem_images) {
+    FR_TRY(const auto file, parts_.pmem.plan(image));
+    options.pmem.push_back({image, file.path, file.size_bytes});
+  }
+  // What QEMU would not take is refused before an image is fetched for it.
+  if (!options.pmem.empty()) FR_CHECK(vmm::qemu_argv(options));
+  for (vmm::PmemDevice& device : options.pmem) {
+    FR_TRY(auto file, parts_.pmem.provide(device.image));
+    device = {device.image, file->path, file->size_bytes};
+    files.push_back(std::move(file));
+  }
+  return files;
+}
+
 Result<api::VmInfo> VmManager::run(const api::RunRequest& asked) {
   if (!is_valid_name(asked.name))
     return fail(ErrorCode::kInvalid,
@@ -201,6 +221,8 @@ Result<api::VmInfo> VmManager::run(const api::RunRequest& asked) {
   FR_TRY(const auto layout, parts_.catalog.open_digest(digest));
   api::RunRequest request = asked;
   FR_CHECK(add_kernel(*layout, request));
+  vmm::QemuOptions options = qemu_options(request);
+  FR_TRY(auto pmem, add_pmem(request, options));
   FR_TRY(const auto vm, prepare(request, digest));
   const std::lock_guard lock(vm->mutex);
   if (vm->is_removed)
@@ -209,7 +231,8 @@ Result<api::VmInfo> VmManager::run(const api::RunRequest& asked) {
     return fail(ErrorCode::kExists, fmt::format("VM {} runs already", request.name));
   if (vm->record.image_digest != digest.hex())
     return fail(ErrorCode::kExists, fmt::format("another VM {} was just created", request.name));
-  vm->record.qemu = qemu_options(request);
+  vm->record.qemu = std::move(options);
+  vm->pmem = std::move(pmem);
   vm->record.prefetch = prefetch_word(request.prefetch);
   vm->record.should_run = true;
   vm->record.started_unix_seconds = os::unix_seconds();
@@ -232,6 +255,7 @@ Result<api::VmInfo> VmManager::run(const api::RunRequest& asked) {
     [[maybe_unused]] const auto saved = vmm::save_vm_record(records_folder(), vm->record);
     return std::unexpected(started.error());
   }
+  parts_.pmem.sweep();  // what the last run had and this one has not
   vm->state = api::VmState::kRunning;
   vm->detail.clear();
   log::info("VM {} runs: image {}, pid {}", request.name, vm->record.image, vm->record.process.pid);
@@ -274,6 +298,8 @@ Status VmManager::remove(const std::string& name) {
     for (const std::string& file : *files) FR_CHECK(storage->remove(file));
     FR_CHECK(os::remove_folder(folder(name)));
   }
+  vm->pmem.clear();
+  parts_.pmem.sweep();
   const std::lock_guard all(mutex_);
   vms_.erase(name);
   return {};
@@ -300,6 +326,7 @@ api::VmInfo VmManager::info(const Vm& vm) const {
   }
   for (const vmm::Forward& forward : record.qemu.forwards)
     info.forwards.push_back({forward.host_address, forward.host_port, forward.guest_port});
+  for (const vmm::PmemDevice& device : record.qemu.pmem) info.pmem_images.push_back(device.image);
   info.prefetch = prefetch_mode(record);
   info.created_unix_seconds = record.created_unix_seconds;
   info.started_unix_seconds = record.started_unix_seconds;
@@ -393,6 +420,11 @@ Status VmManager::recover_one(const std::string& name) {
     vms_[name] = vm;
   }
   const std::lock_guard lock(vm->mutex);
+  for (const vmm::PmemDevice& device : vm->record.qemu.pmem) {
+    // Gone: a running guest still has it mapped, a stopped one gets it made again.
+    if (auto file = parts_.pmem.adopt(device.path, device.size_bytes))
+      vm->pmem.push_back(std::move(*file));
+  }
   if (!vm->record.should_run) return {};
   const bool is_here = is_disk_only(vm->record) ||
                        (vm->record.boot_id == boot_id_ && os::is_alive(vm->record.process));
@@ -409,8 +441,10 @@ Status VmManager::recover_one(const std::string& name) {
 }
 
 Status VmManager::recover() {
-  if (!os::path_exists(records_folder())) return {};
-  FR_TRY(const auto names, vmm::list_vm_records(records_folder()));
+  std::vector<std::string> names;
+  if (os::path_exists(records_folder())) {
+    FR_TRY(names, vmm::list_vm_records(records_folder()));
+  }
   for (const std::string& name : names) {
     if (const auto recovered = recover_one(name); !recovered) {
       log::error("VM {} cannot be taken up again: {}", name, recovered.error().message);
@@ -421,6 +455,7 @@ Status VmManager::recover() {
       }
     }
   }
+  parts_.pmem.sweep();
   return {};
 }
 

@@ -17,6 +17,7 @@
 #include "daemon/foresight.h"
 #include "daemon/image_catalog.h"
 #include "daemon/kernels.h"
+#include "daemon/pmem_store.h"
 #include "daemon/served_disk.h"
 #include "export/nbd_server.h"
 #include "vmm/accelerator.h"
@@ -38,6 +39,7 @@ class VmManager {
     Exports& exports;
     nbd::NbdServer& server;
     Kernels& kernels;
+    PmemStore& pmem;
     uint64_t owner_token;  // of this run of the daemon; larger than every earlier one's
   };
   explicit VmManager(Parts parts);
@@ -69,6 +71,10 @@ class VmManager {
   Status open_disk(Vm& vm, bool is_boot);
   void close_disk(Vm& vm);
   Status start_qemu(Vm& vm);
+  // Takes hold of the files of the images that the guest is to have as persistent memory, and
+  // names them in `options`.
+  Result<std::vector<PmemStore::FilePtr>> add_pmem(const api::RunRequest& request,
+                                                   vmm::QemuOptions& options);
   Status recover_one(const std::string& name);
   vmm::QemuOptions qemu_options(const api::RunRequest& request) const;
   api::VmInfo info(const Vm& vm) const;

@@ -67,6 +67,36 @@ Status check_boot(const QemuOptions& options) {
   return {};
 }
 
+Status check_pmem(const QemuOptions& options) {
+  if (options.pmem.size() > kPmemDevicesMax) {
+    return fail(ErrorCode::kTooLarge, fmt::format("pmem: more than {} images", kPmemDevicesMax));
+  }
+  uint64_t bytes = 0;
+  for (const PmemDevice& device : options.pmem) {
+    FR_CHECK(check_path("pmem", device.path, 4095));
+    if (device.size_bytes == 0 || device.size_bytes % kPmemUnit != 0 ||
+        device.size_bytes > kPmemBytesMax) {
+      return fail(ErrorCode::kInvalid,
+                  fmt::format("pmem: {} has {} bytes; it takes whole 2 MiB, 512 GiB at most",
+                              device.path, device.size_bytes));
+    }
+    bytes += device.size_bytes;
+  }
+  if (bytes > kPmemBytesMax) {
+    return fail(ErrorCode::kTooLarge, "pmem: the images have over 512 GiB together");
+  }
+  const uint64_t pages_bytes = bytes / 64;  // 64 bytes for each page of 4096
+  if (static_cast<double>(pages_bytes) >
+      static_cast<double>(options.memory_bytes) * kPmemPagesRatioMax) {
+    return fail(ErrorCode::kInvalid,
+                fmt::format("pmem: to map {} MiB of images the guest's kernel needs {} MiB of its "
+                            "memory, over a quarter of {} MiB: give it more memory, or use images "
+                            "of smaller disks",
+                            bytes >> 20, pages_bytes >> 20, options.memory_bytes >> 20));
+  }
+  return {};
+}
+
 Status check(const QemuOptions& options) {
   if (!is_valid_name(options.name)) {
     return fail(ErrorCode::kInvalid, fmt::format("'{}' is no name for a VM", options.name));
@@ -88,6 +118,7 @@ Status check(const QemuOptions& options) {
     }
   }
   FR_CHECK(check_boot(options));
+  FR_CHECK(check_pmem(options));
   return check_forwards(options.forwards);
 }
 
@@ -108,6 +139,31 @@ void add_disk(Argv& argv, const QemuOptions& options) {
     add(argv, "-device",
         "virtio-blk-pci,drive=disk0,serial=forerun0,bootindex=1,write-cache=on,"
         "werror=report,rerror=report");
+  }
+}
+
+// Guest RAM, and room for persistent memory behind it: QEMU wants to be told beforehand how much.
+void add_memory(Argv& argv, const QemuOptions& options) {
+  const uint64_t ram_kib = memory_kib(options.memory_bytes, options.accelerator);
+  std::string value = fmt::format("{}K", ram_kib);
+  if (!options.pmem.empty()) {
+    uint64_t max_kib = ram_kib;
+    for (const PmemDevice& device : options.pmem) max_kib += device.size_bytes / kKiB;
+    value += fmt::format(",slots={},maxmem={}K", options.pmem.size(), max_kib);
+  }
+  add(argv, "-m", std::move(value));
+}
+
+// Shared, so that guests and the page cache have one copy; read-only, so that none changes it. The
+// guest is not told (virtio-pmem cannot say so): what it writes is lost, so it has to mount
+// read-only.
+void add_pmem(Argv& argv, const QemuOptions& options) {
+  for (size_t i = 0; i < options.pmem.size(); ++i) {
+    const PmemDevice& device = options.pmem[i];
+    add(argv, "-object",
+        fmt::format("memory-backend-file,id=pmem{},mem-path={},size={},share=on,readonly=on", i,
+                    escape_commas(device.path), device.size_bytes));
+    add(argv, "-device", fmt::format("virtio-pmem-pci,memdev=pmem{0},id=vpmem{0}", i));
   }
 }
 
@@ -155,7 +211,7 @@ Result<std::vector<std::string>> qemu_argv(const QemuOptions& options) {
   add(argv, "-accel", kvm ? "kvm" : "tcg,thread=multi");
   add(argv, "-cpu", kvm ? "host" : "max");
   add(argv, "-smp", fmt::to_string(options.cpus));
-  add(argv, "-m", fmt::format("{}K", memory_kib(options.memory_bytes, options.accelerator)));
+  add_memory(argv, options);
   if (options.start_paused) argv.emplace_back("-S");
   if (options.no_reboot) argv.emplace_back("-no-reboot");
   add(argv, "-chardev",
@@ -166,6 +222,7 @@ Result<std::vector<std::string>> qemu_argv(const QemuOptions& options) {
                   escape_commas(options.console_socket), escape_commas(options.console_log)));
   add(argv, "-serial", "chardev:ser0");
   add_disk(argv, options);
+  add_pmem(argv, options);
   add_network(argv, options);
   add(argv, "-device", "virtio-rng-pci");
   add_boot(argv, options);

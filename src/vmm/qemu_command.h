@@ -20,6 +20,15 @@ struct Forward {                           // TCP, from the host to the guest
   bool operator==(const Forward&) const = default;
 };
 
+// A file that the guest sees as persistent memory (virtio-pmem), read-only: all guests that map it
+// with DAX share its pages with the host's page cache.
+struct PmemDevice {
+  std::string image;  // whose bytes these are; for people
+  std::string path;
+  uint64_t size_bytes = 0;  // the file's: whole kPmemUnit
+  bool operator==(const PmemDevice&) const = default;
+};
+
 struct QemuOptions {
   std::string program = "qemu-system-x86_64";
   std::string name;
@@ -35,6 +44,8 @@ struct QemuOptions {
   // the daemon must never be an I/O error in a guest, so this is long.
   uint32_t reconnect_delay_seconds = 3600;
   uint32_t open_timeout_seconds = 30;  // of the first connection
+
+  std::vector<PmemDevice> pmem;  // /dev/pmem0, … in this order
 
   std::string kernel, initrd, append;  // kernel empty: the disk's boot loader
   std::vector<Forward> forwards;
@@ -52,6 +63,15 @@ inline constexpr uint64_t kMemoryBytesMin = 32ull << 20;
 inline constexpr uint64_t kMemoryBytesMax = 4ull << 40;
 inline constexpr uint32_t kCpusMax = 255;
 inline constexpr size_t kForwardsMax = 64;
+inline constexpr size_t kPmemDevicesMax = 8;
+// What Linux maps persistent memory by (a subsection, 512 pages); the end of a device that is not
+// whole ones is lost to it.
+inline constexpr uint64_t kPmemUnit = 2ull << 20;
+// The guest's kernel keeps 64 bytes for each page of persistent memory, in its RAM: this much of
+// the RAM at most.
+inline constexpr double kPmemPagesRatioMax = 0.25;
+inline constexpr uint64_t kPmemBytesMax = 512ull
+                                          << 30;    // of all devices; TCG's CPU addresses 1 TiB
 inline constexpr size_t kAppendBytesMax = 2000;     // Linux' COMMAND_LINE_SIZE is 2048
 inline constexpr size_t kSocketPathBytesMax = 107;  // sockaddr_un
 

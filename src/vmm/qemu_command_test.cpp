@@ -71,6 +71,31 @@ TEST(QemuCommand, GoldenKvmWithKernelNvmeAndForwards) {
   EXPECT_THAT(*argv, Contains("console=ttyS0 root=/dev/nvme0n1,x"));  // no option list: unchanged
 }
 
+TEST(QemuCommand, PmemIsSharedReadOnlyAndHasRoomBehindTheMemory) {
+  QemuOptions options = plain();
+  options.pmem = {{"libs", "/s/a,b.raw", 64 * kMiB}, {"more", "/s/c.raw", 2 * kMiB}};
+  EXPECT_THAT(joined(options), HasSubstr(" -m 524296K,slots=2,maxmem=591880K "));
+  const auto argv = qemu_argv(options);
+  ASSERT_TRUE(argv);
+  EXPECT_THAT(*argv, Contains("memory-backend-file,id=pmem0,mem-path=/s/a,,b.raw,size=67108864,"
+                              "share=on,readonly=on"));
+  EXPECT_THAT(*argv, Contains("virtio-pmem-pci,memdev=pmem1,id=vpmem1"));
+}
+
+TEST(QemuCommand, RefusesPmemThatCannotBeMapped) {
+  QemuOptions options = plain();
+  const auto refused = [&](uint64_t size_bytes) {
+    options.pmem = {{"libs", "/s/a.raw", size_bytes}};
+    return error_of(options).message;
+  };
+  EXPECT_THAT(refused(kMiB), HasSubstr("whole 2 MiB"));
+  EXPECT_THAT(refused(0), HasSubstr("whole 2 MiB"));
+  EXPECT_EQ(refused(8 * kGiB), "accepted");
+  EXPECT_THAT(refused(8 * kGiB + 2 * kMiB), HasSubstr("over a quarter of 512 MiB"));
+  options.pmem.assign(kPmemDevicesMax + 1, {"libs", "/s/a.raw", 2 * kMiB});
+  EXPECT_THAT(error_of(options).message, HasSubstr("more than 8"));
+}
+
 TEST(QemuCommand, NoDiskNoBlockdev) {
   QemuOptions options = plain();
   options.nbd_socket.clear();

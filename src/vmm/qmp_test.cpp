@@ -112,10 +112,9 @@ TEST(Qmp, WhatIsNotQmpIsRefused) {
 }
 
 TEST(Qmp, ListsBlockDevicesAndTheirErrors) {
-  auto client = talk(
-      R"({"return": [{"qdev": "/machine/x/virtio-backend", "io-status": "ok",)"
-      R"( "inserted": {"node-name": "disk0"}}, {"io-status": "nospace"}, 7]})"
-      "\n");
+  auto client = talk(R"({"return": [{"qdev": "/machine/x/virtio-backend", "io-status": "ok",)"
+                     R"( "inserted": {"node-name": "disk0"}}, {"io-status": "nospace"}, 7]})"
+                     "\n");
   ASSERT_TRUE(client);
   const auto devices = (*client)->block_devices();
   ASSERT_TRUE(devices);

@@ -54,6 +54,15 @@ class Reader {
   std::string wrong_;
 };
 
+json::array encode_pmem(const std::vector<PmemDevice>& devices) {
+  json::array list;
+  for (const PmemDevice& device : devices) {
+    list.push_back(json::object{
+        {"image", device.image}, {"path", device.path}, {"size_bytes", device.size_bytes}});
+  }
+  return list;
+}
+
 json::object encode_qemu(const QemuOptions& qemu) {
   json::array forwards;
   for (const Forward& forward : qemu.forwards) {
@@ -74,6 +83,7 @@ json::object encode_qemu(const QemuOptions& qemu) {
           {"initrd", qemu.initrd},
           {"append", qemu.append},
           {"forwards", std::move(forwards)},
+          {"pmem", encode_pmem(qemu.pmem)},
           {"qmp_socket", qemu.qmp_socket},
           {"console_socket", qemu.console_socket},
           {"console_log", qemu.console_log},
@@ -98,6 +108,23 @@ void decode_forwards(Reader& reader, std::vector<Forward>& forwards) {
   }
 }
 
+// Records from before there was any have no such member.
+void decode_pmem(Reader& reader, std::vector<PmemDevice>& devices) {
+  const json::value* list = reader.find("pmem");
+  if (!list) return;
+  if (!list->is_array() || list->as_array().size() > kPmemDevicesMax) return reader.blame("pmem");
+  for (const json::value& item : list->as_array()) {
+    if (!item.is_object()) return reader.blame("pmem");
+    Reader member(item.as_object());
+    PmemDevice device;
+    member.read("image", device.image);
+    member.read("path", device.path);
+    member.read("size_bytes", device.size_bytes);
+    if (!member.status()) return reader.blame("pmem");
+    devices.push_back(std::move(device));
+  }
+}
+
 Result<QemuOptions> decode_qemu(const json::object& object) {
   Reader reader(object);
   QemuOptions qemu;
@@ -115,6 +142,7 @@ Result<QemuOptions> decode_qemu(const json::object& object) {
   reader.read("initrd", qemu.initrd);
   reader.read("append", qemu.append);
   decode_forwards(reader, qemu.forwards);
+  decode_pmem(reader, qemu.pmem);
   reader.read("qmp_socket", qemu.qmp_socket);
   reader.read("console_socket", qemu.console_socket);
   reader.read("console_log", qemu.console_log);

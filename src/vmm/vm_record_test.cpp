@@ -36,6 +36,7 @@ VmRecord full() {
   record.qemu.initrd = "/i";
   record.qemu.append = "quiet";
   record.qemu.forwards = {{"127.0.0.1", 65535, 80}};
+  record.qemu.pmem = {{"libs", "/p/a.raw", 2 << 20}};
   record.qemu.qmp_socket = "/q";
   record.qemu.console_socket = "/c";
   record.qemu.console_log = "/l";
