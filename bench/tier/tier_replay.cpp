@@ -50,10 +50,11 @@ struct Scenario {
   uint64_t bytes = 0;    // of all chunks, as memory counts them
   bool has_file = true;  // four times the memory; else only the memory
   bool is_foreseen = false;
+  double prefetch_precision = 0;  // over 0: forecasts of this quality are fetched ahead
 };
 
 struct Outcome {
-  uint64_t from_file = 0, remote = 0;
+  uint64_t from_file = 0, remote = 0, prefetched = 0;
   double wait_seconds = 0;
 
   void miss(Level level, uint64_t size) {
@@ -103,12 +104,10 @@ repository::ChunkPtr chunk_of(uint64_t number, size_t size) {
 // ---- the caches
 
 std::unique_ptr<Tier> open_tier(const Scenario& scenario, uint64_t memory_bytes,
-                                uint32_t victim_candidates) {
-  tier::TierOptions options;
+                                tier::TierOptions options) {
   options.memory_bytes_max = memory_bytes;
   options.file_bytes_max =
       scenario.has_file ? 4 * (memory_bytes / 4096) * repository::kChunkSize : 0;
-  options.victim_candidates = victim_candidates;
   options.shards = 1;
   auto opened = scenario.has_file ? Tier::open(options, std::make_unique<SparseFile>(),
                                                std::make_unique<SparseFile>())
@@ -122,6 +121,8 @@ std::unique_ptr<Tier> open_tier(const Scenario& scenario, uint64_t memory_bytes,
 // come, but a fifth of them is left out, and as many are said that do not come.
 class Forecast {
  public:
+  // Of what is fetched ahead: as far as an eager prefetcher runs in front of its guest.
+  static constexpr size_t kPrefetchLead = 512;
   static constexpr size_t kLead = 4096;  // accesses of all VMs: a boot is foreseen whole
   static constexpr double kProbability = 0.8;
 
@@ -136,18 +137,38 @@ class Forecast {
                  until);
   }
 
+  // Fetches ahead what is not here: of five accesses four are foreseen, and for each of them as
+  // many others as the precision says.
+  void fetch_ahead(size_t at, Tier& cache, Outcome& outcome) {
+    if (!rng_.chance(kProbability)) return;
+    const double precision = scenario_.prefetch_precision;
+    if (at + kPrefetchLead < scenario_.accesses.size())
+      fetch(scenario_.accesses[at + kPrefetchLead].chunk, cache, outcome);
+    for (wrong_owed_ += 1 / precision - 1; wrong_owed_ >= 1; wrong_owed_ -= 1)
+      fetch(static_cast<uint32_t>(rng_.below(scenario_.chunks.size())), cache, outcome);
+  }
+
  private:
+  void fetch(uint32_t number, Tier& cache, Outcome& outcome) {
+    const repository::Chunk& chunk = *scenario_.chunks[number];
+    if (cache.where(chunk.id) != Level::kNone) return;
+    cache.insert(std::make_shared<const repository::Chunk>(chunk), Admission::kPrefetch);
+    FR_ASSERT(cache.write_back(8).has_value());
+    ++outcome.prefetched;
+  }
   const ChunkId& id_of(uint32_t chunk) const { return scenario_.chunks[chunk]->id; }
   const Scenario& scenario_;
   Rng rng_{kSeed};
+  double wrong_owed_ = 0;
 };
 
-Outcome replay_tier(const Scenario& scenario, uint64_t memory_bytes, uint32_t victim_candidates) {
-  const auto cache = open_tier(scenario, memory_bytes, victim_candidates);
+Outcome replay_tier(const Scenario& scenario, uint64_t memory_bytes, tier::TierOptions options) {
+  const auto cache = open_tier(scenario, memory_bytes, options);
   Forecast forecast(scenario);
   Outcome outcome;
   for (size_t i = 0; i < scenario.accesses.size(); ++i) {
     if (scenario.is_foreseen) forecast.before(i, *cache);
+    if (scenario.prefetch_precision > 0) forecast.fetch_ahead(i, *cache, outcome);
     const repository::Chunk& chunk = *scenario.chunks[scenario.accesses[i].chunk];
     Level level{};
     const bool is_here = cache->find(chunk.id, &level) != nullptr;
@@ -268,6 +289,7 @@ json::object figures(const Scenario& scenario, const Outcome& outcome) {
   const auto accesses = static_cast<double>(scenario.accesses.size());
   return {{"remote_ratio", static_cast<double>(outcome.remote) / accesses},
           {"file_ratio", static_cast<double>(outcome.from_file) / accesses},
+          {"prefetched_ratio", static_cast<double>(outcome.prefetched) / accesses},
           {"wait_us_per_access", outcome.wait_seconds * 1e6 / accesses}};
 }
 
@@ -275,11 +297,18 @@ json::object compare(const Scenario& scenario) {
   json::object sizes;
   for (const int percent : {2, 5, 10, 20}) {
     const uint64_t memory_bytes = scenario.bytes * static_cast<uint64_t>(percent) / 100;
-    const std::pair<const char*, Outcome> runs[] = {
-        {"lru", replay_lru(scenario, memory_bytes)},
-        {"s3fifo", replay_tier(scenario, memory_bytes, 1)},
-        {"by_worth", replay_tier(scenario, memory_bytes, 8)},
-    };
+    const tier::TierOptions by_worth;
+    tier::TierOptions oldest, fixed_share;
+    oldest.victim_candidates = 1;
+    fixed_share.probation_ratio_min = fixed_share.probation_ratio_max = by_worth.probation_ratio;
+    std::vector<std::pair<const char*, Outcome>> runs;
+    if (scenario.prefetch_precision > 0) {
+      runs.emplace_back("fixed_share", replay_tier(scenario, memory_bytes, fixed_share));
+    } else {
+      runs.emplace_back("lru", replay_lru(scenario, memory_bytes));
+      runs.emplace_back("s3fifo", replay_tier(scenario, memory_bytes, oldest));
+    }
+    runs.emplace_back("by_worth", replay_tier(scenario, memory_bytes, by_worth));
     json::object policies;
     fmt::print("{:>16} {:>3}% |", scenario.name, percent);
     for (const auto& [name, outcome] : runs) {
@@ -329,6 +358,11 @@ int main(int argc, char** argv) {
   Scenario foreseen = mix("mix_foreseen", each_alone, false);
   foreseen.is_foreseen = true;
   run(foreseen);
+  for (const int percent : {80, 10}) {
+    Scenario prefetched = mix(fmt::format("mix_prefetched_{}", percent), each_alone, false);
+    prefetched.prefetch_precision = percent / 100.0;
+    run(prefetched);
+  }
   const json::object report = {{"commit", argv[2]},
                                {"seed", kSeed},
                                {"costs",
