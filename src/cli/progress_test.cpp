@@ -18,7 +18,7 @@ TEST(Progress, BarShowsShareRateAndRest) {
 TEST(Progress, LinesComeEveryTenSeconds) {
   Progress progress(Progress::Style::kLines, kTimeZero);
   EXPECT_EQ(progress.update({kMiB, 0, ""}, kTimeZero + 9s), "");
-  EXPECT_EQ(progress.update({10 * kMiB, 0, ""}, kTimeZero + 10s), "0 % 10 MiB, 1 MiB/s\n");
+  EXPECT_EQ(progress.update({10 * kMiB, 0, ""}, kTimeZero + 10s), "10 MiB, 1 MiB/s\n");
   EXPECT_EQ(progress.update({10 * kMiB, 0, ""}, kTimeZero + 19s), "");
   EXPECT_NE(progress.update({10 * kMiB, 0, ""}, kTimeZero + 20s), "");
   EXPECT_EQ(progress.finish(), "");
@@ -33,6 +33,12 @@ TEST(Progress, MoreDoneThanTotalIsFull) {
   Progress progress(Progress::Style::kBar, kTimeZero);
   EXPECT_EQ(progress.update({2, 1, ""}, kTimeZero),
             "\r[########################] 100 % 2 B of 1 B\x1b[K");
+}
+
+TEST(Progress, WhatHasNoEndInSightShowsNoShare) {
+  Progress bar(Progress::Style::kBar, kTimeZero);
+  EXPECT_EQ(bar.update({0, 0, "Setting up nginx"}, kTimeZero + 1s), "\rSetting up nginx\x1b[K");
+  EXPECT_EQ(bar.update({kMiB, 0, "98 names"}, kTimeZero + 1s), "\r1 MiB, 1 MiB/s · 98 names\x1b[K");
 }
 
 }  // namespace

@@ -21,6 +21,7 @@ constexpr Nanos kBuildTimeMax = std::chrono::hours(2);
 constexpr std::string_view kSuite = "bookworm";
 constexpr size_t kLogTailBytes = 4096;
 constexpr size_t kLogTailLines = 12;
+constexpr size_t kShownBytesMax = 100;  // of a line, as progress
 constexpr uint64_t kFactBytesMax = 64 * 1024;
 // Packages write into an upper folder: the disk below needs no room.
 constexpr uint64_t kLowerWritableBytes = 16 << 20;
@@ -87,7 +88,7 @@ Status run_script(const ImportJob& job, const std::string& name) {
   const auto watch = [&] {
     const std::string tail = log_tail(log);
     if (const auto lines = last_lines(tail, 1); !lines.empty())
-      job.progress.update(0, 0, std::string(lines[0]));
+      job.progress.update(0, 0, std::string(lines[0].substr(0, kShownBytesMax)));
     return job.progress.should_stop();
   };
   const auto code = os::run_watched(options, kBuildTimeMax, watch);

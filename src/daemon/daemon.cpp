@@ -14,6 +14,7 @@
 #include "net/tls.h"
 #include "os/clock.h"
 #include "os/file.h"
+#include "os/walk.h"
 #include "predict/registry.h"
 #include "repository/layered_store.h"
 
@@ -145,6 +146,9 @@ Status Daemon::Parts::open_state() {
     return std::unexpected(
         std::move(locked.error()).within("another forerund runs on this state folder"));
   lock = std::move(*locked);
+  // Left by imports that a crash ended.
+  if (const Status removed = os::remove_tree(config.state_dir + "/scratch"); !removed)
+    log::warn("{}", removed.error().message);
   FR_TRY(repositories, open_repositories(config));
   FR_TRY(index_cache, net::DirectoryStore::open(config.state_dir + "/indexes",
                                                 net::DirectoryStore::Mode::kReadWrite));

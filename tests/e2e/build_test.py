@@ -132,7 +132,7 @@ def missing():
 def built_before():
     """Where a base and a kernel are kept from run to run, as long as the scripts that build them are the same."""
     digest = hashlib.sha256()
-    for name in ("common.sh", "base", "kernel"):
+    for name in ("common.sh", "base", "kernel", "init"):
         with open(os.path.join(ROOT, "tools/components", name), "rb") as file:
             digest.update(file.read())
     return os.path.join(lab.BIN_DIR, "..", "e2e-components", digest.hexdigest()[:16])
@@ -238,6 +238,7 @@ class PackagesTest(unittest.TestCase):
         self.daemon.kill()
         self.assert_nothing_left()
         self.daemon.start()
+        self.assertFalse(os.path.exists(os.path.join(self.daemon.state_dir, "scratch")))
 
     def assert_nothing_left(self):
         """No process works in the daemon's folder, nothing of it is mounted or behind a loop device, after a moment."""
