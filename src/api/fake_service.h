@@ -27,6 +27,15 @@ class FakeService final : public Service {
   Result<std::vector<ComponentInfo>> list_components() override {
     return or_error(std::vector{component});
   }
+  Result<ComponentDetails> get_component(const std::string& name) override {
+    asked_name = name;
+    return or_error(ComponentDetails{.info = component, .component_name = "nginx"});
+  }
+  Status remove_component(const std::string& name) override {
+    asked_name = name;
+    if (error) return std::unexpected(*error);
+    return {};
+  }
   Result<OperationInfo> compose_image(const ComposeRequest& request) override {
     compose_request = request;
     return or_error(operation);

@@ -102,6 +102,11 @@ class Members {
     text(key, out, 64);
     if (ok() && !out.empty() && !is_package(out)) complain(key, "must name a Debian release");
   }
+  void names(std::string_view key, std::vector<std::string>& out) {
+    components(key, out);
+    if (ok() && std::ranges::any_of(out, [](const std::string& n) { return !is_valid_name(n); }))
+      complain(key, "must name components without their digests");
+  }
   void path(std::string_view key, std::string& out, bool required) {
     text(key, out, kPathBytesMax);
     if (!ok() || (out.empty() && !required)) return;
@@ -245,7 +250,9 @@ Result<ComponentImportRequest> parse_component_request(std::string_view body) {
                   {"dir", ComponentSource::kDir},
                   {"base", ComponentSource::kBase},
                   {"apt", ComponentSource::kApt},
-                  {"kernel", ComponentSource::kKernel}});
+                  {"kernel", ComponentSource::kKernel},
+                  {"deb", ComponentSource::kDeb},
+                  {"oci", ComponentSource::kOci}});
   members.path("source_path", request.source_path, has_source_path(request.source));
   members.name("name", request.name);
   members.text("version", request.version, 128);
@@ -255,6 +262,9 @@ Result<ComponentImportRequest> parse_component_request(std::string_view body) {
   members.components("on", request.on);
   members.packages("packages", request.packages);
   members.suite("suite", request.suite);
+  members.names("depends", request.depends);
+  members.text("reference", request.reference, 256);
+  members.text("platform", request.platform, 64);
   FR_CHECK(members.status());
   return request;
 }

@@ -115,6 +115,19 @@ TEST(JsonIn, ComponentRequestNamesItsSource) {
       HasSubstr("source must be one of tar"));
   EXPECT_THAT(parse_component_request(R"({"source":"tar","name":"d"})").error().message,
               HasSubstr("source_path"));
+  const auto oci = parse_component_request(
+      R"({"source":"oci","source_path":"/i","name":"d","depends":["a","b"],"reference":"12",)"
+      R"("platform":"linux/arm64"})");
+  ASSERT_TRUE(oci) << oci.error().message;
+  EXPECT_EQ(oci->source, ComponentSource::kOci);
+  EXPECT_THAT(oci->depends, testing::ElementsAre("a", "b"));
+  EXPECT_EQ(oci->reference, "12");
+  EXPECT_EQ(oci->platform, "linux/arm64");
+  const std::string pinned =
+      fmt::format(R"({{"source":"deb","source_path":"/i","name":"d","depends":["a@{}"]}})",
+                  std::string(64, '0'));
+  EXPECT_THAT(parse_component_request(pinned).error().message,
+              HasSubstr("depends must name components without their digests"));
 }
 
 TEST(JsonIn, ComponentRequestOfPackages) {

@@ -106,11 +106,23 @@ json::object object_of(const ImageInfo& image) {
 }
 json::value value_of(const ImageInfo& image) { return object_of(image); }
 
-json::value value_of(const ComponentInfo& component) {
+json::object object_of(const ComponentInfo& component) {
   return {{"name", text(component.name)},          {"digest", text(component.digest)},
           {"version", text(component.version)},    {"function", text(component.function)},
           {"name_count", component.name_count},    {"data_bytes", component.data_bytes},
           {"stored_bytes", component.stored_bytes}};
+}
+json::value value_of(const ComponentInfo& component) { return object_of(component); }
+
+json::value value_of(const ComponentInodes& inodes) {
+  return {{"files", inodes.files},
+          {"directories", inodes.directories},
+          {"symlinks", inodes.symlinks},
+          {"devices", inodes.devices},
+          {"fifos", inodes.fifos},
+          {"whiteouts", inodes.whiteouts},
+          {"opaque_directories", inodes.opaque_directories},
+          {"hard_links", inodes.hard_links}};
 }
 
 json::value value_of(const OperationInfo& operation) {
@@ -280,6 +292,26 @@ std::string to_json(const ImageInfo& image) {
   all["parts"] = list_of(image.parts);
   all["gap_bytes"] = image.gap_bytes;
   all["unique_stored_bytes"] = image.unique_stored_bytes;
+  return json::serialize(all);
+}
+std::string to_json(const ComponentDetails& component) {
+  json::object all = object_of(component.info);
+  all["component_name"] = text(component.component_name);
+  all["architecture"] = text(component.architecture);
+  all["origin"] = text(component.origin);
+  all["licence"] = text(component.licence);
+  all["created_at"] = text(component.created);
+  for (const auto& [key, names] :
+       {std::pair{"depends", &component.depends}, std::pair{"provides", &component.provides}}) {
+    json::array list;
+    for (const std::string& name : *names) list.emplace_back(text(name));
+    all[key] = std::move(list);
+  }
+  all["content_bytes"] = component.content_bytes;
+  all["index_bytes"] = component.index_bytes;
+  all["chunk_count"] = component.chunk_count;
+  all["distinct_chunk_count"] = component.distinct_chunk_count;
+  all["inodes"] = value_of(component.inodes);
   return json::serialize(all);
 }
 std::string to_json(const OperationInfo& operation) { return json::serialize(value_of(operation)); }

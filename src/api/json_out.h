@@ -19,6 +19,7 @@ std::string to_json(const HostStats& stats, int64_t as_of);
 // Return {"items": […], "as_of": "…"}.
 std::string to_json(const std::vector<ImageInfo>& images, int64_t as_of);
 std::string to_json(const std::vector<ComponentInfo>& components, int64_t as_of);
+std::string to_json(const ComponentDetails& component);
 std::string to_json(const std::vector<OperationInfo>& operations, int64_t as_of);
 std::string to_json(const std::vector<VmInfo>& vms, int64_t as_of);
 std::string to_json(const std::vector<Check>& checks, int64_t as_of);

@@ -92,7 +92,7 @@ HttpResponse Router::handle(const HttpRequest& request) const {
 
 HttpResponse Router::v1(const HttpRequest& request, const Segments& path) const {
   if (path.empty()) return no_such_path(request);
-  const bool is_named = path[0] == "images" || path[0] == "vms";
+  const bool is_named = path[0] == "images" || path[0] == "components" || path[0] == "vms";
   if (is_named && path.size() >= 2 && !is_valid_name(path[1])) {
     return problem(request, {ErrorCode::kInvalid, fmt::format("'{}' is no valid name", path[1])});
   }
@@ -125,7 +125,15 @@ HttpResponse Router::images(const HttpRequest& request, const Segments& path) co
 }
 
 HttpResponse Router::components(const HttpRequest& request, const Segments& path) const {
-  if (path.size() > 1) return no_such_path(request);
+  if (path.size() > 2) return no_such_path(request);
+  if (path.size() == 2) {
+    const std::string name(path[1]);
+    if (request.method == "GET") return answer(request, service_.get_component(name));
+    if (request.method != "DELETE") return wrong_method(request, "GET, DELETE");
+    const Status removed = service_.remove_component(name);
+    return removed ? HttpResponse{204, "application/json", "", {}}
+                   : problem(request, removed.error());
+  }
   if (request.method == "GET") {
     const auto components = service_.list_components();
     return components ? ok(to_json(*components, unix_seconds_()))

@@ -77,6 +77,9 @@ struct ComponentImportRequest {
   std::string name;
   std::string version, function;      // empty: what the source says
   bool allow_devices = false;         // device nodes may be in it
+  std::vector<std::string> depends;   // names of components that it needs
+  std::string reference;              // kOci: which of several images, "12-slim"
+  std::string platform;               // kOci: "linux/arm64"; empty: linux/amd64
   bool is_overlay = false;            // kDir: an upper folder of overlayfs, with its whiteouts
   std::vector<std::string> on;        // kApt: names of the components it is installed on
   std::vector<std::string> packages;  // kApt: what is installed; kBase: what is there besides
@@ -87,6 +90,24 @@ struct ComponentInfo {
   std::string name, digest, version, function;
   uint64_t name_count = 0;  // in its file tree
   uint64_t data_bytes = 0, stored_bytes = 0;
+};
+
+// How many of each there are in a component's tree.
+struct ComponentInodes {
+  uint64_t files = 0, directories = 0, symlinks = 0, devices = 0, fifos = 0, whiteouts = 0;
+  uint64_t opaque_directories = 0;  // of the directories
+  uint64_t hard_links = 0;          // names beyond the first of a file
+};
+
+struct ComponentDetails {
+  ComponentInfo info;          // as the list has it
+  std::string component_name;  // its own; info.name is its tag's
+  std::string architecture, origin, licence, created;
+  std::vector<std::string> depends, provides;
+  uint64_t content_bytes = 0;  // of all files, holes too
+  uint64_t index_bytes = 0;
+  uint64_t chunk_count = 0, distinct_chunk_count = 0;
+  ComponentInodes inodes;
 };
 
 struct ComposeRequest {
@@ -271,6 +292,9 @@ class Service {
   // Starts to import a component and returns the operation. ERRORS: as import_image.
   virtual Result<OperationInfo> import_component(const ComponentImportRequest& request) = 0;
   virtual Result<std::vector<ComponentInfo>> list_components() = 0;  // by name
+  virtual Result<ComponentDetails> get_component(const std::string& name) = 0;
+  // Removes the name; data that nothing else names is garbage collection's.
+  virtual Status remove_component(const std::string& name) = 0;
   // Starts to compose an image and returns the operation. ERRORS: kInvalid: the manifest, with file
   // and line.
   virtual Result<OperationInfo> compose_image(const ComposeRequest& request) = 0;

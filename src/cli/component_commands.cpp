@@ -1,4 +1,4 @@
-// forerun component import|build|list
+// forerun component import|build|list|show|rm
 #include <CLI/CLI.hpp>
 #include <boost/json.hpp>
 
@@ -14,7 +14,8 @@ namespace {
 namespace json = boost::json;
 
 struct ImportArguments {
-  std::string source, file, name, version, function = "service";
+  std::string source, file, name, version, function, reference, platform;
+  std::vector<std::string> depends;
   bool allow_devices = false, is_overlay = false, no_wait = false;
 };
 
@@ -23,10 +24,16 @@ Result<int> import_component(const Context& context, const ImportArguments& argu
   FR_TRY(const std::string path, absolute_path(arguments.file));
   if (!os::path_exists(path)) return fail(ErrorCode::kNotFound, fmt::format("no file {}", path));
   const json::object request{
-      {"source", arguments.source},     {"source_path", path},
-      {"name", arguments.name},         {"version", arguments.version},
-      {"function", arguments.function}, {"allow_devices", arguments.allow_devices},
-      {"overlay", arguments.is_overlay}};
+      {"source", arguments.source},
+      {"source_path", path},
+      {"name", arguments.name},
+      {"version", arguments.version},
+      {"function", arguments.function},
+      {"allow_devices", arguments.allow_devices},
+      {"overlay", arguments.is_overlay},
+      {"depends", json::array(arguments.depends.begin(), arguments.depends.end())},
+      {"reference", arguments.reference},
+      {"platform", arguments.platform}};
   return run_operation(context, "/api/v1/components", json::serialize(request), arguments.no_wait,
                        {arguments.name, "import " + arguments.file});
 }
@@ -104,6 +111,75 @@ Result<int> list_components(const Context& context) {
   return kExitOk;
 }
 
+std::string joined(const json::object& object, std::string_view key) {
+  std::string names;
+  for (const json::value& item : list_of(object, key)) {
+    if (item.is_string())
+      names += fmt::format("{}{}", names.empty() ? "" : ", ", printable(item.as_string()));
+  }
+  return names.empty() ? "–" : names;
+}
+
+Result<int> show_component(const Context& context, const std::string& name) {
+  FR_CHECK(Context::check_name(name));
+  FR_TRY(const std::string body, context.get("/api/v1/components/" + name));
+  if (context.output != Output::kTable) {
+    print_json(context, body);
+    return kExitOk;
+  }
+  FR_TRY(const json::object part, parse_answer(body));
+  const auto line = [](std::string_view what, const std::string& value) {
+    print(fmt::format("{:<14} {}\n", what, value.empty() ? "–" : value));
+  };
+  line("name", text_of(part, "component_name"));
+  line("digest", text_of(part, "digest"));
+  for (const char* key : {"version", "function", "architecture", "origin", "licence"})
+    line(key, text_of(part, key));
+  line("created", text_of(part, "created_at"));
+  line("depends on", joined(part, "depends"));
+  line("provides", joined(part, "provides"));
+  line("content", show_bytes(number_of(part, "content_bytes")));
+  line("data",
+       fmt::format("{} in {} chunks, {} distinct", show_bytes(number_of(part, "data_bytes")),
+                   show_count(count_of(part, "chunk_count")),
+                   show_count(count_of(part, "distinct_chunk_count"))));
+  line("stored", fmt::format("{}, and an index of {}", show_bytes(number_of(part, "stored_bytes")),
+                             show_bytes(number_of(part, "index_bytes"))));
+  const json::object& inodes = object_of(part, "inodes");
+  line("names", show_count(count_of(part, "name_count")));
+  for (const auto& [what, key] : {std::pair{"files", "files"},
+                                  {"directories", "directories"},
+                                  {"links", "symlinks"},
+                                  {"hard links", "hard_links"},
+                                  {"devices", "devices"},
+                                  {"pipes", "fifos"},
+                                  {"removals", "whiteouts"},
+                                  {"opaque", "opaque_directories"}})
+    line(fmt::format("  {}", what), show_count(count_of(inodes, key)));
+  return kExitOk;
+}
+
+Result<int> remove_component(const Context& context, const std::string& name) {
+  FR_CHECK(Context::check_name(name));
+  FR_CHECK(context.remove("/api/v1/components/" + name));
+  return kExitOk;
+}
+
+// Adds `show NAME` and `rm NAME`.
+void add_one(CLI::App& component, const Context& context, Command& chosen) {
+  auto name = std::make_shared<std::string>();
+  CLI::App* show = component.add_subcommand("show", "What a component is and holds");
+  show->add_option("name", *name)->required();
+  show->callback([&context, &chosen, name] {
+    chosen = [&context, name] { return show_component(context, *name); };
+  });
+  CLI::App* remove = component.add_subcommand("rm", "Forget a component's name");
+  remove->add_option("name", *name)->required();
+  remove->callback([&context, &chosen, name] {
+    chosen = [&context, name] { return remove_component(context, *name); };
+  });
+}
+
 // Adds `import SOURCE FILE`.
 void add_import(CLI::App& import, const std::string& source, const std::string& what,
                 const Context& context, Command& chosen) {
@@ -113,8 +189,15 @@ void add_import(CLI::App& import, const std::string& source, const std::string& 
   command->add_option("file", arguments->file, "what is imported")->required();
   command->add_option("--name", arguments->name, "the component's name")->required();
   command->add_option("--version", arguments->version);
-  command->add_option("--function", arguments->function, "base, kernel, service, config, …")
-      ->capture_default_str();
+  command->add_option("--function", arguments->function,
+                      "base, kernel, service, config, …; what the source says, else service");
+  command->add_option("--depends", arguments->depends, "components that it needs, NAME,...")
+      ->delimiter(',');
+  if (source == "oci") {
+    command->add_option("--reference", arguments->reference, "which of several images: 12-slim");
+    command->add_option("--platform", arguments->platform,
+                        "OS/ARCHITECTURE; linux/amd64 if not said");
+  }
   command->add_flag("--allow-devices", arguments->allow_devices, "device nodes may be in it");
   if (source == "dir")
     command->add_flag("--overlay", arguments->is_overlay,
@@ -160,6 +243,9 @@ void add_component_commands(CLI::App& app, const Context& context, Command& chos
   import->require_subcommand(1);
   add_import(*import, "tar", "A tar archive, plain or gzip, zstd, xz", context, chosen);
   add_import(*import, "dir", "A folder with all that is in it", context, chosen);
+  add_import(*import, "deb", "A Debian package, its scripts not run", context, chosen);
+  add_import(*import, "oci", "A container image, a component a layer", context, chosen);
+  add_one(*component, context, chosen);
   add_build(*component, context, chosen);
   component->add_subcommand("list", "List components")->callback([&] {
     chosen = [&context] { return list_components(context); };

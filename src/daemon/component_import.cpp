@@ -17,16 +17,6 @@ using api::ComponentSource;
 constexpr int kRemoveTries = 20;
 constexpr Nanos kRemoveWait = std::chrono::milliseconds(100);
 
-// A file from its beginning to its end.
-image::ByteStream stream_of(os::PosixFile& file, uint64_t size) {
-  return [&file, size, at = uint64_t{0}](MutableByteView out) mutable -> Result<size_t> {
-    const size_t count = std::min<uint64_t>(out.size(), size - at);
-    if (count > 0) FR_CHECK(file.read(at, out.first(count)));
-    at += count;
-    return count;
-  };
-}
-
 Result<std::string> import_of_kind(const ImportJob& job) {
   switch (job.request.source) {
     case ComponentSource::kTar:
@@ -39,6 +29,10 @@ Result<std::string> import_of_kind(const ImportJob& job) {
       return build_apt(job);
     case ComponentSource::kKernel:
       return build_kernel(job);
+    case ComponentSource::kDeb:
+      return import_deb(job);
+    case ComponentSource::kOci:
+      return import_oci(job);
     default:
       return fail(ErrorCode::kUnsupported, "components of this source cannot be made");
   }
@@ -51,7 +45,17 @@ image::ComponentInfo info_of(const api::ComponentImportRequest& request) {
   info.name = request.name;
   info.version = request.version;
   info.function = request.function.empty() ? "service" : request.function;
+  info.depends = request.depends;
   return info;
+}
+
+image::ByteStream stream_of(os::PosixFile& file, uint64_t offset, uint64_t size) {
+  return [&file, size, at = offset](MutableByteView out) mutable -> Result<size_t> {
+    const size_t count = std::min<uint64_t>(out.size(), size - at);
+    if (count > 0) FR_CHECK(file.read(at, out.first(count)));
+    at += count;
+    return count;
+  };
 }
 
 Result<image::BuiltComponent> build_component(const ImportJob& job, image::ComponentInfo info,
@@ -91,7 +95,7 @@ Result<std::string> import_tar(const ImportJob& job) {
   info.origin = fmt::format("tar {}", job.request.source_path);
   FR_TRY(const auto built,
          build_component(job, std::move(info), [&](image::ComponentBuilder& builder) -> Status {
-           FR_TRY(auto plain, image::unpacked(stream_of(*file, size)));
+           FR_TRY(auto plain, image::unpacked(stream_of(*file, 0, size)));
            image::TarOptions options;
            options.allow_devices = job.request.allow_devices;
            image::TarReader archive(std::move(plain), options);

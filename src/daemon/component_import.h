@@ -9,6 +9,7 @@
 #include "core/result.h"
 #include "daemon/operations.h"
 #include "image/component_builder.h"
+#include "os/file.h"
 #include "repository/source.h"
 
 namespace forerun::daemon {
@@ -23,6 +24,9 @@ struct ImportJob {
 // Returns what is known before anything is read: the request's name, version and function.
 image::ComponentInfo info_of(const api::ComponentImportRequest& request);
 
+// Returns a file from `offset` to its end, which is at `size`.
+image::ByteStream stream_of(os::PosixFile& file, uint64_t offset, uint64_t size);
+
 // Adds everything that a component has to its builder.
 using FillComponent = std::function<Status(image::ComponentBuilder&)>;
 // Builds the component that `info` describes and publishes it under its name. Reports progress and
@@ -35,6 +39,8 @@ std::string describe(const image::BuiltComponent& built);
 // One per kind; each returns what came of it, for people.
 Result<std::string> import_tar(const ImportJob& job);
 Result<std::string> import_dir(const ImportJob& job);
+Result<std::string> import_deb(const ImportJob& job);
+Result<std::string> import_oci(const ImportJob& job);
 
 // What is wrong with a request and can be said at once. ERRORS: kInvalid, kNotFound, kDenied.
 Status check_import(const api::ComponentImportRequest& request);

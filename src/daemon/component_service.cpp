@@ -1,10 +1,13 @@
 // What the API asks about components: imports, lists, composed images. The work is image/'s.
 #include <fmt/format.h>
 
+#include <set>
+
 #include "daemon/component_import.h"
 #include "daemon/parallel.h"
 #include "daemon/service.h"
 #include "image/assembler.h"
+#include "image/component_tag.h"
 #include "image/manifest.h"
 #include "os/clock.h"
 
@@ -26,6 +29,49 @@ Result<std::string> compose(const image::Manifest& manifest, const std::string& 
       "chunks foreseen for a first boot",
       image.tag.index.short_hex(), image.statistics.names, image.statistics.components.size(),
       image.statistics.metadata_bytes, image.statistics.overridden, image.prior_block_count);
+}
+
+api::ComponentInodes count_inodes(const image::FileTree& tree) {
+  using image::InodeKind;
+  api::ComponentInodes counts;
+  uint64_t named = 0;  // names of what may have several
+  for (const image::TreeName& name : tree.names)
+    named += tree.inodes[name.inode].kind != InodeKind::kDirectory;
+  for (const image::TreeInode& inode : tree.inodes) {
+    counts.files += inode.kind == InodeKind::kRegular;
+    counts.directories += inode.kind == InodeKind::kDirectory;
+    counts.symlinks += inode.kind == InodeKind::kSymlink;
+    counts.devices += inode.kind == InodeKind::kBlockDevice || inode.kind == InodeKind::kCharDevice;
+    counts.fifos += inode.kind == InodeKind::kFifo;
+    counts.whiteouts += inode.kind == InodeKind::kWhiteout;
+    counts.opaque_directories += inode.is_opaque;
+  }
+  counts.hard_links = named - (tree.inodes.size() - counts.directories);
+  return counts;
+}
+
+api::ComponentDetails describe_component(const image::ComponentTag& tag,
+                                         const image::ComponentIndex& index) {
+  api::ComponentDetails details;
+  details.info = {tag.name,  tag.index.hex(), tag.component_version, tag.function,
+                  tag.names, tag.data_bytes,  tag.stored_bytes};
+  const image::ComponentInfo& info = index.info;
+  details.component_name = info.name;
+  details.architecture = info.architecture;
+  details.origin = info.origin;
+  details.licence = info.licence;
+  details.created = tag.created;
+  details.depends = info.depends;
+  details.provides = info.provides;
+  for (const image::TreeInode& inode : index.tree.inodes)
+    details.content_bytes += inode.kind == image::InodeKind::kRegular ? inode.size : 0;
+  details.index_bytes = image::serialize(index).size();
+  std::set<ChunkId> distinct;
+  for (const repository::ChunkRef& chunk : index.data.chunks) distinct.insert(chunk.id);
+  details.chunk_count = index.data.chunks.size();
+  details.distinct_chunk_count = distinct.size();
+  details.inodes = count_inodes(index.tree);
+  return details;
 }
 
 }  // namespace
@@ -61,6 +107,27 @@ Result<std::vector<api::ComponentInfo>> DaemonService::list_components() {
   std::sort(components.begin(), components.end(),
             [](const auto& a, const auto& b) { return a.name < b.name; });
   return components;
+}
+
+Result<api::ComponentDetails> DaemonService::get_component(const std::string& name) {
+  if (parts_.store == nullptr)
+    return fail(ErrorCode::kNotFound,
+                fmt::format("no repository is a folder: no component {}", name));
+  auto tag = image::fetch_component_tag(*parts_.store, name);
+  if (!tag) return std::unexpected(std::move(tag.error()).within("component " + name));
+  FR_TRY(const image::ComponentIndex index,
+         image::fetch_component_index(*parts_.store, tag->index));
+  return describe_component(*tag, index);
+}
+
+Status DaemonService::remove_component(const std::string& name) {
+  if (parts_.store == nullptr)
+    return fail(ErrorCode::kNotFound,
+                fmt::format("no repository is a folder: no component {}", name));
+  FR_TRY(const auto now, parts_.store->now());
+  FR_TRY(const bool was_there, parts_.store->remove(image::component_tag_path(name), now));
+  if (!was_there) return fail(ErrorCode::kNotFound, fmt::format("no component {}", name));
+  return parts_.store->flush();
 }
 
 Result<api::OperationInfo> DaemonService::compose_image(const api::ComposeRequest& request) {

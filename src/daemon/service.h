@@ -42,6 +42,8 @@ class DaemonService final : public api::Service {
   Result<api::ImageInfo> get_image(const std::string& name) override;
   Result<api::OperationInfo> import_component(const api::ComponentImportRequest& request) override;
   Result<std::vector<api::ComponentInfo>> list_components() override;
+  Result<api::ComponentDetails> get_component(const std::string& name) override;
+  Status remove_component(const std::string& name) override;
   Result<api::OperationInfo> compose_image(const api::ComposeRequest& request) override;
   std::vector<api::OperationInfo> list_operations() override { return operations_.list(); }
   Result<api::OperationInfo> get_operation(const std::string& id) override {

@@ -93,17 +93,6 @@ class XzDecoder final : public Decoder {
   lzma_stream stream_ = LZMA_STREAM_INIT;
 };
 
-Packing packing_of(ByteView magic) {
-  const std::string_view text = as_text(magic);
-  if (text.starts_with("\x1f\x8b")) return Packing::kGzip;
-  if (text.starts_with("\x28\xb5\x2f\xfd")) return Packing::kZstd;
-  if (text.starts_with(std::string_view("\xfd"
-                                        "7zXZ\0",
-                                        6)))
-    return Packing::kXz;
-  return Packing::kPlain;
-}
-
 std::unique_ptr<Decoder> decoder_of(Packing packing) {
   switch (packing) {
     case Packing::kGzip:
@@ -173,6 +162,17 @@ class Unpacker {
 };
 
 }  // namespace
+
+Packing packing_of(ByteView begun) {
+  const std::string_view text = as_text(begun);
+  if (text.starts_with("\x1f\x8b")) return Packing::kGzip;
+  if (text.starts_with("\x28\xb5\x2f\xfd")) return Packing::kZstd;
+  if (text.starts_with(std::string_view("\xfd"
+                                        "7zXZ\0",
+                                        6)))
+    return Packing::kXz;
+  return Packing::kPlain;
+}
 
 namespace {
 

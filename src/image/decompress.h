@@ -12,6 +12,8 @@ struct UnpackLimits {
 };
 
 enum class Packing { kPlain, kGzip, kZstd, kXz };
+// Returns what a stream is that begins so: its first six bytes tell.
+Packing packing_of(ByteView begun);
 
 // Returns the content of `stream`: what its first bytes say is gzip, zstd or xz is unpacked, all
 // else is passed on as it is. Takes up to 140 MiB of memory. ERRORS: those of the stream. Those of

@@ -219,7 +219,12 @@ class ImageFinder {
       return fail(ErrorCode::kNotFound,
                   fmt::format("the image is for {}, not {}", printable(text_of(image.platform)),
                               text_of(options_.platform)));
-    if (config.diff_ids.size() != layers)
+#ifdef FORERUN_PLANT_BUG_OCI  // set by fuzz/imports/prove.sh only
+    const bool has_ids = layers > 0;
+#else
+    const bool has_ids = config.diff_ids.size() == layers;
+#endif
+    if (!has_ids)
       return corrupt(fmt::format("the image has {} layers, but its configuration {}", layers,
                                  config.diff_ids.size()));
     return {};
