@@ -8,7 +8,8 @@
 #include "cli/operation.h"
 #include "cli/text.h"
 #include "os/file.h"
-#include "repository/signature.h"
+#include "os/private_file.h"
+#include "repository/key_text.h"
 
 namespace forerun::cli {
 namespace {
@@ -99,7 +100,7 @@ Result<int> sign_tags(const Context& context, const SignArguments& arguments) {
   for (const std::string& name : arguments.names) FR_CHECK(Context::check_name(name));
   FR_TRY(const Buffer text, os::read_file(arguments.key, kKeyFileBytesMax));
   const std::string_view line = as_text(text).substr(0, as_text(text).find('\n'));
-  auto key = repository::parse_private_key(line);
+  auto key = repository::parse_private_key_text(line);
   if (!key) return std::unexpected(std::move(key.error()).within(arguments.key));
   FR_TRY(const std::string body, context.get(fmt::format("{}/tags", kPath)));
   FR_TRY(const json::object answer, parse_answer(body));
@@ -127,9 +128,9 @@ Result<int> sign_tags(const Context& context, const SignArguments& arguments) {
 Result<int> generate_key(const std::string& file) {
   FR_TRY(const auto key, repository::generate_private_key());
   FR_TRY(const auto public_key, repository::public_key_of(key));
-  FR_CHECK(os::write_new_private_file(file, as_bytes(key.text() + "\n")));
-  FR_CHECK(os::write_file_atomic(file + ".pub", as_bytes(public_key.text() + "\n")));
-  print(public_key.text() + "\n");
+  FR_CHECK(os::write_new_private_file(file, as_bytes(repository::key_text(key) + "\n")));
+  FR_CHECK(os::write_file_atomic(file + ".pub", as_bytes(repository::key_text(public_key) + "\n")));
+  print(repository::key_text(public_key) + "\n");
   return kExitOk;
 }
 

@@ -1,6 +1,7 @@
 #include "daemon/trust.h"
 
 #include "os/file.h"
+#include "repository/key_text.h"
 
 namespace forerun::daemon {
 namespace {
@@ -24,7 +25,7 @@ Result<std::vector<repository::PublicKey>> load_keys(const std::vector<std::stri
       if (!line) return std::unexpected(std::move(line.error()).within(name));
       text = std::move(*line);
     }
-    auto key = repository::parse_public_key(text);
+    auto key = repository::parse_public_key_text(text);
     if (!key)
       return std::unexpected(std::move(key.error()).within(fmt::format("{}: {}", name, entry)));
     keys.push_back(*key);
@@ -47,7 +48,7 @@ Result<Trust> load_trust(const Config& config) {
   if (config.trust_signing_key.empty()) return trust;
   auto line = first_line(config.trust_signing_key);
   if (!line) return std::unexpected(std::move(line.error()).within("trust.signing_key"));
-  auto key = repository::parse_private_key(*line);
+  auto key = repository::parse_private_key_text(*line);
   if (!key)
     return std::unexpected(
         std::move(key.error()).within("trust.signing_key: " + config.trust_signing_key));

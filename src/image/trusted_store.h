@@ -28,8 +28,7 @@ class TrustedSource final : public repository::Source {
   const repository::TrustPolicy policy_;
 };
 
-// The same of a store. With a key, a tag that is put there without a signature gets one. Objects of
-// it cannot be linked to: who wants that takes the store behind it.
+// The same of a store. With a key, a tag that is put there without a signature gets one.
 class TrustedStore final : public repository::Store {
  public:
   TrustedStore(repository::Store& store, repository::TrustPolicy policy,

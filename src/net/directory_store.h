@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "os/file.h"
+#include "repository/link_target.h"
 #include "repository/source.h"
 
 namespace forerun::net {
@@ -18,7 +19,7 @@ namespace forerun::net {
 // Paths are validated and walked one component at a time without following symbolic links, so
 // nothing outside the folder is ever read or written, whatever lies in it. The folder itself may be
 // reached through a link.
-class DirectoryStore final : public repository::Store {
+class DirectoryStore final : public repository::Store, public repository::LinkTarget {
  public:
   enum class Mode { kReadOnly, kReadWrite };
   // Opens the repository in `path`; kReadWrite creates the folder (0755, for web servers) if it is

@@ -176,20 +176,6 @@ Status write_file_atomic(const std::string& path, ByteView data) {
   return rename_durably(temporary, path);
 }
 
-Status write_new_private_file(const std::string& path, ByteView data) {
-  const std::string attempted = fmt::format("make the file {}", path);
-  Fd file(::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
-  if (!file.is_open()) return fail_errno(attempted, errno);
-  while (!data.empty()) {
-    const ssize_t written = ::write(file.get(), data.data(), data.size());
-    if (written < 0 && errno == EINTR) continue;
-    if (written < 0) return fail_errno(attempted, errno);
-    data = data.subspan(static_cast<size_t>(written));
-  }
-  if (::fsync(file.get()) != 0) return fail_errno(attempted, errno);
-  return {};
-}
-
 Status make_folders(const std::string& path, unsigned mode) {
   for (size_t end = 1; end <= path.size(); ++end) {
     if (end != path.size() && path[end] != '/') continue;

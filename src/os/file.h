@@ -76,8 +76,6 @@ class PosixFolder final : public StorageFolder {
 Result<Buffer> read_file(const std::string& path, size_t size_max);
 // Writes a temporary file beside `path`, flushes it, renames it, flushes the folder.
 Status write_file_atomic(const std::string& path, ByteView data);
-// Writes a file that only its owner may read. ERRORS: kExists: there is one; it is left alone.
-Status write_new_private_file(const std::string& path, ByteView data);
 Status make_folders(const std::string& path, unsigned mode = 0700);
 Result<std::vector<std::string>> list_folder(
     const std::string& path);  // names, sorted, without . and ..

@@ -7,6 +7,7 @@
 
 #include "repository/fetch.h"
 #include "repository/image_index.h"
+#include "repository/link_target.h"
 
 namespace forerun::repository {
 namespace {
@@ -122,8 +123,8 @@ Status copy(const std::string& path, Source& source, Source* link_from, Store& t
   }
   FR_TRY(const Buffer data, fetch(source));
   bool is_linked = false;
-  if (link_from != nullptr) {
-    FR_TRY(is_linked, target.link(*link_from, path));
+  if (auto* linking = dynamic_cast<LinkTarget*>(&target); linking && link_from != nullptr) {
+    FR_TRY(is_linked, linking->link(*link_from, path));
   }
   reporter.totals.objects_linked += is_linked;
   if (!is_linked) FR_CHECK(target.put(path, data));

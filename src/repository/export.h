@@ -25,7 +25,7 @@ struct ExportProgress {
 
 struct ExportOptions {
   std::vector<std::string> roots;  // paths of tags
-  // Of a tree: where objects are that need not be copied (Store::link); the source itself, or the
+  // Of a tree: where objects are that need not be copied (LinkTarget); the source itself, or the
   // part of it that is near. Null: all are copied.
   Source* link_from = nullptr;
   // Called after every 256 objects. An error stops the export and is returned.

@@ -2,16 +2,12 @@
 
 #include <fmt/format.h>
 #include <openssl/evp.h>
-#include <openssl/rand.h>
 
 #include <algorithm>
 #include <memory>
 
 namespace forerun::repository {
 namespace {
-
-constexpr std::string_view kPublicPrefix = "ed25519:";
-constexpr std::string_view kPrivatePrefix = "ed25519-private:";
 
 using KeyPtr = std::unique_ptr<EVP_PKEY, decltype(&EVP_PKEY_free)>;
 using ContextPtr = std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)>;
@@ -62,33 +58,22 @@ Result<std::array<uint8_t, kSize>> from_hex(std::string_view what, std::string_v
 }  // namespace
 
 std::string PublicKey::hex() const { return to_hex(bytes); }
-std::string PublicKey::text() const { return fmt::format("{}{}", kPublicPrefix, hex()); }
-std::string PrivateKey::text() const { return fmt::format("{}{}", kPrivatePrefix, to_hex(bytes)); }
 std::string Signature::value_hex() const { return to_hex(value); }
 
-Result<PublicKey> parse_public_key(std::string_view text) {
-  if (text.starts_with(kPublicPrefix)) text.remove_prefix(kPublicPrefix.size());
-  FR_TRY(const auto bytes, from_hex<32>("public key", text));
+Result<PublicKey> parse_public_key(std::string_view hex) {
+  FR_TRY(const auto bytes, from_hex<32>("public key", hex));
   return PublicKey{bytes};
 }
 
-Result<PrivateKey> parse_private_key(std::string_view text) {
-  if (text.starts_with(kPrivatePrefix)) text.remove_prefix(kPrivatePrefix.size());
-  FR_TRY(const auto bytes, from_hex<32>("private key", text));
+Result<PrivateKey> parse_private_key(std::string_view hex) {
+  FR_TRY(const auto bytes, from_hex<32>("private key", hex));
   return PrivateKey{bytes};
 }
 
 Result<Signature> parse_signature(std::string_view key_hex, std::string_view value_hex) {
-  FR_TRY(const auto key, from_hex<32>("public key", key_hex));
+  FR_TRY(const PublicKey key, parse_public_key(key_hex));
   FR_TRY(const auto value, from_hex<64>("signature", value_hex));
-  return Signature{{key}, value};
-}
-
-Result<PrivateKey> generate_private_key() {
-  PrivateKey key;
-  if (RAND_priv_bytes(key.bytes.data(), static_cast<int>(key.bytes.size())) != 1)
-    return openssl_failed("make a key");
-  return key;
+  return Signature{key, value};
 }
 
 Result<PublicKey> public_key_of(const PrivateKey& key) {

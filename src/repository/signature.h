@@ -21,13 +21,11 @@ namespace forerun::repository {
 struct PublicKey {
   std::array<uint8_t, 32> bytes{};
   auto operator<=>(const PublicKey&) const = default;
-  std::string hex() const;   // 64 digits
-  std::string text() const;  // "ed25519:" and them
+  std::string hex() const;  // 64 digits
 };
 // The seed of RFC 8032. Whoever has it can sign.
 struct PrivateKey {
   std::array<uint8_t, 32> bytes{};
-  std::string text() const;  // "ed25519-private:" and 64 digits
 };
 struct Signature {
   PublicKey key;
@@ -36,14 +34,11 @@ struct Signature {
   std::string value_hex() const;  // 128 digits
 };
 
-// Take the text of a key, or its digits alone. ERRORS: kInvalid; of a private key nothing is
-// repeated.
-Result<PublicKey> parse_public_key(std::string_view text);
-Result<PrivateKey> parse_private_key(std::string_view text);
+// ERRORS: kInvalid.
+Result<PublicKey> parse_public_key(std::string_view hex);
+Result<PrivateKey> parse_private_key(std::string_view hex);
 Result<Signature> parse_signature(std::string_view key_hex, std::string_view value_hex);
 
-// Returns a new key, from OpenSSL's source of randomness.
-Result<PrivateKey> generate_private_key();
 Result<PublicKey> public_key_of(const PrivateKey& key);
 Result<Signature> sign(const PrivateKey& key, ByteView message);
 // Returns whether signature.key has signed `message`.

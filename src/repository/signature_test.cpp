@@ -53,20 +53,6 @@ TEST(Signature, SurvivesBeingWritten) {
   EXPECT_EQ(parse_signature(signature.key.hex(), signature.value_hex()), signature);
 }
 
-TEST(Signature, KeysAreMadeAndWrittenAsTheyAreRead) {
-  const auto key = generate_private_key();
-  ASSERT_TRUE(key);
-  const auto again = parse_private_key(key->text());
-  ASSERT_TRUE(again);
-  EXPECT_EQ(again->bytes, key->bytes);
-  EXPECT_NE(generate_private_key()->bytes, key->bytes);
-  const auto public_key = public_key_of(*key);
-  EXPECT_EQ(*parse_public_key(public_key->text()), *public_key);
-  EXPECT_TRUE(public_key->text().starts_with("ed25519:"));
-  EXPECT_FALSE(parse_public_key(key->text()));
-  EXPECT_FALSE(parse_private_key(public_key->text()));
-}
-
 TEST(Signature, RefusesTextThatIsNone) {
   EXPECT_FALSE(parse_public_key(kPublic.substr(1)));
   EXPECT_FALSE(parse_public_key(std::string(64, 'g')));

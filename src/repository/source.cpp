@@ -11,8 +11,6 @@ std::unexpected<Error> cannot(const Store& store, std::string_view what) {
 
 }  // namespace
 
-Result<bool> Store::link(Source&, const std::string&) { return false; }
-
 Result<StoreTime> Store::now() { return cannot(*this, "tell the age of its objects"); }
 Status Store::list(const std::string&, const Visit&) { return cannot(*this, "list its objects"); }
 Status Store::renew(const std::string&) { return cannot(*this, "renew its objects"); }

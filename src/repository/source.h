@@ -60,11 +60,6 @@ class Store : public Source {
   virtual Status put(const std::string& path, ByteView data) = 0;
   virtual Status flush() = 0;
 
-  // Makes the object at `path` the one that `from` has there, without copying its data, and returns
-  // whether it could: both must be folders of one file system, and `from` must have it. The caller
-  // has verified it.
-  virtual Result<bool> link(Source& from, const std::string& path);
-
   // The rest serves garbage collection (gc.h). A driver without it answers kUnsupported.
 
   virtual Result<StoreTime> now();
