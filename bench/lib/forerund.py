@@ -37,7 +37,8 @@ class Forerund:
         config = os.path.join(self.state_dir, "forerund.toml")
         with open(config, "w", encoding="utf-8") as file:
             file.write(f'[daemon]\nstate_dir = "{self.state_dir}"\nrun_dir = "{self.run_dir}"\n'
-                       f'socket = "{self.socket}"\n\n[[repository]]\n{kind} = "{repository}"\n\n'
+                       f'socket = "{self.socket}"\n\n[[repository]]\n{kind} = "{repository}"\n'
+                       'allow_unsigned = true\n\n'
                        f'[prefetch]\nmode = "{mode}"\n{extra_toml}')
         self.child = children.start([os.path.join(bin_folder, "forerund"), "--config", config], self.log)
         self._wait_until_ready()

@@ -40,6 +40,30 @@ class FakeService final : public Service {
     compose_request = request;
     return or_error(operation);
   }
+  Status remove_image(const std::string& name) override {
+    asked_name = name;
+    if (error) return std::unexpected(*error);
+    return {};
+  }
+  Result<OperationInfo> verify_repository(const VerifyRequest& request) override {
+    verify_request = request;
+    return or_error(verified());
+  }
+  Result<OperationInfo> collect_garbage(const GcRequest& request) override {
+    gc_request = request;
+    return or_error(collected());
+  }
+  Result<OperationInfo> export_repository(const ExportRequest& request) override {
+    export_request = request;
+    OperationInfo done = operation;
+    done.result = ExportOutcome{.objects = 4, .root = "bafy"};
+    return or_error(done);
+  }
+  Result<std::vector<TagInfo>> list_tags() override { return or_error(std::vector{tag}); }
+  Result<TagInfo> sign_tag(const SignRequest& request) override {
+    sign_request = request;
+    return or_error(tag);
+  }
   std::vector<OperationInfo> list_operations() override { return {operation}; }
   Result<OperationInfo> get_operation(const std::string& id) override {
     asked_name = id;
@@ -77,6 +101,7 @@ class FakeService final : public Service {
   std::optional<Error> error;
   ImageInfo image{"debian", std::string(64, 'a'), 1 << 30, 1 << 20, 65536, 400, 15984, 60, 2};
   ComponentInfo component{"nginx", std::string(64, 'b'), "1.22", "service", 98, 4096, 1024};
+  TagInfo tag{"images/debian.json", std::string(64, 'a'), "2026-11-21T02:40:00Z", "", "not signed"};
   OperationInfo operation{.id = "o-1",
                           .kind = "image_import",
                           .subject = "debian",
@@ -104,10 +129,27 @@ class FakeService final : public Service {
   ImportRequest import_request;
   ComponentImportRequest component_request;
   ComposeRequest compose_request;
+  VerifyRequest verify_request;
+  GcRequest gc_request;
+  ExportRequest export_request;
+  SignRequest sign_request;
   RunRequest run_request;
   StopRequest stop_request;
 
  private:
+  OperationInfo verified() const {
+    OperationInfo done = operation;
+    VerifyOutcome outcome{.objects_checked = 9, .problem_count = 1};
+    outcome.problems.push_back(
+        {"chunks/ab/ab", {ErrorCode::kNotFound, "no chunk ab"}, {"images/debian.json"}, 1});
+    done.result = std::move(outcome);
+    return done;
+  }
+  OperationInfo collected() const {
+    OperationInfo done = operation;
+    done.result = GcOutcome{.removed_objects = 3};
+    return done;
+  }
   template <typename T>
   Result<T> or_error(T value) const {
     if (error) return std::unexpected(*error);

@@ -279,6 +279,64 @@ Result<ComposeRequest> parse_compose_request(std::string_view body) {
   return request;
 }
 
+Result<VerifyRequest> parse_verify_request(std::string_view body) {
+  VerifyRequest request;
+  if (body.empty()) return request;
+  FR_TRY(const json::object object, parse_object(body));
+  Members members(object, "");
+  members.flag("deep", request.deep);
+  members.flag("resume", request.resume);
+  if (request.resume && !request.deep) members.complain("resume", "goes with deep");
+  FR_CHECK(members.status());
+  return request;
+}
+
+Result<GcRequest> parse_gc_request(std::string_view body) {
+  constexpr double kGraceSecondsMax = 10.0 * 365 * 86400;
+  GcRequest request;
+  if (body.empty()) return request;
+  FR_TRY(const json::object object, parse_object(body));
+  Members members(object, "");
+  members.flag("dry_run", request.dry_run);
+  members.seconds("grace_seconds", request.grace, kGraceSecondsMax);
+  FR_CHECK(members.status());
+  return request;
+}
+
+Result<ExportRequest> parse_export_request(std::string_view body) {
+  constexpr size_t kNamesMax = 1000;
+  FR_TRY(const json::object object, parse_object(body));
+  Members members(object, "");
+  ExportRequest request;
+  members.path("folder", request.folder, false);
+  members.path("car_file", request.car_file, false);
+  if (request.folder.empty() == request.car_file.empty())
+    members.complain("folder", "or car_file is given, not both");
+  FR_CHECK(members.status());
+  const json::value* names = members.find("names");
+  if (names == nullptr) return request;
+  if (!names->is_array() || names->as_array().size() > kNamesMax)
+    return fail(ErrorCode::kInvalid, fmt::format("names must be a list of at most {}", kNamesMax));
+  for (const json::value& name : names->as_array()) {
+    if (!name.is_string() || !is_valid_name(std::string_view(name.as_string())))
+      return fail(ErrorCode::kInvalid, "names holds what is no name");
+    request.names.emplace_back(name.as_string());
+  }
+  return request;
+}
+
+Result<SignRequest> parse_sign_request(std::string_view body) {
+  FR_TRY(const json::object object, parse_object(body));
+  Members members(object, "");
+  SignRequest request;
+  members.text("path", request.path, 200);
+  members.text("digest", request.digest, 64);
+  members.text("key", request.key, 64);
+  members.text("value", request.value, 128);
+  FR_CHECK(members.status());
+  return request;
+}
+
 Result<RunRequest> parse_run_request(std::string_view body) {
   FR_TRY(const json::object object, parse_object(body));
   Members members(object, "");

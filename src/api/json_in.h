@@ -16,6 +16,10 @@ inline constexpr size_t kRequestDepthMax = 16;
 Result<ImportRequest> parse_import_request(std::string_view body);
 Result<ComponentImportRequest> parse_component_request(std::string_view body);
 Result<ComposeRequest> parse_compose_request(std::string_view body);
+Result<VerifyRequest> parse_verify_request(std::string_view body);  // empty: all defaults
+Result<GcRequest> parse_gc_request(std::string_view body);          // empty: all defaults
+Result<ExportRequest> parse_export_request(std::string_view body);
+Result<SignRequest> parse_sign_request(std::string_view body);
 Result<RunRequest> parse_run_request(std::string_view body);
 Result<StopRequest> parse_stop_request(std::string_view body);  // an empty body: all defaults
 

@@ -161,6 +161,22 @@ TEST(JsonIn, ImportRequest) {
       HasSubstr("format must be one of auto, raw, qcow2"));
 }
 
+TEST(JsonIn, RequestsToTheRepository) {
+  EXPECT_FALSE(parse_verify_request("")->deep);
+  EXPECT_TRUE(parse_verify_request(R"({"deep":true,"resume":true})")->resume);
+  EXPECT_FALSE(parse_verify_request(R"({"resume":true})"));
+  EXPECT_EQ(parse_gc_request("")->grace, Nanos(24h));
+  EXPECT_EQ(parse_gc_request(R"({"grace_seconds":1.5})")->grace, Nanos(1500ms));
+  EXPECT_FALSE(parse_gc_request(R"({"grace_seconds":-1})"));
+  const auto tree = parse_export_request(R"({"folder":"/srv/x","names":["a","b"]})");
+  ASSERT_TRUE(tree);
+  EXPECT_EQ(tree->names, (std::vector<std::string>{"a", "b"}));
+  for (const char* bad : {"{}", R"({"folder":"x"})", R"({"folder":"/x","car_file":"/y"})",
+                          R"({"folder":"/x","names":["../a"]})", R"({"folder":"/x","names":[1]})"})
+    EXPECT_FALSE(parse_export_request(bad)) << bad;
+  EXPECT_EQ(parse_sign_request(R"({"path":"images/a.json","key":"k"})")->path, "images/a.json");
+}
+
 TEST(JsonIn, StopRequest) {
   EXPECT_FALSE(parse_stop_request("")->force);
   EXPECT_EQ(parse_stop_request("")->timeout, 60s);

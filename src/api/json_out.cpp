@@ -125,6 +125,55 @@ json::value value_of(const ComponentInodes& inodes) {
           {"hard_links", inodes.hard_links}};
 }
 
+json::value value_of(const std::monostate&) { return {}; }
+
+json::value value_of(const VerifyOutcome& outcome) {
+  json::array problems;
+  for (const RepositoryProblem& problem : outcome.problems) {
+    json::array needed_by;
+    for (const std::string& path : problem.needed_by) needed_by.push_back(text(path));
+    problems.push_back({{"path", text(problem.path)},
+                        {"code", error_code_name(problem.error.code)},
+                        {"detail", text(problem.error.message)},
+                        {"needed_by", std::move(needed_by)},
+                        {"needed_by_count", problem.needed_by_count}});
+  }
+  return {{"deep", outcome.deep},
+          {"objects_checked", outcome.objects_checked},
+          {"chunks_checked", outcome.chunks_checked},
+          {"chunk_count", outcome.chunk_count},
+          {"bytes_read", outcome.bytes_read},
+          {"problem_count", outcome.problem_count},
+          {"problems", std::move(problems)}};
+}
+
+json::value value_of(const GcOutcome& outcome) {
+  return {{"dry_run", outcome.dry_run},
+          {"objects_seen", outcome.objects_seen},
+          {"objects_young", outcome.objects_young},
+          {"garbage_objects", outcome.garbage_objects},
+          {"garbage_bytes", outcome.garbage_bytes},
+          {"removed_objects", outcome.removed_objects},
+          {"removed_bytes", outcome.removed_bytes},
+          {"saved_objects", outcome.saved_objects}};
+}
+
+json::value value_of(const ExportOutcome& outcome) {
+  return {{"objects", outcome.objects},
+          {"bytes", outcome.bytes},
+          {"objects_reused", outcome.objects_reused},
+          {"objects_linked", outcome.objects_linked},
+          {"root", text_or_null(outcome.root)}};
+}
+
+json::value value_of(const TagInfo& tag) {
+  return {{"path", text(tag.path)},
+          {"digest", text(tag.digest)},
+          {"created", text_or_null(tag.created)},
+          {"key", text_or_null(tag.key)},
+          {"refused", text_or_null(tag.refused)}};
+}
+
 json::value value_of(const OperationInfo& operation) {
   json::value error;
   if (operation.error) {
@@ -136,18 +185,20 @@ json::value value_of(const OperationInfo& operation) {
     progress = number(static_cast<double>(operation.done_bytes) /
                       static_cast<double>(operation.total_bytes));
   }
-  return {{"id", text(operation.id)},
-          {"kind", text(operation.kind)},
-          {"subject", text(operation.subject)},
-          {"state", word(operation.state)},
-          {"done_bytes", operation.done_bytes},
-          {"total_bytes",
-           operation.total_bytes == 0 ? json::value() : json::value(operation.total_bytes)},
-          {"progress_ratio", progress},
-          {"message", text(operation.message)},
-          {"error", error},
-          {"started_at", moment(operation.started_unix_seconds)},
-          {"ended_at", moment(operation.ended_unix_seconds)}};
+  return {
+      {"id", text(operation.id)},
+      {"kind", text(operation.kind)},
+      {"subject", text(operation.subject)},
+      {"state", word(operation.state)},
+      {"done_bytes", operation.done_bytes},
+      {"total_bytes",
+       operation.total_bytes == 0 ? json::value() : json::value(operation.total_bytes)},
+      {"progress_ratio", progress},
+      {"message", text(operation.message)},
+      {"error", error},
+      {"result", std::visit([](const auto& result) { return value_of(result); }, operation.result)},
+      {"started_at", moment(operation.started_unix_seconds)},
+      {"ended_at", moment(operation.ended_unix_seconds)}};
 }
 
 json::value value_of(const VmInfo& vm) {
@@ -315,6 +366,7 @@ std::string to_json(const ComponentDetails& component) {
   return json::serialize(all);
 }
 std::string to_json(const OperationInfo& operation) { return json::serialize(value_of(operation)); }
+std::string to_json(const TagInfo& tag) { return json::serialize(value_of(tag)); }
 std::string to_json(const VmInfo& vm) { return json::serialize(value_of(vm)); }
 
 std::string to_json(const VmStats& stats, int64_t as_of) {
@@ -393,6 +445,9 @@ std::string to_json(const std::vector<ComponentInfo>& components, int64_t as_of)
   return items_json(components, as_of);
 }
 
+std::string to_json(const std::vector<TagInfo>& tags, int64_t as_of) {
+  return items_json(tags, as_of);
+}
 std::string to_json(const std::vector<OperationInfo>& operations, int64_t as_of) {
   return items_json(operations, as_of);
 }

@@ -12,6 +12,7 @@ namespace forerun::api {
 
 std::string to_json(const ImageInfo& image);
 std::string to_json(const OperationInfo& operation);
+std::string to_json(const TagInfo& tag);
 std::string to_json(const VmInfo& vm);
 std::string to_json(const VmStats& stats, int64_t as_of);
 std::string to_json(const HostStats& stats, int64_t as_of);
@@ -20,6 +21,7 @@ std::string to_json(const HostStats& stats, int64_t as_of);
 std::string to_json(const std::vector<ImageInfo>& images, int64_t as_of);
 std::string to_json(const std::vector<ComponentInfo>& components, int64_t as_of);
 std::string to_json(const ComponentDetails& component);
+std::string to_json(const std::vector<TagInfo>& tags, int64_t as_of);
 std::string to_json(const std::vector<OperationInfo>& operations, int64_t as_of);
 std::string to_json(const std::vector<VmInfo>& vms, int64_t as_of);
 std::string to_json(const std::vector<Check>& checks, int64_t as_of);

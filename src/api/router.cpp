@@ -62,6 +62,10 @@ std::vector<std::string_view> split(std::string_view path) {
   return segments;
 }
 
+HttpResponse removed(const HttpRequest& request, const Status& status) {
+  return status ? HttpResponse{204, "application/json", "", {}} : problem(request, status.error());
+}
+
 // Long work that began: where to look how it gets on.
 HttpResponse started(const HttpRequest& request, const Result<OperationInfo>& operation) {
   HttpResponse response = answer(request, operation, 202);
@@ -99,6 +103,7 @@ HttpResponse Router::v1(const HttpRequest& request, const Segments& path) const 
   if (path[0] == "images") return images(request, path);
   if (path[0] == "components") return components(request, path);
   if (path[0] == "compositions") return compositions(request, path);
+  if (path[0] == "repository") return repository(request, path);
   if (path[0] == "operations") return operations(request, path);
   if (path[0] == "vms") return vms(request, path);
   if (path.size() != 1 || (path[0] != "host" && path[0] != "checks")) return no_such_path(request);
@@ -110,8 +115,10 @@ HttpResponse Router::v1(const HttpRequest& request, const Segments& path) const 
 HttpResponse Router::images(const HttpRequest& request, const Segments& path) const {
   if (path.size() > 2) return no_such_path(request);
   if (path.size() == 2) {
-    if (request.method != "GET") return wrong_method(request, "GET");
-    return answer(request, service_.get_image(std::string(path[1])));
+    const std::string name(path[1]);
+    if (request.method == "GET") return answer(request, service_.get_image(name));
+    if (request.method != "DELETE") return wrong_method(request, "GET, DELETE");
+    return removed(request, service_.remove_image(name));
   }
   if (request.method == "GET") {
     const auto images = service_.list_images();
@@ -155,6 +162,38 @@ HttpResponse Router::compositions(const HttpRequest& request, const Segments& pa
   return started(request, service_.compose_image(*asked));
 }
 
+HttpResponse Router::repository(const HttpRequest& request, const Segments& path) const {
+  constexpr std::string_view kKnown[] = {"verify", "gc", "export", "tags", "signatures"};
+  if (path.size() != 2 ||
+      std::find(std::begin(kKnown), std::end(kKnown), path[1]) == std::end(kKnown))
+    return no_such_path(request);
+  const std::string_view method = path[1] == "tags" ? "GET" : "POST";
+  if (request.method != method) return wrong_method(request, method);
+  if (path[1] == "tags") {
+    const auto tags = service_.list_tags();
+    return tags ? ok(to_json(*tags, unix_seconds_())) : problem(request, tags.error());
+  }
+  if (!is_json(request)) return no_json(request);
+  // Returns the answer of `call` to the parsed body.
+  const auto with = [&](const auto& asked, const auto& call) {
+    return asked ? call(*asked) : problem(request, asked.error());
+  };
+  if (path[1] == "verify")
+    return with(parse_verify_request(request.body), [&](const VerifyRequest& asked) {
+      return started(request, service_.verify_repository(asked));
+    });
+  if (path[1] == "gc")
+    return with(parse_gc_request(request.body), [&](const GcRequest& asked) {
+      return started(request, service_.collect_garbage(asked));
+    });
+  if (path[1] == "export")
+    return with(parse_export_request(request.body), [&](const ExportRequest& asked) {
+      return started(request, service_.export_repository(asked));
+    });
+  return with(parse_sign_request(request.body),
+              [&](const SignRequest& asked) { return answer(request, service_.sign_tag(asked)); });
+}
+
 HttpResponse Router::operations(const HttpRequest& request, const Segments& path) const {
   if (path.size() > 2) return no_such_path(request);
   if (request.method != "GET") return wrong_method(request, "GET");
@@ -180,9 +219,7 @@ HttpResponse Router::one_vm(const HttpRequest& request, const Segments& path) co
   if (path.size() == 2) {
     if (request.method == "GET") return answer(request, service_.get_vm(name));
     if (request.method != "DELETE") return wrong_method(request, "GET, DELETE");
-    const Status removed = service_.remove_vm(name);
-    return removed ? HttpResponse{204, "application/json", "", {}}
-                   : problem(request, removed.error());
+    return removed(request, service_.remove_vm(name));
   }
   if (path.size() == 3 && path[2] == "stats") {
     if (request.method != "GET") return wrong_method(request, "GET");

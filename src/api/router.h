@@ -23,6 +23,7 @@ class Router {
   net::HttpResponse images(const net::HttpRequest& request, const Segments& path) const;
   net::HttpResponse components(const net::HttpRequest& request, const Segments& path) const;
   net::HttpResponse compositions(const net::HttpRequest& request, const Segments& path) const;
+  net::HttpResponse repository(const net::HttpRequest& request, const Segments& path) const;
   net::HttpResponse operations(const net::HttpRequest& request, const Segments& path) const;
   net::HttpResponse vms(const net::HttpRequest& request, const Segments& path) const;
   net::HttpResponse one_vm(const net::HttpRequest& request, const Segments& path) const;

@@ -105,6 +105,19 @@ TEST_F(RouterTest, WrongMethodNamesTheRightOnes) {
   EXPECT_EQ(send("POST", "/metrics", "").status, 405);
 }
 
+TEST_F(RouterTest, WorkOnTheRepositoryTellsWhatCameOfIt) {
+  const auto verified = send("POST", "/api/v1/repository/verify", R"({"deep":true})");
+  EXPECT_EQ(verified.status, 202);
+  EXPECT_TRUE(service_.verify_request.deep);
+  EXPECT_THAT(verified.body, HasSubstr(R"("needed_by":["images/debian.json"])"));
+  EXPECT_EQ(send("POST", "/api/v1/repository/gc", "").status, 202);
+  EXPECT_EQ(get("/api/v1/repository/gc").status, 405);
+  EXPECT_EQ(get("/api/v1/repository/tags").status, 200);
+  EXPECT_EQ(get("/api/v1/repository/none").status, 404);
+  EXPECT_EQ(send("DELETE", "/api/v1/images/debian", "").status, 204);
+  EXPECT_EQ(service_.asked_name, "debian");
+}
+
 TEST_F(RouterTest, GetNeverActs) {
   for (const char* path :
        {"/api/v1/vms", "/api/v1/vms/web-1", "/api/v1/vms/web-1/stop", "/api/v1/images"}) {

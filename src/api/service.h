@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "api/repository_info.h"
 #include "core/result.h"
 #include "core/time.h"
 
@@ -129,6 +130,7 @@ struct OperationInfo {
   std::optional<Error> error;  // set exactly if it failed
   int64_t started_unix_seconds = 0;
   int64_t ended_unix_seconds = 0;  // 0 while it runs
+  OperationResult result;          // once it succeeded
 };
 
 // ---- VMs
@@ -298,6 +300,22 @@ class Service {
   // Starts to compose an image and returns the operation. ERRORS: kInvalid: the manifest, with file
   // and line.
   virtual Result<OperationInfo> compose_image(const ComposeRequest& request) = 0;
+
+  // Forgets a name. VMs of the image keep it, others of its names too. ERRORS: kNotFound.
+  virtual Status remove_image(const std::string& name) = 0;
+
+  // Start to look for what is missing or damaged in the repository, and to remove what nothing
+  // leads to. ERRORS: kExists if work on the whole repository runs; kUnsupported without a folder.
+  virtual Result<OperationInfo> verify_repository(const VerifyRequest& request) = 0;
+  virtual Result<OperationInfo> collect_garbage(const GcRequest& request) = 0;
+
+  // Starts to copy what names lead to into a folder or archive. ERRORS: also kNotFound: a name.
+  virtual Result<OperationInfo> export_repository(const ExportRequest& request) = 0;
+  // Returns the tags of the folder repository, by path.
+  virtual Result<std::vector<TagInfo>> list_tags() = 0;
+  // Gives a tag a signature, replacing one it has. ERRORS: kDenied: it is not right; kExists: the
+  // name means something else by now; kNotFound.
+  virtual Result<TagInfo> sign_tag(const SignRequest& request) = 0;
 
   virtual std::vector<OperationInfo> list_operations() = 0;  // newest first
   virtual Result<OperationInfo> get_operation(const std::string& id) = 0;

@@ -72,6 +72,7 @@ int run_cli(int argc, const char* const* argv) {
   add_component_commands(app, context, chosen);
   add_vm_commands(app, context, chosen);
   add_stats_commands(app, context, chosen);
+  add_repository_commands(app, context, chosen);
   add_operation_commands(app, context, chosen);
   add_replay_commands(app, context, chosen);
   add_doctor_command(app, context, chosen);

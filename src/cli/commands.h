@@ -12,6 +12,9 @@ namespace forerun::cli {
 
 void add_image_commands(CLI::App& app, const Context& context, Command& chosen);
 void add_component_commands(CLI::App& app, const Context& context, Command& chosen);
+void add_repository_commands(CLI::App& app, const Context& context, Command& chosen);
+// Adds to `repository`: export, tags, sign, key.
+void add_tag_commands(CLI::App& repository, const Context& context, Command& chosen);
 void add_operation_commands(CLI::App& app, const Context& context, Command& chosen);
 void add_vm_commands(CLI::App& app, const Context& context, Command& chosen);
 void add_stats_commands(CLI::App& app, const Context& context, Command& chosen);  // stats, explain

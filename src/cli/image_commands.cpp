@@ -1,4 +1,4 @@
-// forerun image import|compose|list|show, forerun operation list|show
+// forerun image import|compose|list|show|rm, forerun operation list|show
 #include <CLI/CLI.hpp>
 #include <boost/json.hpp>
 
@@ -132,6 +132,12 @@ Result<int> show_image(const Context& context, const std::string& name) {
   return kExitOk;
 }
 
+Result<int> remove_image(const Context& context, const std::string& name) {
+  FR_CHECK(Context::check_name(name));
+  FR_CHECK(context.remove("/api/v1/images/" + name));
+  return kExitOk;
+}
+
 void add_row(Table& table, const json::object& operation) {
   const json::value* ratio = operation.if_contains("progress_ratio");
   const std::string detail = text_of(object_of(operation, "error"), "detail");
@@ -195,6 +201,11 @@ void add_image_commands(CLI::App& app, const Context& context, Command& chosen) 
   CLI::App* show = image->add_subcommand("show", "Show an image");
   show->add_option("name", *name)->required();
   show->callback([&, name] { chosen = [&context, name] { return show_image(context, *name); }; });
+  CLI::App* remove =
+      image->add_subcommand("rm", "Forget an image's name; its VMs keep their disks");
+  remove->add_option("name", *name)->required();
+  remove->callback(
+      [&, name] { chosen = [&context, name] { return remove_image(context, *name); }; });
 }
 
 void add_operation_commands(CLI::App& app, const Context& context, Command& chosen) {

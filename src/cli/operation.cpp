@@ -52,20 +52,27 @@ Result<std::string> absolute_path(const std::string& path) {
   return absolute.lexically_normal().string();
 }
 
-Result<int> run_operation(const Context& context, const std::string& path,
-                          const std::string& request, bool no_wait, const OperationWords& words) {
+Result<json::object> finish_operation(const Context& context, const std::string& path,
+                                      const std::string& request, const OperationWords& words) {
   FR_TRY(const std::string body, context.post(path, request));
   FR_TRY(json::object operation, parse_answer(body));
-  const std::string id = text_of(operation, "id");
-  if (no_wait) {
-    context.output == Output::kTable ? print(id + "\n") : print(body + "\n");
-    return kExitOk;
-  }
-  FR_TRY(operation, follow(context, id));
+  FR_TRY(operation, follow(context, text_of(operation, "id")));
   if (context.output == Output::kJson) print(json::serialize(operation) + "\n");
   if (text_of(operation, "state") == "failed")
     return fail(ErrorCode::kIo, fmt::format("cannot {}: {}", words.attempted,
                                             text_of(object_of(operation, "error"), "detail")));
+  return operation;
+}
+
+Result<int> run_operation(const Context& context, const std::string& path,
+                          const std::string& request, bool no_wait, const OperationWords& words) {
+  if (no_wait) {
+    FR_TRY(const std::string body, context.post(path, request));
+    FR_TRY(const json::object operation, parse_answer(body));
+    print((context.output == Output::kTable ? text_of(operation, "id") : body) + "\n");
+    return kExitOk;
+  }
+  FR_TRY(const json::object operation, finish_operation(context, path, request, words));
   if (context.output == Output::kTable)
     print(fmt::format("{}: {}\n", words.subject, text_of(operation, "message")));
   return kExitOk;

@@ -99,7 +99,9 @@ Result<double> parse_seconds(std::string_view text) {
   if (unit.empty() || unit == "s") return value;
   if (unit == "ms") return value / 1000;
   if (unit == "m" || unit == "min") return value * 60;
-  return fail(ErrorCode::kInvalid, fmt::format("'{}': units are ms, s, m", text));
+  if (unit == "h") return value * 3600;
+  if (unit == "d") return value * 86400;
+  return fail(ErrorCode::kInvalid, fmt::format("'{}': units are ms, s, m, h, d", text));
 }
 
 Result<ForwardArgument> parse_forward(std::string_view text) {

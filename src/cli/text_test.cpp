@@ -56,6 +56,8 @@ TEST(Text, Times) {
   EXPECT_EQ(*parse_seconds("1.5s"), 1.5);
   EXPECT_EQ(*parse_seconds("250ms"), 0.25);
   EXPECT_EQ(*parse_seconds("2m"), 120);
+  EXPECT_EQ(*parse_seconds("24h"), 86400);
+  EXPECT_EQ(*parse_seconds("7d"), 604800);
   EXPECT_FALSE(parse_seconds("2h30"));
 }
 

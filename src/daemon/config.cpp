@@ -47,6 +47,7 @@ std::vector<Setting> settings_of(Config& config) {
       {"prefetch", "probability_min", &config.probability_min},
       {"prefetch", "budget_bytes", &config.budget_bytes},
       {"prefetch", "rate_bytes_per_s_max", &config.rate_bytes_per_s_max},
+      {"trust", "signing_key", &config.trust_signing_key},
       {"fetch", "threads", &config.fetch_threads},
       {"nbd", "listen", &config.nbd_listen},
       {"nbd", "tls_dir", &config.tls_dir},
@@ -161,10 +162,11 @@ Status read_repositories(Config& config, const toml::node& node, const std::stri
     for (const auto& [key, value] : *table) {
       const std::string at =
           fmt::format("{}: repository.{}", where(value.source(), file), key.str());
-      if (key.str() == "path_style") {
+      if (key.str() == "path_style" || key.str() == "allow_unsigned") {
         if (!value.is_boolean())
           return fail(ErrorCode::kInvalid, fmt::format("{} must be true or false", at));
-        repository.is_path_style = *value.value<bool>();
+        if (key.str() == "path_style") repository.is_path_style = *value.value<bool>();
+        if (key.str() == "allow_unsigned") repository.allow_unsigned = *value.value<bool>();
         continue;
       }
       const auto* known = std::find_if(std::begin(keys), std::end(keys),
@@ -185,6 +187,10 @@ Result<bool> read_list(Config& config, std::string_view section, std::string_vie
                        const toml::node& node, const std::string& name) {
   if (section == "prefetch" && key == "models") {
     FR_CHECK(read_strings(config.models, node, name));
+    return true;
+  }
+  if (section == "trust" && (key == "keys" || key == "revoked")) {
+    FR_CHECK(read_strings(key == "keys" ? config.trust_keys : config.trust_revoked, node, name));
     return true;
   }
   if (section == "nbd" && key == "tls_allowed_names") {
@@ -296,6 +302,13 @@ Status check(const Config& config) {
   for (const RepositoryConfig& repository : config.repositories) {
     FR_CHECK(check_repository(repository));
   }
+  if (!config.trust_signing_key.empty() && config.trust_signing_key[0] != '/')
+    return invalid("trust.signing_key", "must be an absolute path");
+  for (const auto* keys : {&config.trust_keys, &config.trust_revoked})
+    for (const std::string& key : *keys)
+      if (!key.starts_with("ed25519:") && !key.starts_with('/'))
+        return invalid(keys == &config.trust_keys ? "trust.keys" : "trust.revoked",
+                       "are ed25519:… or absolute paths of files");
   if (config.probability_min < 0 || config.probability_min > 1)
     return invalid("prefetch.probability_min", "must be in 0 … 1");
   if (config.rate_bytes_per_s_max < 0)

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -24,6 +25,8 @@ struct RepositoryConfig {
   std::string region;           // s3; empty: us-east-1
   std::string access_key_file;  // s3; empty: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY
   bool is_path_style = true;    // s3: endpoint/bucket/key; false: bucket.endpoint/key
+  // Whether its tags need no signature; unset: only a folder's need none.
+  std::optional<bool> allow_unsigned = std::nullopt;
   bool operator==(const RepositoryConfig&) const = default;
 };
 
@@ -42,6 +45,10 @@ struct Config {
   std::string log_level = "info";
 
   std::vector<RepositoryConfig> repositories;  // tried in this order; none: state_dir/repository
+
+  std::vector<std::string> trust_keys;     // "ed25519:…", or the path of a file with one
+  std::vector<std::string> trust_revoked;  // the same
+  std::string trust_signing_key;           // a file: with it what is made here is signed
 
   uint64_t tier_memory_bytes = 256ull << 20;
   uint64_t tier_memory_bytes_min = 64ull << 20;  // kept when the host runs short

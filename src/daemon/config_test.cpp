@@ -19,6 +19,7 @@ TEST(Config, FileSetsValuesOfEveryKind) {
 state_dir = "/srv/forerun"
 [[repository]]
 url = "http://127.0.0.1:8080/"
+allow_unsigned = true
 [[repository]]
 path = "/srv/repository"
 [[repository]]
@@ -35,6 +36,10 @@ probability_min = 0.4
 models = ["replay"]
 [fetch]
 threads = 8
+[trust]
+keys = ["ed25519:aa", "/etc/forerun/key.pub"]
+revoked = ["ed25519:bb"]
+signing_key = "/etc/forerun/key"
 )",
                                     "f.toml");
   ASSERT_TRUE(applied) << applied.error().message;
@@ -55,6 +60,11 @@ threads = 8
   EXPECT_DOUBLE_EQ(config.probability_min, 0.4);
   EXPECT_THAT(config.models, testing::ElementsAre("replay"));
   EXPECT_EQ(config.fetch_threads, 8u);
+  EXPECT_EQ(config.repositories[0].allow_unsigned, true);
+  EXPECT_EQ(config.repositories[1].allow_unsigned, std::nullopt);
+  EXPECT_THAT(config.trust_keys, testing::ElementsAre("ed25519:aa", "/etc/forerun/key.pub"));
+  EXPECT_THAT(config.trust_revoked, testing::ElementsAre("ed25519:bb"));
+  EXPECT_EQ(config.trust_signing_key, "/etc/forerun/key");
 }
 
 struct BadFile {
@@ -94,6 +104,10 @@ INSTANTIATE_TEST_SUITE_P(
         BadFile{"[[repository]]\npath = \"/x\"\nregion = \"eu\"\n", "only with s3"},
         BadFile{"[[repository]]\ns3 = \"s3://bucket\"\npath_style = \"no\"\n", "true or false"},
         BadFile{"[[repository]]\ns3 = \"s3://bucket\"\nsecret = \"x\"\n", "no known key"},
+        BadFile{"[[repository]]\npath = \"/x\"\nallow_unsigned = 1\n", "f.toml:3: repository."},
+        BadFile{"[trust]\nkeys = [\"aa\"]\n", "trust.keys are ed25519"},
+        BadFile{"[trust]\nrevoked = [\"x/y\"]\n", "trust.revoked are ed25519"},
+        BadFile{"[trust]\nsigning_key = \"key\"\n", "trust.signing_key must be an absolute"},
         BadFile{"[nbd]\nlisten = \"0.0.0.0:10809\"\n", "needs nbd.tls_dir"},
         BadFile{"[daemon]\nstate_dir = \"relative\"\n", "absolute"},
         BadFile{"level = 3\n", "stands in no section"}));

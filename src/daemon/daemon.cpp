@@ -9,6 +9,7 @@
 #include "daemon/memory_keeper.h"
 #include "daemon/repositories.h"
 #include "daemon/service.h"
+#include "daemon/trust.h"
 #include "net/directory_store.h"
 #include "net/http_server.h"
 #include "net/tls.h"
@@ -113,6 +114,7 @@ struct Daemon::Parts {
   std::unique_ptr<NbdTls> tls;
   std::unique_ptr<nbd::NbdServer> nbd;
   std::unique_ptr<repository::LayeredStore> all_repositories;
+  std::unique_ptr<repository::LayeredStore> plain_repositories;  // before plain_store
   std::unique_ptr<Kernels> kernels;
   std::unique_ptr<VmComposer> composer;
   std::unique_ptr<PmemStore> pmem;
@@ -149,7 +151,8 @@ Status Daemon::Parts::open_state() {
   // Left by imports that a crash ended.
   if (const Status removed = os::remove_tree(config.state_dir + "/scratch"); !removed)
     log::warn("{}", removed.error().message);
-  FR_TRY(repositories, open_repositories(config));
+  FR_TRY(const Trust trust, load_trust(config));
+  FR_TRY(repositories, open_repositories(config, trust));
   FR_TRY(index_cache, net::DirectoryStore::open(config.state_dir + "/indexes",
                                                 net::DirectoryStore::Mode::kReadWrite));
   tier::TierOptions options;
@@ -229,6 +232,8 @@ Status Daemon::Parts::listen_nbd() {
 Status Daemon::Parts::build_control_plane(uint64_t epoch) {
   all_repositories = std::make_unique<repository::LayeredStore>(
       *repositories.store, repositories.sources, index_cache.get());
+  plain_repositories = std::make_unique<repository::LayeredStore>(
+      *repositories.plain_store, repositories.sources, index_cache.get());
   kernels = std::make_unique<Kernels>(config.state_dir + "/kernels", *all_repositories);
   composer = std::make_unique<VmComposer>(*all_repositories);
   pmem = std::make_unique<PmemStore>(config.state_dir + "/pmem", *catalog, *all_repositories);
@@ -239,8 +244,9 @@ Status Daemon::Parts::build_control_plane(uint64_t epoch) {
   FR_CHECK(vms->recover());
   FR_CHECK(listen_nbd());
   service = std::make_unique<DaemonService>(
-      DaemonService::Parts{config, clock, repositories.sources, repositories.store, *catalog,
-                           *histories, tier->tier(), *fetches, *vms, *composer, *memory});
+      DaemonService::Parts{config, clock, repositories.sources, repositories.store,
+                           repositories.plain_store, *plain_repositories, repositories.store_trust,
+                           *catalog, *histories, tier->tier(), *fetches, *vms, *composer, *memory});
   router = std::make_unique<api::Router>(*service, os::unix_seconds);
   net::HttpServerOptions options;
   options.unix_path = config.api_socket();

@@ -30,6 +30,11 @@ Result<T> ask_each(const std::vector<repository::Source*>& sources, const Ask& a
 
 }  // namespace
 
+bool ImageCatalog::is_kept(const Digest& digest) {
+  return cache_.contains(image::composition_path(digest)) ||
+         cache_.contains(repository::index_path(digest));
+}
+
 std::vector<ComponentId> ImageCatalog::Layout::components() const {
   std::vector<ComponentId> ids;
   for (const auto& component : table.components()) ids.push_back(component->id);
@@ -165,17 +170,89 @@ Result<ImageCatalog::LayoutPtr> ImageCatalog::open_digest(const Digest& digest) 
   return layouts_.emplace(digest, std::move(layout)).first->second;
 }
 
+class ImageCatalog::Opening {
+ public:
+  Opening(ImageCatalog& catalog, const Digest& digest) : catalog_(catalog), digest_(digest) {
+    const std::unique_lock lock(catalog_.mutex_);
+    catalog_.opening_.insert(digest_);
+  }
+  ~Opening() {
+    const std::unique_lock lock(catalog_.mutex_);
+    catalog_.opening_.erase(catalog_.opening_.find(digest_));
+  }
+  Opening(const Opening&) = delete;
+  Opening& operator=(const Opening&) = delete;
+
+ private:
+  ImageCatalog& catalog_;
+  const Digest digest_;
+};
+
+std::set<Digest> ImageCatalog::open_disks() const {
+  const std::unique_lock lock(mutex_);
+  std::set<Digest> disks(opening_.begin(), opening_.end());
+  for (const auto& [digest, layout] : layouts_)
+    if (layout.use_count() > 1) disks.insert(digest);
+  return disks;
+}
+
+bool ImageCatalog::add_needs(const Digest& digest, repository::Store& store,
+                             repository::Needs& needs) {
+  const auto add = [&](const Digest& object) {
+    for (const std::string& path : {repository::index_path(object), image::component_path(object),
+                                    image::composition_path(object)})
+      if (store.contains(path)) needs.objects.push_back(path);
+  };
+  add(digest);
+  LayoutPtr layout;
+  {
+    const std::shared_lock lock(mutex_);
+    if (const auto found = layouts_.find(digest); found != layouts_.end()) layout = found->second;
+  }
+  if (!layout && is_kept(digest)) {
+    auto opened = open_digest(digest);
+    if (!opened) return false;
+    layout = std::move(*opened);
+  }
+  if (!layout) return false;
+  for (const auto& component : layout->table.components()) {
+    add(component->digest);
+    const auto& chunks = component->index.chunks;
+    needs.chunks.insert(needs.chunks.end(), chunks.begin(), chunks.end());
+  }
+  return true;
+}
+
+Result<ImageCatalog::FoundTag> ImageCatalog::find_tag(const std::string& name) {
+  return ask_each<FoundTag>(sources_, [&](repository::Source& source) -> Result<FoundTag> {
+    FR_TRY(auto tag, repository::fetch_tag(source, name));
+    return FoundTag{std::move(tag), &source};
+  });
+}
+
 Result<ImageCatalog::Image> ImageCatalog::open(const std::string& name) {
-  auto tag = ask_each<repository::ImageTag>(
-      sources_, [&](repository::Source& source) { return repository::fetch_tag(source, name); });
-  if (!tag)
+  auto found = find_tag(name);
+  std::optional<Opening> opening;
+  // A garbage collection that read the tags before this was known to be opened has seen the tag
+  // if it is there now: then it spares what the tag leads to.
+  for (int attempt = 0; found; ++attempt) {
+    constexpr int kAttemptsMax = 8;  // the name changes all the time: let it be
+    const Digest digest = found->tag.index;
+    opening.emplace(*this, digest);
+    const bool is_collected_here = dynamic_cast<repository::Store*>(found->source) != nullptr;
+    if (!is_collected_here || attempt >= kAttemptsMax) break;
+    found = find_tag(name);
+    if (found && found->tag.index == digest) break;
+  }
+  if (!found)
     return std::unexpected(
-        std::move(tag.error()).within(fmt::format("cannot open image {}", name)));
-  auto layout = open_digest(tag->index);
+        std::move(found.error()).within(fmt::format("cannot open image {}", name)));
+  repository::ImageTag& tag = found->tag;
+  auto layout = open_digest(tag.index);
   if (!layout)
     return std::unexpected(
         std::move(layout.error()).within(fmt::format("cannot open image {}", name)));
-  return Image{std::move(*tag), std::move(*layout)};
+  return Image{std::move(tag), std::move(*layout)};
 }
 
 Result<std::vector<std::string>> ImageCatalog::names() {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <map>
+#include <set>
 #include <shared_mutex>
 #include <string>
 #include <vector>
@@ -12,6 +13,7 @@
 #include "image/mapping_table.h"
 #include "predict/prior.h"
 #include "repository/image_index.h"
+#include "repository/object_kind.h"
 #include "repository/source.h"
 
 namespace forerun::daemon {
@@ -46,11 +48,19 @@ class ImageCatalog {
   };
   // Returns the image of this name as it is now, fetching what it is made of if that is not known
   // yet.
-  // ERRORS: kNotFound; kUnavailable if no repository answers; kCorrupt.
+  // ERRORS: kNotFound; kUnavailable if no repository answers; kCorrupt; kDenied: its tag is not
+  // trusted.
   Result<Image> open(const std::string& name);
   // Returns the image of this digest, whatever its name points at now: a VM keeps the image it
   // began with.
   Result<LayoutPtr> open_digest(const Digest& digest);
+  // For garbage collection of a repository (repository/gc.h): the disks that are open, or being
+  // opened, by whoever holds their layout.
+  std::set<Digest> open_disks() const;
+  // Adds what the disk `digest` needs: of objects those that `store` has, and the chunks if they
+  // are known without asking a repository. Returns whether they are.
+  bool add_needs(const Digest& digest, repository::Store& store, repository::Needs& needs);
+
   // Returns the names, sorted. Repositories that cannot be reached are left out with a log line.
   Result<std::vector<std::string>> names();
 
@@ -66,9 +76,19 @@ class ImageCatalog {
                  const Parse& parse);
   Result<image::ComponentPtr> open_part(const image::CompositionPart& part);
   Result<LayoutPtr> compose(const Digest& digest, const image::Composition& composition);
+  // What is being opened is in use before its first byte is read.
+  class Opening;
   using PriorPtr = std::shared_ptr<const predict::BlockSequence>;
   // Returns the prior at `path`, or null if there is none.
   Result<PriorPtr> load_prior(const std::string& path);
+
+  struct FoundTag {
+    repository::ImageTag tag;
+    repository::Source* source = nullptr;
+  };
+  Result<FoundTag> find_tag(const std::string& name);
+  // Returns whether the cache has what the disk `digest` begins with.
+  bool is_kept(const Digest& digest);
 
   std::vector<repository::Source*> sources_;
   repository::Store& cache_;
@@ -77,6 +97,7 @@ class ImageCatalog {
   std::map<Digest, image::ComponentPtr> by_digest_;
   std::vector<image::ComponentPtr> by_id_;
   std::map<ComponentId, std::string> functions_;  // of components that are no whole image
+  std::multiset<Digest> opening_;
 };
 
 }  // namespace forerun::daemon

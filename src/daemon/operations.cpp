@@ -12,6 +12,11 @@ void Operations::Progress::update(uint64_t done_bytes, uint64_t total_bytes, std
   info_.message = std::move(message);
 }
 
+void Operations::Progress::report(api::OperationResult result) {
+  const std::lock_guard lock(mutex_);
+  info_.result = std::move(result);
+}
+
 Operations::~Operations() {
   std::list<Operation> ending;
   {
@@ -29,6 +34,34 @@ api::OperationInfo Operations::read(Progress& progress) {
 
 Result<api::OperationInfo> Operations::start(std::string kind, std::string subject, Work work) {
   const std::lock_guard lock(mutex_);
+  return start_one(std::move(kind), std::move(subject), std::move(work));
+}
+
+Result<api::OperationInfo> Operations::start_alone(std::string kind, std::string subject,
+                                                   Work work) {
+  const std::lock_guard lock(mutex_);
+  for (const Operation& operation : operations_) {
+    const api::OperationInfo info = read(*operation.progress);
+    if (info.state == api::OperationState::kRunning && info.subject == subject)
+      return fail(ErrorCode::kExists,
+                  fmt::format("operation {} runs on the {}: {}", info.id, subject, info.kind));
+  }
+  return start_one(std::move(kind), std::move(subject), std::move(work));
+}
+
+Nanos Operations::oldest_running() {
+  const std::lock_guard lock(mutex_);
+  int64_t seconds = 0;
+  const int64_t now = os::unix_seconds();
+  for (const Operation& operation : operations_) {
+    const api::OperationInfo info = read(*operation.progress);
+    if (info.state == api::OperationState::kRunning)
+      seconds = std::max(seconds, now - info.started_unix_seconds);
+  }
+  return std::chrono::seconds(seconds);
+}
+
+Result<api::OperationInfo> Operations::start_one(std::string kind, std::string subject, Work work) {
   size_t running = 0;
   for (const Operation& operation : operations_) {
     const api::OperationInfo info = read(*operation.progress);

@@ -1,5 +1,5 @@
-// Long work that a client starts and looks at later: today, image imports. Each runs on a thread of
-// its own; ended ones are kept, failed ones too, up to a limit.
+// Long work that a client starts and looks at later: imports, garbage collection, … Each runs on a
+// thread of its own; ended ones are kept, failed ones too, up to a limit.
 #pragma once
 
 #include <functional>
@@ -24,6 +24,8 @@ class Operations {
   class Progress {
    public:
     void update(uint64_t done_bytes, uint64_t total_bytes, std::string message);
+    // What is told of the operation once it has succeeded.
+    void report(api::OperationResult result);
     // Returns whether the daemon is stopping: the work ends early, to be taken up again by a new
     // operation.
     bool should_stop() const { return should_stop_.load(std::memory_order_relaxed); }
@@ -41,6 +43,10 @@ class Operations {
 
   // ERRORS: kExists if one of this kind and subject runs; kTooLarge if too many run.
   Result<api::OperationInfo> start(std::string kind, std::string subject, Work work);
+  // The same, and kExists if any other of this subject runs.
+  Result<api::OperationInfo> start_alone(std::string kind, std::string subject, Work work);
+  // Returns for how long the oldest that runs has run, in whole seconds.
+  Nanos oldest_running();
   std::vector<api::OperationInfo> list();  // newest first
   Result<api::OperationInfo> get(const std::string& id);
 
@@ -51,6 +57,8 @@ class Operations {
   };
   static api::OperationInfo read(Progress& progress);
   void drop_old();
+  // REQUIRES: mutex_ is held.
+  Result<api::OperationInfo> start_one(std::string kind, std::string subject, Work work);
 
   std::mutex mutex_;                 // guards all below
   std::list<Operation> operations_;  // newest first

@@ -3,6 +3,7 @@
 #include <cstdlib>
 #include <map>
 
+#include "image/trusted_store.h"
 #include "net/directory_store.h"
 #include "net/http_source.h"
 #include "net/s3_credentials.h"
@@ -47,42 +48,51 @@ Result<std::unique_ptr<net::S3Store>> open_bucket(const RepositoryConfig& reposi
   return net::S3Store::create(std::move(options));
 }
 
-// Returns `opened` as one of `repositories`, which may be written to.
-template <typename Store>
-void add_store(Repositories& repositories, std::unique_ptr<Store> opened) {
-  if (repositories.store == nullptr) repositories.store = opened.get();
+// Adds `opened` as one that may be written to.
+void add_store(Repositories& repositories, std::unique_ptr<repository::Store> opened,
+               const RepositoryConfig& repository, const Trust& trust) {
+  const repository::TrustPolicy policy = trust.policy_of(repository);
+  auto trusted = std::make_unique<image::TrustedStore>(*opened, policy, trust.signing_key);
+  if (repositories.store == nullptr) {
+    repositories.store = trusted.get();
+    if (!repository.path.empty()) repositories.local = trusted.get();
+    repositories.plain_store = opened.get();
+    repositories.store_trust = policy;
+  }
+  repositories.trusted.push_back(std::move(trusted));
   repositories.owned.push_back(std::move(opened));
 }
 
-Status add(Repositories& repositories, const RepositoryConfig& repository) {
+Status add(Repositories& repositories, const RepositoryConfig& repository, const Trust& trust) {
   if (!repository.path.empty()) {
     FR_TRY(auto store,
            net::DirectoryStore::open(repository.path, net::DirectoryStore::Mode::kReadWrite));
-    if (repositories.store == nullptr) repositories.local = store.get();
-    add_store(repositories, std::move(store));
+    add_store(repositories, std::move(store), repository, trust);
     return {};
   }
   if (!repository.s3.empty()) {
     auto store = open_bucket(repository);
     if (!store) return std::unexpected(std::move(store.error()).within(repository.s3));
-    add_store(repositories, std::move(*store));
+    add_store(repositories, std::move(*store), repository, trust);
     return {};
   }
   FR_TRY(auto source, open_http(repository));
+  repositories.trusted.push_back(
+      std::make_unique<image::TrustedSource>(*source, trust.policy_of(repository)));
   repositories.owned.push_back(std::move(source));
   return {};
 }
 
 }  // namespace
 
-Result<Repositories> open_repositories(const Config& config) {
+Result<Repositories> open_repositories(const Config& config, const Trust& trust) {
   Repositories repositories;
   std::vector<RepositoryConfig> wanted = config.repositories;
   // A host whose repositories are all far and for reading imports and composes, too.
   if (std::ranges::all_of(wanted, [](const auto& one) { return !one.url.empty(); }))
     wanted.insert(wanted.begin(), {.path = config.state_dir + "/repository"});
-  for (const RepositoryConfig& repository : wanted) FR_CHECK(add(repositories, repository));
-  for (const auto& repository : repositories.owned)
+  for (const RepositoryConfig& repository : wanted) FR_CHECK(add(repositories, repository, trust));
+  for (const auto& repository : repositories.trusted)
     repositories.sources.push_back(repository.get());
   for (const char* name : kKeyVariables) ::unsetenv(name);
   return repositories;

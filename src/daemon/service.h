@@ -25,8 +25,10 @@ class DaemonService final : public api::Service {
     const Config& config;
     const Clock& clock;
     std::vector<repository::Source*> sources;
-    repository::Store* store =
-        nullptr;  // where images are imported to; null: no repository is a folder
+    repository::Store* store;               // where what is made here goes: the first folder, …
+    repository::Store* plain_store;         // … the same, tags that are not trusted too, and …
+    repository::Store& plain_repositories;  // … with the others behind it
+    repository::TrustPolicy trust;          // of that folder's tags
     ImageCatalog& catalog;
     Histories& histories;
     tier::Tier& tier;
@@ -45,6 +47,12 @@ class DaemonService final : public api::Service {
   Result<api::ComponentDetails> get_component(const std::string& name) override;
   Status remove_component(const std::string& name) override;
   Result<api::OperationInfo> compose_image(const api::ComposeRequest& request) override;
+  Status remove_image(const std::string& name) override;
+  Result<api::OperationInfo> verify_repository(const api::VerifyRequest& request) override;
+  Result<api::OperationInfo> collect_garbage(const api::GcRequest& request) override;
+  Result<api::OperationInfo> export_repository(const api::ExportRequest& request) override;
+  Result<std::vector<api::TagInfo>> list_tags() override;
+  Result<api::TagInfo> sign_tag(const api::SignRequest& request) override;
   std::vector<api::OperationInfo> list_operations() override { return operations_.list(); }
   Result<api::OperationInfo> get_operation(const std::string& id) override {
     return operations_.get(id);
@@ -62,8 +70,14 @@ class DaemonService final : public api::Service {
   std::string metrics_text() override;
 
  private:
+  class InUse;
+  // Returns the paths of the tags of these names; of none, of all.
+  Result<std::vector<std::string>> tags_of(const std::vector<std::string>& names);
+  Result<std::string> collect(const api::GcRequest& request, Operations::Progress& progress);
+
   Parts parts_;
   const Time started_;
+  std::mutex tags_mutex_;  // held while a tag is read, signed and put back
   Operations operations_;  // last: ends before what its work uses
 };
 

@@ -90,22 +90,27 @@ vmm::QemuOptions VmManager::qemu_options(const api::RunRequest& request) const {
   return options;
 }
 
-Result<Digest> VmManager::disk_of(const api::RunRequest& request) {
+Result<ImageCatalog::LayoutPtr> VmManager::disk_of(const api::RunRequest& request) {
   if (const auto vm = find(request.name)) {
-    const std::lock_guard lock(vm->mutex);
-    if (vm->is_removed)
-      return fail(ErrorCode::kExists, fmt::format("VM {} is being removed", request.name));
-    if (!request.image.empty() && vm->record.image != request.image)
-      return fail(ErrorCode::kExists,
-                  fmt::format("VM {} exists and belongs to image {}; remove it first", request.name,
-                              vm->record.image));
-    return parse_digest(vm->record.image_digest);
+    std::string own;
+    {
+      const std::lock_guard lock(vm->mutex);
+      if (vm->is_removed)
+        return fail(ErrorCode::kExists, fmt::format("VM {} is being removed", request.name));
+      if (!request.image.empty() && vm->record.image != request.image)
+        return fail(ErrorCode::kExists,
+                    fmt::format("VM {} exists and belongs to image {}; remove it first",
+                                request.name, vm->record.image));
+      own = vm->record.image_digest;
+    }
+    FR_TRY(const Digest digest, parse_digest(own));
+    return parts_.catalog.open_digest(digest);
   }
   if (request.image.empty())
     return fail(ErrorCode::kNotFound,
                 fmt::format("no VM {}: to create it, name its image or components", request.name));
   FR_TRY(const auto image, parts_.catalog.open(request.image));
-  return image.layout->digest;
+  return image.layout;
 }
 
 Status VmManager::add_kernel(const ImageCatalog::Layout& layout, api::RunRequest& request) {
@@ -217,8 +222,9 @@ Result<api::VmInfo> VmManager::run(const api::RunRequest& asked) {
   if (!is_valid_name(asked.name))
     return fail(ErrorCode::kInvalid,
                 fmt::format("'{}' cannot name a VM: use 1-64 of a-z A-Z 0-9 . _ -", asked.name));
-  FR_TRY(const Digest digest, disk_of(asked));
-  FR_TRY(const auto layout, parts_.catalog.open_digest(digest));
+  // Held until the VM is known: so its disk is in use all the while (disks()).
+  FR_TRY(const auto layout, disk_of(asked));
+  const Digest digest = layout->digest;
   api::RunRequest request = asked;
   FR_CHECK(add_kernel(*layout, request));
   vmm::QemuOptions options = qemu_options(request);
@@ -353,6 +359,31 @@ Result<api::VmInfo> VmManager::get(const std::string& name) {
   const std::lock_guard lock(vm->mutex);
   check_on(*vm);
   return info(*vm);
+}
+
+Result<std::set<Digest>> VmManager::disks() {
+  // Listed first: a record that is written later is of a VM that is known by then.
+  std::vector<std::string> recorded;
+  if (os::path_exists(records_folder())) {
+    FR_TRY(recorded, vmm::list_vm_records(records_folder()));
+  }
+  std::set<Digest> disks;
+  const std::lock_guard lock(mutex_);
+  for (const std::string& name : recorded) {
+    const auto vm = vms_.find(name);
+    const bool is_known = vm != vms_.end() && !vm->second->record.image_digest.empty();
+    if (is_known || !os::path_exists(fmt::format("{}/{}.json", records_folder(), name))) continue;
+    return fail(ErrorCode::kCorrupt,
+                fmt::format("nobody knows the disk of VM {}: its record is unreadable", name));
+  }
+  for (const auto& [name, vm] : vms_) {
+    // Set before the VM is known to others, and never changed: no lock of its own, which a stop
+    // would hold for as long as the guest takes.
+    if (vm->record.image_digest.empty()) continue;
+    FR_TRY(const Digest digest, parse_digest(vm->record.image_digest));
+    disks.insert(digest);
+  }
+  return disks;
 }
 
 size_t VmManager::running_count() {

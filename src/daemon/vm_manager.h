@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -56,14 +57,17 @@ class VmManager {
   std::vector<api::VmInfo> list();
   Result<api::VmInfo> get(const std::string& name);
   Result<api::VmStats> stats(const std::string& name);
+  // Returns the digests of the disks that VMs began with, running or not. ERRORS: kCorrupt: a VM's
+  // record is unreadable, so nobody knows its disk.
+  Result<std::set<Digest>> disks();
   size_t running_count();
   const vmm::AcceleratorProbe& accelerator() const { return accelerator_; }
 
  private:
   struct Vm;
   std::shared_ptr<Vm> find(const std::string& name);
-  // Returns the digest of the VM's own image if it exists, otherwise that of the image named.
-  Result<Digest> disk_of(const api::RunRequest& request);
+  // Returns the VM's own disk if it exists, otherwise that of the image named.
+  Result<ImageCatalog::LayoutPtr> disk_of(const api::RunRequest& request);
   // Names the kernel that comes with the disk, unless the request names one.
   Status add_kernel(const ImageCatalog::Layout& layout, api::RunRequest& request);
   Result<std::shared_ptr<Vm>> prepare(const api::RunRequest& request, const Digest& image);

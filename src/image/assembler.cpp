@@ -20,10 +20,11 @@ namespace {
 // Of what is generated: a fixed time, so that equal manifests give equal bytes.
 constexpr int64_t kMadeAt = 1'735'689'600;  // 2025-01-01
 
-// Where it is noted what a pinned manifest became, by this version of what composes.
-std::string composed_path(const Digest& identity) {
-  constexpr int kComposerVersion = 2;
-  return fmt::format("composed/{}.{}", identity.hex(), kComposerVersion);
+// Returns whether `path` is in the store and stays there while it is relied upon.
+bool is_kept(const std::string& path, repository::Store& store) {
+  if (!store.contains(path)) return false;
+  const Status renewed = store.renew(path);
+  return renewed || renewed.error().code == ErrorCode::kUnsupported;
 }
 
 // Returns the tag of what was composed of this before, if it is all still there. A note that is
@@ -35,16 +36,14 @@ std::optional<repository::ImageTag> composed_before(const Digest& identity,
   if (!note) return std::nullopt;
   auto tag = repository::parse_tag(as_text(*note));
   if (!tag) return std::nullopt;
+  // From now on it is kept, with all it leads to (repository/gc.h), if it was not removed before.
+  if (!is_kept(composition_path(tag->index), store)) return std::nullopt;
   const auto composition = store.fetch(composition_path(tag->index), kCompositionBytesMax);
   if (!composition || sha256(*composition) != tag->index) return std::nullopt;
   const auto parsed = parse_composition(*composition);
   if (!parsed || parsed->manifest != identity) return std::nullopt;
-  for (const CompositionPart& part : parsed->parts) {
-    const bool is_index = part.kind == CompositionPart::Kind::kIndex;
-    if (!store.contains(is_index ? repository::index_path(part.digest)
-                                 : component_path(part.digest)))
-      return std::nullopt;
-  }
+  for (const CompositionPart& part : parsed->parts)
+    if (!store.contains(object_path(part))) return std::nullopt;
   tag->name = options.image_name;
   tag->created = options.created;
   return std::move(*tag);
@@ -91,7 +90,7 @@ Result<repository::ImageTag> publish(const ComposedImage& image, const Buffer& m
                                      repository::Store& store, const AssembleOptions& options) {
   for (const auto& chunk : image.chunks) {
     const std::string path = repository::chunk_path(chunk.ref.id);
-    if (!store.contains(path)) FR_CHECK(store.put(path, chunk.stored));
+    if (!is_kept(path, store)) FR_CHECK(store.put(path, chunk.stored));
   }
   const Buffer composed = serialize(composition);
   FR_CHECK(store.put(repository::index_path(sha256(metadata)), metadata));

@@ -8,6 +8,7 @@
 #include "image/ext4.h"
 #include "image/path_finder.h"
 #include "image/stored_components.h"
+#include "image/trusted_store.h"
 #include "repository/fetch.h"
 #include "repository/layered_store.h"
 
@@ -196,6 +197,32 @@ TEST_F(AssemblerTest, ANoteThatLeadsNowhereIsNoNote) {
   ASSERT_TRUE(second);
   EXPECT_FALSE(second->is_reused);
   EXPECT_EQ(second->tag, first->tag);
+}
+
+TEST_F(AssemblerTest, TakesOnlyComponentsWhoseTagsAreTrusted) {
+  const auto key = *repository::parse_private_key(std::string(64, '1'));
+  TrustedStore trusted(store, {.trusted = {*repository::public_key_of(key)}}, key);
+  const auto compose = [&](const Manifest& manifest) {
+    return assemble(manifest, trusted, {.image_name = "web", .created = "2026-11-21T02:40:00Z"});
+  };
+  const auto manifest = parse_manifest(kBoth, "m.toml");
+  const auto refused = compose(*manifest);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, ErrorCode::kDenied);
+  EXPECT_THAT(refused.error().message, HasSubstr("component debian-12"));
+
+  for (const char* name : {"debian-12", "redis"}) {
+    const std::string path = component_tag_path(name);
+    ASSERT_TRUE(trusted.put(path, *store.fetch(path, 4096)));
+  }
+  const auto one_left = compose(*manifest);
+  ASSERT_FALSE(one_left);
+  EXPECT_THAT(one_left.error().message, HasSubstr("component memcached"));
+
+  Manifest pinned = *manifest;  // a digest needs nobody's word
+  for (ComponentWish& wish : pinned.components)
+    wish.digest = fetch_component_tag(store, wish.name)->index;
+  EXPECT_TRUE(compose(pinned));
 }
 
 TEST_F(AssemblerTest, DataIsNotCopied) {

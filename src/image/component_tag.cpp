@@ -38,6 +38,17 @@ Result<uint64_t> number_field(const json::object& fields, std::string_view key, 
   return corrupt(fmt::format("it has no number '{}' of at most {}", key, max));
 }
 
+Result<std::optional<repository::Signature>> signature_field(const json::object& fields) {
+  const json::value* value = fields.if_contains("signature");
+  if (value == nullptr) return std::nullopt;
+  if (!value->is_object()) return corrupt("its signature is not a JSON object");
+  FR_TRY(const std::string key, text_field(value->get_object(), "key"));
+  FR_TRY(const std::string text, text_field(value->get_object(), "value"));
+  auto signature = repository::parse_signature(key, text);
+  if (!signature) return corrupt(signature.error().message);
+  return *signature;
+}
+
 // Returns whether `text` has the shape 2026-11-21T02:40:00Z.
 bool is_utc_time(std::string_view text) {
   constexpr std::string_view kShape = "dddd-dd-ddTdd:dd:ddZ";
@@ -98,13 +109,17 @@ std::string component_tag_path(std::string_view name) {
 }
 
 std::string serialize(const ComponentTag& tag) {
-  const json::object fields{
+  json::object fields{
       {"version", kVersion},          {"name", tag.name},
       {"index", tag.index.hex()},     {"component_version", tag.component_version},
       {"function", tag.function},     {"names", tag.names},
       {"data_bytes", tag.data_bytes}, {"stored_bytes", tag.stored_bytes},
       {"created", tag.created},
   };
+  if (tag.signature) {
+    fields["signature"] = {{"key", tag.signature->key.hex()},
+                           {"value", tag.signature->value_hex()}};
+  }
   return json::serialize(fields) + "\n";
 }
 
@@ -128,6 +143,7 @@ Result<ComponentTag> parse_component_tag(std::string_view text) {
   FR_TRY(tag.created, text_field(fields, "created"));
   if (!is_utc_time(tag.created))
     return corrupt("'created' is not a time like 2026-11-21T02:40:00Z");
+  FR_TRY(tag.signature, signature_field(fields));
   return tag;
 }
 

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -11,6 +12,7 @@
 #include "core/result.h"
 #include "image/component_index.h"
 #include "repository/object_kind.h"
+#include "repository/signature.h"
 #include "repository/source.h"
 
 namespace forerun::image {
@@ -28,6 +30,8 @@ struct ComponentTag {
   uint64_t data_bytes = 0;    // of its chunks, unpacked
   uint64_t stored_bytes = 0;  // of its distinct chunks in the repository
   std::string created;        // RFC 3339, UTC
+  // Of tag_statement(component_tag_path(name), index, created). Parsed, not checked.
+  std::optional<repository::Signature> signature;
 
   bool operator==(const ComponentTag&) const = default;
 };

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include "core/codec.h"
+#include "image/component_tag.h"
 #include "repository/image_index.h"
 
 namespace forerun::image {
@@ -123,5 +124,15 @@ Result<Composition> parse_composition(ByteView data) {
 }
 
 std::string composition_path(const Digest& digest) { return "compositions/" + digest.hex(); }
+
+std::string object_path(const CompositionPart& part) {
+  return part.kind == CompositionPart::Kind::kIndex ? repository::index_path(part.digest)
+                                                    : component_path(part.digest);
+}
+
+std::string composed_path(const Digest& manifest) {
+  constexpr int kComposerVersion = 2;
+  return fmt::format("composed/{}.{}", manifest.hex(), kComposerVersion);
+}
 
 }  // namespace forerun::image

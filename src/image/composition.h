@@ -50,5 +50,10 @@ Buffer serialize(const Composition& composition);
 Result<Composition> parse_composition(ByteView data);
 
 std::string composition_path(const Digest& digest);
+// Returns the path of what `part` is of.
+std::string object_path(const CompositionPart& part);
+// Where it is noted what a pinned manifest became, by this version of what composes: the tag that
+// it got.
+std::string composed_path(const Digest& manifest);
 
 }  // namespace forerun::image

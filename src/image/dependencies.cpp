@@ -55,6 +55,10 @@ class Resolver {
         return fail(ErrorCode::kInvalid, fmt::format("component {} is given twice, also as {}",
                                                      wish.name, other.wish.name));
     }
+    // What is here stays while it is relied upon (repository/gc.h); what is elsewhere is not ours.
+    const std::string path = component_path(*wish.digest);
+    if (store_.contains(path)) [[maybe_unused]]
+      const Status renewed = store_.renew(path);  // gone meanwhile: the fetch says so
     auto index = fetch_component_index(store_, *wish.digest);
     if (!index) return about(wish.name, index.error());
     loaded_.push_back({wish, std::move(*index), {}});

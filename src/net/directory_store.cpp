@@ -202,23 +202,40 @@ Status DirectoryStore::put(const std::string& path, ByteView data) {
 
 Status DirectoryStore::replace(const std::string& path, ByteView data) {
   FR_TRY(const int temporary, temporary_folder());
-  FR_TRY(const Place place, walk_to(path, true));
   const std::string leaf = fmt::format("{}", puts_.fetch_add(1, std::memory_order_relaxed));
   Status status = write_temporary(temporary, leaf, data);
-  if (status) {
-    const auto lock = lock_objects(LOCK_SH);
-    if (!lock) {
-      status = std::unexpected(lock.error());
-    } else if (renameat(temporary, leaf.c_str(), place.folder.get(), place.leaf.c_str()) != 0) {
-      status = fail_errno(fmt::format("write {}", full(path)), errno);
-    }
-  }
-  if (!status) {
-    unlinkat(temporary, leaf.c_str(), 0);
-    return status;
-  }
+  if (status) status = move_into_place(temporary, leaf, path);
+  if (!status) unlinkat(temporary, leaf.c_str(), 0);
+  return status;
+}
+
+Status DirectoryStore::move_into_place(int temporary, const std::string& leaf,
+                                       const std::string& path) {
+  FR_TRY(const Place place, walk_to(path, true));
+  FR_TRY(const os::Fd lock, lock_objects(LOCK_SH));
+  if (renameat(temporary, leaf.c_str(), place.folder.get(), place.leaf.c_str()) != 0)
+    return fail_errno(fmt::format("write {}", full(path)), errno);
   remember_put(path);
   return {};
+}
+
+Result<bool> DirectoryStore::link(repository::Source& from, const std::string& path) {
+  FR_CHECK(check_path(path));
+  FR_CHECK(require_writable(path));
+  auto* other = dynamic_cast<DirectoryStore*>(&from);
+  if (other == nullptr || is_tag(path)) return false;
+  FR_TRY(const int temporary, temporary_folder());
+  const auto there = other->walk_to(path, false);
+  if (!there) return false;  // it came from elsewhere
+  const std::string leaf = fmt::format("{}", puts_.fetch_add(1, std::memory_order_relaxed));
+  // Another file system, one without links, or too many of them: copy.
+  if (linkat(there->folder.get(), there->leaf.c_str(), temporary, leaf.c_str(), 0) != 0)
+    return false;
+  const Status status = move_into_place(temporary, leaf, path);
+  // Also if all went well: renaming a file to another of its own names does nothing.
+  unlinkat(temporary, leaf.c_str(), 0);
+  if (!status) return std::unexpected(status.error());
+  return true;
 }
 
 Status DirectoryStore::write_temporary(int folder, const std::string& leaf, ByteView data) const {

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "os/file.h"
+#include "repository/link_target.h"
 #include "repository/source.h"
 
 namespace forerun::net {
@@ -18,7 +19,7 @@ namespace forerun::net {
 // Paths are validated and walked one component at a time without following symbolic links, so
 // nothing outside the folder is ever read or written, whatever lies in it. The folder itself may be
 // reached through a link.
-class DirectoryStore final : public repository::Store {
+class DirectoryStore final : public repository::Store, public repository::LinkTarget {
  public:
   enum class Mode { kReadOnly, kReadWrite };
   // Opens the repository in `path`; kReadWrite creates the folder (0755, for web servers) if it is
@@ -38,6 +39,8 @@ class DirectoryStore final : public repository::Store {
   // killed. Many puts are made durable by one syncfs, a few (an index, a tag) one by one, so as not
   // to wait for the neighbours' writes.
   Status flush() override;
+  // By a hard link, so the two objects have one age.
+  Result<bool> link(repository::Source& from, const std::string& path) override;
   // By the clock of the file system: that of a new file.
   Result<repository::StoreTime> now() override;
   Status list(const std::string& folder, const Visit& visit) override;
@@ -55,6 +58,8 @@ class DirectoryStore final : public repository::Store {
   std::string full(std::string_view path) const;
   Result<Place> walk_to(std::string_view path, bool create) const;
   Status replace(const std::string& path, ByteView data);
+  // Gives the temporary file the path's place, under the lock of objects.
+  Status move_into_place(int temporary, const std::string& leaf, const std::string& path);
   Status write_temporary(int folder, const std::string& leaf, ByteView data) const;
   // Returns this process's own folder under tmp/, made and locked at the first put.
   Result<int> temporary_folder();

@@ -243,6 +243,27 @@ TEST_F(DirectoryStoreTest, RenewedObjectsAreYoung) {
   EXPECT_EQ(store->renew("nothing/here").error().code, ErrorCode::kNotFound);
 }
 
+TEST_F(DirectoryStoreTest, LinksToAnothersObjects) {
+  const std::string path = "chunks/ab/" + std::string(64, 'a');
+  ASSERT_TRUE(store->put(path, as_bytes("content")));
+  auto other = DirectoryStore::open(root / "other", Mode::kReadWrite);
+  ASSERT_TRUE(other);
+  for (int again = 0; again < 2; ++again) {
+    const auto linked = (*other)->link(*store, path);
+    ASSERT_TRUE(linked) << linked.error().message;
+    EXPECT_TRUE(*linked);
+  }
+  ASSERT_TRUE((*other)->flush());
+  EXPECT_EQ(fs::hard_link_count(root / "other" / path), 2u);
+  EXPECT_EQ(as_text(*(*other)->fetch(path, 100)), "content");
+  // A put replaces the name, not what both share.
+  ASSERT_TRUE((*other)->put(path, as_bytes("mended")));
+  EXPECT_EQ(as_text(*store->fetch(path, 100)), "content");
+  EXPECT_FALSE(*(*other)->link(*store, "chunks/ab/none"));
+  other->reset();
+  EXPECT_TRUE(fs::is_empty(root / "other/tmp"));
+}
+
 TEST_F(DirectoryStoreTest, RemovingATagTakesItOffTheList) {
   ASSERT_TRUE(store->put("images/a.json", as_bytes("{}")));
   ASSERT_TRUE(store->put("images/b.json", as_bytes("{}")));

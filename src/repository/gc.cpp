@@ -122,7 +122,7 @@ class Collector {
   Status find_objects(const ObjectKind& kind) {
     std::vector<std::string> young;
     FR_CHECK(store_.list(kind.folder, [&](const ObjectInfo& object) -> Status {
-      if (!digest_of_path(object.path)) return {};
+      if (!is_named_by_digest(object.path)) return {};
       FR_CHECK(count_seen());
       if (walk_.has_visited(object.path)) return {};
       if (is_garbage(object)) {

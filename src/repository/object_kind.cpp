@@ -18,7 +18,8 @@ Result<Needs> needs_of_tag(std::string_view leaf, ByteView data) {
   FR_TRY(const ImageTag tag, parse_tag(as_text(data)));
   if (image_path(tag.name) != fmt::format("images/{}", leaf))
     return fail(ErrorCode::kCorrupt, fmt::format("the tag {} names image {}", leaf, tag.name));
-  return Needs{.objects = {index_path(tag.index)}};
+  return Needs{
+      .one_of = {{index_path(tag.index), fmt::format("compositions/{}", tag.index.hex())}}};
 }
 
 Result<Needs> needs_of_index(std::string_view leaf, ByteView data) {
@@ -82,34 +83,64 @@ Result<Digest> digest_of_path(std::string_view path) {
   return fail(ErrorCode::kInvalid, fmt::format("'{}' is not named by a digest", path));
 }
 
+bool is_named_by_digest(std::string_view path) {
+  const size_t dot = path.rfind('.');
+  if (dot != std::string_view::npos) {
+    const std::string_view number = path.substr(dot + 1);
+    constexpr size_t kDigitsMax = 9;
+    const bool is_number = !number.empty() && number.size() <= kDigitsMax &&
+                           std::ranges::all_of(number, [](char c) { return c >= '0' && c <= '9'; });
+    if (!is_number) return false;
+    path = path.substr(0, dot);
+  }
+  return digest_of_path(path).has_value();
+}
+
 Status ReferenceWalk::from(const std::string& path, const Visit& visit) {
-  return run({{.path = path}}, visit);
+  return run({{.paths = {path}}}, visit);
 }
 
 Status ReferenceWalk::from(const Needs& needs, const Visit& visit) {
   std::vector<Step> steps;
-  for (const std::string& path : needs.objects) steps.push_back({.path = path});
-  for (const std::string& path : needs.optional)
-    steps.push_back({.path = path, .is_optional = true});
+  add_steps(needs, "", steps);
   return run(std::move(steps), visit);
 }
 
+void ReferenceWalk::add_steps(const Needs& needs, const std::string& needed_by,
+                              std::vector<Step>& steps) {
+  for (const std::string& path : needs.objects)
+    steps.push_back({.paths = {path}, .needed_by = needed_by});
+  for (const auto& paths : needs.one_of) steps.push_back({.paths = paths, .needed_by = needed_by});
+  for (const std::string& path : needs.optional)
+    steps.push_back({.paths = {path}, .needed_by = needed_by, .is_optional = true});
+}
+
 Status ReferenceWalk::run(std::vector<Step> steps, const Visit& visit) {
+  const auto is_missing = [](const Result<Needs>& needs) {
+    return !needs && needs.error().code == ErrorCode::kNotFound;
+  };
   while (!steps.empty()) {
     const Step step = std::move(steps.back());
     steps.pop_back();
-    if (!visited_.insert(step.path).second) continue;
-    const Result<Needs> needs = read(step.path);
-    if (!needs && step.is_optional && needs.error().code == ErrorCode::kNotFound) {
-      visited_.erase(step.path);
+    const auto& paths = step.paths;
+    if (std::ranges::any_of(paths, [&](const auto& path) { return visited_.contains(path); }))
       continue;
+    const std::string* path = &paths[0];
+    Result<Needs> needs = read(*path);
+    for (size_t i = 1; i < paths.size() && is_missing(needs); ++i) {
+      if (kind_of(kinds_, paths[i]) == nullptr) continue;
+      Result<Needs> other = read(paths[i]);
+      if (is_missing(other)) {
+        needs.error().message += ", nor " + paths[i];
+        continue;
+      }
+      path = &paths[i];
+      needs = std::move(other);
     }
-    FR_CHECK(visit(step.path, needs, step.needed_by));
-    if (!needs) continue;
-    for (const std::string& path : needs->objects)
-      steps.push_back({.path = path, .needed_by = step.path});
-    for (const std::string& path : needs->optional)
-      steps.push_back({.path = path, .needed_by = step.path, .is_optional = true});
+    if (is_missing(needs) && step.is_optional) continue;
+    visited_.insert(*path);
+    FR_CHECK(visit(*path, needs, step.needed_by));
+    if (needs) add_steps(*needs, *path, steps);
   }
   return {};
 }

@@ -19,7 +19,10 @@ namespace forerun::repository {
 struct Needs {
   std::vector<std::string> objects;   // paths
   std::vector<std::string> optional;  // paths of objects that may be missing
-  std::vector<ChunkRef> chunks;       // zero chunks are overlooked
+  // Of each group one: a tag names a digest, and what there is of it tells what it is. Paths of
+  // unknown kinds are overlooked, but for the first.
+  std::vector<std::vector<std::string>> one_of;
+  std::vector<ChunkRef> chunks;  // zero chunks are overlooked
 };
 
 struct ObjectKind {
@@ -31,7 +34,8 @@ struct ObjectKind {
   std::function<Result<Needs>(std::string_view leaf, ByteView data)> needs;
   // Of a root only (what nothing needs to name): returns the paths of all there are.
   std::function<Result<std::vector<std::string>>(Source&)> list_roots;
-  // Whether objects of the kind are named by a digest, 64 hex digits. Others are never removed.
+  // Whether objects of the kind are named by a digest, alone or with a number: see
+  // is_named_by_digest(). Others are never removed.
   bool is_named_by_digest = false;
 };
 // A kind stands before those that its objects need.
@@ -46,6 +50,9 @@ Result<std::vector<std::string>> list_tags(Source& source, const std::string& fo
 const ObjectKind* kind_of(std::span<const ObjectKind> kinds, std::string_view path);
 // Returns the leaf's digest if `path` is "<folder>/<64 hex digits>" or a chunk's.
 Result<Digest> digest_of_path(std::string_view path);
+
+// Returns whether `path` is "<folder>/<64 hex digits>", or the same with ".<number>" after it.
+bool is_named_by_digest(std::string_view path);
 
 // Reads objects and what they need, each once. One thread.
 class ReferenceWalk {
@@ -70,10 +77,11 @@ class ReferenceWalk {
 
  private:
   struct Step {
-    std::string path;
+    std::vector<std::string> paths;  // one of them
     std::string needed_by;
     bool is_optional = false;
   };
+  static void add_steps(const Needs& needs, const std::string& needed_by, std::vector<Step>& steps);
   Status run(std::vector<Step> steps, const Visit& visit);
   Result<Needs> read(const std::string& path);
 

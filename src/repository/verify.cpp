@@ -36,7 +36,7 @@ class Verifier {
   Result<VerifyReport> run() {
     FR_CHECK(list_roots());
     FR_CHECK(walk());
-    FR_CHECK(check_chunks());
+    FR_CHECK(options_.reads_chunks ? check_chunks() : look_for_chunks());
     FR_CHECK(find_who_needs());
     return std::move(report_);
   }
@@ -53,7 +53,7 @@ class Verifier {
 
   // Reads everything but the chunks.
   Status walk() {
-    ReferenceWalk walk(source_, kinds_);
+    ReferenceWalk walk(objects(), kinds_);
     for (const std::string& root : roots_) {
       FR_CHECK(walk.from(root,
                          [&](const std::string& path, const Result<Needs>& needs,
@@ -64,7 +64,7 @@ class Verifier {
                              return {};
                            ++report_.totals.objects_checked;
                            if (!needs) return add_problem(path, needs.error());
-                           collect(needs->chunks);
+                           if (is_here(path)) collect(needs->chunks);
                            return {};
                          }));
       FR_CHECK(tell_progress());
@@ -72,6 +72,12 @@ class Verifier {
     sort_claims();
     report_.totals.chunks_total = claims_.size();
     return {};
+  }
+
+  Source& objects() const { return options_.objects_from ? *options_.objects_from : source_; }
+  bool is_here(const std::string& path) const {
+    auto* store = dynamic_cast<Store*>(&source_);
+    return options_.objects_from == nullptr || (store != nullptr && store->contains(path));
   }
 
   void collect(const std::vector<ChunkRef>& chunks) {
@@ -104,6 +110,36 @@ class Verifier {
       FR_CHECK(tell_progress());
     }
     return {};
+  }
+
+  // Checks that each chunk is there, with a size that can be its own.
+  Status look_for_chunks() {
+    auto* store = dynamic_cast<Store*>(&source_);
+    if (store == nullptr) {
+      return fail(ErrorCode::kUnsupported,
+                  fmt::format("{} cannot list its chunks", source_.name()));
+    }
+    std::vector<uint64_t> stored_bytes(claims_.size(), kMissing);
+    FR_CHECK(store->list("chunks", [&](const ObjectInfo& object) -> Status {
+      const auto id = digest_of_path(object.path);
+      if (!id) return {};  // not ours
+      for (auto claim = std::ranges::lower_bound(claims_, *id, {}, &Claim::id);
+           claim != claims_.end() && claim->id == *id; ++claim)
+        stored_bytes[static_cast<size_t>(claim - claims_.begin())] = object.size_bytes;
+      return {};
+    }));
+    for (size_t i = 0; i < claims_.size(); ++i) {
+      const std::string path = chunk_path(claims_[i].id);
+      if (stored_bytes[i] == kMissing) {
+        FR_CHECK(add_problem(path, {ErrorCode::kNotFound, fmt::format("no object {}", path)}));
+      } else if (stored_bytes[i] == 0 || stored_bytes[i] > claims_[i].size + kStoredHeaderSize) {
+        FR_CHECK(add_problem(
+            path, {ErrorCode::kCorrupt, fmt::format("{} has {} bytes, its content {}", path,
+                                                    stored_bytes[i], claims_[i].size)}));
+      }
+    }
+    report_.totals.chunks_checked = claims_.size();
+    return tell_progress();
   }
 
   Status check_batch(size_t begin, size_t end) {
@@ -160,7 +196,7 @@ class Verifier {
     if (by_path.empty()) return {};
     for (const std::string& root : roots_) {
       std::unordered_set<Problem*> met;
-      ReferenceWalk walk(source_, kinds_);
+      ReferenceWalk walk(objects(), kinds_);
       FR_CHECK(walk.from(
           root,
           [&](const std::string& path, const Result<Needs>& needs, const std::string&) -> Status {
@@ -182,6 +218,7 @@ class Verifier {
     return {};
   }
 
+  static constexpr uint64_t kMissing = UINT64_MAX;
   Source& source_;
   const ObjectKinds& kinds_;
   const VerifyOptions& options_;

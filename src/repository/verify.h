@@ -35,6 +35,12 @@ struct Problem {
 };
 
 struct VerifyOptions {
+  // Where objects may be instead that those of this repository need; it has them all itself, too.
+  // Chunks of an object that is only there are not looked for. REQUIRES: the source is a Store.
+  Source* objects_from = nullptr;
+  // Whether chunks are read and their content checked; otherwise only that they are there, with a
+  // size that can be theirs, which needs a Store that can list.
+  bool reads_chunks = true;
   std::string cursor;  // empty: from the beginning
   // Chunks in one batch: between two progress reports, 64 KiB of memory each.
   size_t batch_chunks = 256;

@@ -144,7 +144,8 @@ class GuestTest(unittest.TestCase):
         link = self.spawn(os.path.join(lab.BIN_DIR, "forerun-link"), "--listen", "127.0.0.1:0", "--to", f"127.0.0.1:{port}",
                           "--rate", "20mbit", "--delay", "10ms", "--control", control)
         link_port = int(link.stdout.readline().split()[1])
-        self.daemon.config = f'[[repository]]\nurl = "http://127.0.0.1:{link_port}/"\n[tier]\nmemory_bytes = 67108864\n'
+        self.daemon.config = (f'[[repository]]\nurl = "http://127.0.0.1:{link_port}/"\nallow_unsigned = true\n'
+                              '[tier]\nmemory_bytes = 67108864\n')
         shutil.rmtree(os.path.join(self.daemon.state_dir, "tier"))
         self.daemon.start()
         self.daemon.cli("vm", "run", "patient", "--image", "far", "--memory", "256M", "--kernel", f"{GUEST}/vmlinuz",

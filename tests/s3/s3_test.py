@@ -44,7 +44,7 @@ class S3Test(unittest.TestCase):
         daemon.keys = os.path.join(daemon.folder, "keys")
         self.write_keys(daemon, access_key, secret)
         daemon.config = (f'[[repository]]\ns3 = "s3://{bucket}/forerun"\nendpoint = "http://127.0.0.1:{self.ceph.port}"\n'
-                         f'access_key_file = "{daemon.keys}"\n{more}'
+                         f'access_key_file = "{daemon.keys}"\nallow_unsigned = true\n{more}'
                          "[tier]\nmemory_bytes = 8388608\nfile_bytes = 0\n")
         return daemon
 
