@@ -17,6 +17,7 @@ Result<ImportRequest> parse_import_request(std::string_view body);
 Result<ComponentImportRequest> parse_component_request(std::string_view body);
 Result<ComposeRequest> parse_compose_request(std::string_view body);
 Result<RunRequest> parse_run_request(std::string_view body);
+Result<LaunchImportRequest> parse_launch_import_request(std::string_view body);
 Result<StopRequest> parse_stop_request(std::string_view body);  // an empty body: all defaults
 
 }  // namespace forerun::api

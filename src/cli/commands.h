@@ -15,6 +15,8 @@ void add_component_commands(CLI::App& app, const Context& context, Command& chos
 void add_operation_commands(CLI::App& app, const Context& context, Command& chosen);
 void add_vm_commands(CLI::App& app, const Context& context, Command& chosen);
 void add_stats_commands(CLI::App& app, const Context& context, Command& chosen);  // stats, explain
+void add_launch_commands(CLI::App& app, const Context& context, Command& chosen);
+void add_explain_launch(CLI::App& explain, const Context& context, Command& chosen);
 void add_replay_commands(CLI::App& app, const Context& context, Command& chosen);
 void add_doctor_command(CLI::App& app, const Context& context, Command& chosen);
 
