@@ -166,7 +166,10 @@ void LaunchLoop::look_ahead(uint64_t second, prefetch::LinkCost link, Time now) 
     uint64_t bytes = 0;
     for (const LaunchWish::Chunk& chunk : *chunks) bytes += chunk.chunk.stored_size;
     if (image_bytes_.size() < kImageBytesMax) image_bytes_[image] = bytes;
-    if (is_likely) account_.open(image, one.probability, bytes, second);
+    if (is_likely && !account_.is_open(image)) {
+      account_.open(image, one.probability, bytes, second);
+      hold(*chunks, one.probability, now);
+    }
     const Nanos until = std::chrono::seconds(one.due_second > second ? one.due_second - second : 0);
     wishes.push_back({image, one.probability, now + until, std::move(*chunks)});
   }
@@ -174,6 +177,14 @@ void LaunchLoop::look_ahead(uint64_t second, prefetch::LinkCost link, Time now) 
                     [this](const std::string& image) { return bytes_of(image); }, second);
   if (!options_.acts || account_.muted()) wishes.clear();
   fetcher_.wish(std::move(wishes), link, now);
+}
+
+// Once a window: each call stands for one use.
+void LaunchLoop::hold(const Chunks& chunks, float probability, Time now) const {
+  if (!options_.need || !options_.acts || account_.muted()) return;
+  const Time until = now + std::chrono::seconds(options_.horizon_s);
+  for (const LaunchWish::Chunk& one : chunks)
+    options_.need(one.chunk.id, probability * one.support, until);
 }
 
 std::vector<std::string> LaunchLoop::images_by(size_t rule) {

@@ -30,6 +30,9 @@ class LaunchLoop {
     uint64_t budget_bytes = 64ull << 20;
     size_t images_max = 16;  // fetched for at once
     LaunchHistory::Options history;
+    // Says of a chunk that may be here that it will be wanted, how likely and until when: it is
+    // then dearer to evict. May be empty.
+    std::function<void(const ChunkId& id, float probability, Time until)> need;
   };
   using Chunks = std::vector<prefetch::LaunchWish::Chunk>;
   // Returns what a boot of an image is foreseen to read, in its order, each chunk once; fetches
@@ -57,6 +60,7 @@ class LaunchLoop {
 
  private:
   void look_ahead(uint64_t second, prefetch::LinkCost link, Time now);
+  void hold(const Chunks& chunks, float probability, Time now) const;
   void note(std::vector<trace::LaunchBatch> batches, uint64_t second);
   std::vector<std::string> hosts() const;
   std::vector<std::string> images_by(size_t rule);

@@ -32,6 +32,11 @@ class LaunchLoopTest : public testing::Test {
 
   void start(LaunchLoop::Options options = {}) {
     options.host = "node";
+    options.need = [this](const ChunkId&, float probability, Time until) {
+      ++held_;
+      EXPECT_GE(probability, 0.3F);
+      EXPECT_EQ(until, now_ + 10min);
+    };
     auto history = LaunchHistory::open(folder_ + "/launches", second_, {});
     ASSERT_TRUE(history) << history.error().message;
     loop_ = std::make_unique<LaunchLoop>(
@@ -99,7 +104,7 @@ class LaunchLoopTest : public testing::Test {
   Time now_ = kTimeZero + 1s;
   std::map<std::string, uint64_t> images_ = {{"web", 100}, {"db", 200}};
   std::set<ChunkId> here_;
-  uint64_t looks_ = 0, fetched_ = 0;
+  uint64_t looks_ = 0, fetched_ = 0, held_ = 0;
   bool is_repository_gone_ = false, is_link_slow_ = false;
   std::unique_ptr<LaunchLoop> loop_;
 };
@@ -110,6 +115,7 @@ TEST_F(LaunchLoopTest, FetchesBeforeTheLaunchAndScoresTheHit) {
   run(700);
   ASSERT_TRUE(is_here("web"));
   EXPECT_FALSE(is_here("db"));
+  EXPECT_GE(held_, kChunksPerImage);
   run(500);
   launch("web");
   const auto report = loop_->report();

@@ -65,7 +65,10 @@ void Launches::start(FetchService& fetches) {
 }
 
 void Launches::open() {
-  const LaunchLoop::Options options = options_of(parts_.config);
+  LaunchLoop::Options options = options_of(parts_.config);
+  options.need = [this](const ChunkId& id, float probability, Time until) {
+    [[maybe_unused]] const bool is_here = parts_.tier.need(id, probability, until);
+  };
   auto history = LaunchHistory::open(file("launches"), second_now(), options.history);
   if (!history) {
     log::error("launches are not foreseen: {}", history.error().message);
