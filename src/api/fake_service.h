@@ -92,6 +92,11 @@ class FakeService final : public Service {
     asked_name = name;
     return or_error(stats);
   }
+  LaunchReport launches() override { return launch_report; }
+  Result<LaunchImportInfo> import_launches(const LaunchImportRequest& request) override {
+    asked_name = request.source_path;
+    return or_error(LaunchImportInfo{7, 1});
+  }
   HostStats host_stats() override { return host; }
   std::vector<Check> run_checks() override {
     return {{"repository", CheckStatus::kWarn, "answers in 2 s", "look at the link"}};
@@ -122,6 +127,17 @@ class FakeService final : public Service {
                 .stall_seconds = 1.5,
                 .stall_bin_ms = {0, 100, 7},
                 .models = {{.name = "replay", .said_blocks = 9, .bins = {{0.8, 0.79, 100}}}}};
+  LaunchReport launch_report{
+      .state = "on",
+      .host = "node-1",
+      .period_seconds = 60,
+      .forecast = {{.image = "web",
+                    .probability = 0.8,
+                    .due_unix_seconds = 1790000300,
+                    .pieces = {{"seasonal", 0.7, 0.2}}}},
+      .windows = {{.image = "web", .opened_unix_seconds = 1790000000, .outcome = "hit"}},
+      .total = {.launches = 3, .methods = {{.name = "forerun", .windows = 1}}},
+      .hours = {{.from_unix_seconds = 1789999200}}};
   HostStats host{
       .version = "0.1.0", .repository = "http://x", .classes = {{.name = "critical", .done = 3}}};
 

@@ -337,6 +337,15 @@ Result<SignRequest> parse_sign_request(std::string_view body) {
   return request;
 }
 
+Result<LaunchImportRequest> parse_launch_import_request(std::string_view body) {
+  FR_TRY(const json::object object, parse_object(body));
+  Members members(object, "");
+  LaunchImportRequest request;
+  members.path("source_path", request.source_path, true);
+  FR_CHECK(members.status());
+  return request;
+}
+
 Result<RunRequest> parse_run_request(std::string_view body) {
   FR_TRY(const json::object object, parse_object(body));
   Members members(object, "");

@@ -21,6 +21,7 @@ Result<GcRequest> parse_gc_request(std::string_view body);          // empty: al
 Result<ExportRequest> parse_export_request(std::string_view body);
 Result<SignRequest> parse_sign_request(std::string_view body);
 Result<RunRequest> parse_run_request(std::string_view body);
+Result<LaunchImportRequest> parse_launch_import_request(std::string_view body);
 Result<StopRequest> parse_stop_request(std::string_view body);  // an empty body: all defaults
 
 }  // namespace forerun::api

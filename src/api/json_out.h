@@ -16,6 +16,8 @@ std::string to_json(const TagInfo& tag);
 std::string to_json(const VmInfo& vm);
 std::string to_json(const VmStats& stats, int64_t as_of);
 std::string to_json(const HostStats& stats, int64_t as_of);
+std::string to_json(const LaunchReport& report, int64_t as_of);
+std::string to_json(const LaunchImportInfo& info);
 
 // Return {"items": […], "as_of": "…"}.
 std::string to_json(const std::vector<ImageInfo>& images, int64_t as_of);

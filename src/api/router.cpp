@@ -105,6 +105,7 @@ HttpResponse Router::v1(const HttpRequest& request, const Segments& path) const 
   if (path[0] == "compositions") return compositions(request, path);
   if (path[0] == "repository") return repository(request, path);
   if (path[0] == "operations") return operations(request, path);
+  if (path[0] == "launches") return launches(request, path);
   if (path[0] == "vms") return vms(request, path);
   if (path.size() != 1 || (path[0] != "host" && path[0] != "checks")) return no_such_path(request);
   if (request.method != "GET") return wrong_method(request, "GET");
@@ -199,6 +200,16 @@ HttpResponse Router::operations(const HttpRequest& request, const Segments& path
   if (request.method != "GET") return wrong_method(request, "GET");
   if (path.size() == 2) return answer(request, service_.get_operation(std::string(path[1])));
   return ok(to_json(service_.list_operations(), unix_seconds_()));
+}
+
+HttpResponse Router::launches(const HttpRequest& request, const Segments& path) const {
+  if (path.size() > 1) return no_such_path(request);
+  if (request.method == "GET") return ok(to_json(service_.launches(), unix_seconds_()));
+  if (request.method != "POST") return wrong_method(request, "GET, POST");
+  if (!is_json(request)) return no_json(request);
+  const auto asked = parse_launch_import_request(request.body);
+  if (!asked) return problem(request, asked.error());
+  return answer(request, service_.import_launches(*asked));
 }
 
 HttpResponse Router::vms(const HttpRequest& request, const Segments& path) const {

@@ -18,6 +18,8 @@ void add_tag_commands(CLI::App& repository, const Context& context, Command& cho
 void add_operation_commands(CLI::App& app, const Context& context, Command& chosen);
 void add_vm_commands(CLI::App& app, const Context& context, Command& chosen);
 void add_stats_commands(CLI::App& app, const Context& context, Command& chosen);  // stats, explain
+void add_launch_commands(CLI::App& app, const Context& context, Command& chosen);
+void add_explain_launch(CLI::App& explain, const Context& context, Command& chosen);
 void add_replay_commands(CLI::App& app, const Context& context, Command& chosen);
 void add_doctor_command(CLI::App& app, const Context& context, Command& chosen);
 

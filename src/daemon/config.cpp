@@ -48,6 +48,11 @@ std::vector<Setting> settings_of(Config& config) {
       {"prefetch", "budget_bytes", &config.budget_bytes},
       {"prefetch", "rate_bytes_per_s_max", &config.rate_bytes_per_s_max},
       {"trust", "signing_key", &config.trust_signing_key},
+      {"launches", "mode", &config.launches},
+      {"launches", "period_seconds", &config.launch_period_s},
+      {"launches", "horizon_seconds", &config.launch_horizon_s},
+      {"launches", "probability_min", &config.launch_probability_min},
+      {"launches", "budget_bytes", &config.launch_budget_bytes},
       {"fetch", "threads", &config.fetch_threads},
       {"nbd", "listen", &config.nbd_listen},
       {"nbd", "tls_dir", &config.tls_dir},
@@ -193,6 +198,10 @@ Result<bool> read_list(Config& config, std::string_view section, std::string_vie
     FR_CHECK(read_strings(key == "keys" ? config.trust_keys : config.trust_revoked, node, name));
     return true;
   }
+  if (section == "launches" && key == "history") {
+    FR_CHECK(read_strings(config.launch_history, node, name));
+    return true;
+  }
   if (section == "nbd" && key == "tls_allowed_names") {
     FR_CHECK(read_strings(config.tls_allowed_names, node, name));
     return true;
@@ -289,10 +298,31 @@ Status apply_environment(Config& config, const std::map<std::string, std::string
   return {};
 }
 
+namespace {
+
+std::unexpected<Error> invalid(std::string_view key, std::string_view what) {
+  return fail(ErrorCode::kInvalid, fmt::format("{} {}", key, what));
+}
+
+Status check_launches(const Config& config) {
+  if (config.launches == PrefetchPolicy::kTraceReplayFifo)
+    return invalid("launches.mode", "is one of on, observe, off");
+  if (config.launch_period_s < 1 || config.launch_period_s > 3600)
+    return invalid("launches.period_seconds", "must be in 1 … 3600");
+  const uint32_t ticks = config.launch_horizon_s / config.launch_period_s;
+  if (ticks < 1 || ticks > 64 || config.launch_horizon_s % config.launch_period_s != 0)
+    return invalid("launches.horizon_seconds", "must be 1 … 64 times launches.period_seconds");
+  if (config.launch_probability_min < 0.01 || config.launch_probability_min > 1)
+    return invalid("launches.probability_min", "must be in 0.01 … 1");
+  for (const std::string& file : config.launch_history)
+    if (file.empty() || file[0] != '/')
+      return invalid("launches.history", "must be absolute paths");
+  return {};
+}
+
+}  // namespace
+
 Status check(const Config& config) {
-  const auto invalid = [](std::string_view key, std::string_view what) {
-    return fail(ErrorCode::kInvalid, fmt::format("{} {}", key, what));
-  };
   if (config.state_dir.empty() || config.state_dir[0] != '/')
     return invalid("daemon.state_dir", "must be an absolute path");
   if (config.run_dir.empty() || config.run_dir[0] != '/')
@@ -313,6 +343,7 @@ Status check(const Config& config) {
     return invalid("prefetch.probability_min", "must be in 0 … 1");
   if (config.rate_bytes_per_s_max < 0)
     return invalid("prefetch.rate_bytes_per_s_max", "cannot be negative");
+  FR_CHECK(check_launches(config));
   if (config.fetch_threads < 6 || config.fetch_threads > 128)
     return invalid("fetch.threads", "must be in 6 … 128");
   if (config.tier_memory_bytes < 8ull << 20)

@@ -65,6 +65,13 @@ struct Config {
   double rate_bytes_per_s_max =
       0;  // all prefetches together; 0: a little over the link's measured rate
 
+  PrefetchPolicy launches = PrefetchPolicy::kOn;  // kOn, kObserve or kOff
+  uint32_t launch_period_s = 60;                  // how often launches are foreseen
+  uint32_t launch_horizon_s = 600;                // how far ahead: a multiple of the period
+  double launch_probability_min = 0.3;            // what is less likely is not fetched for
+  uint64_t launch_budget_bytes = 64ull << 20;     // fetched for launches and not used yet, at most
+  std::vector<std::string> launch_history;        // files of past launches to learn from
+
   uint32_t fetch_threads = 16;  // per repository
 
   std::string

@@ -6,6 +6,7 @@
 #include "core/log.h"
 #include "daemon/exports.h"
 #include "daemon/kernels.h"
+#include "daemon/launches.h"
 #include "daemon/memory_keeper.h"
 #include "daemon/repositories.h"
 #include "daemon/service.h"
@@ -107,6 +108,7 @@ struct Daemon::Parts {
   std::unique_ptr<ImageCatalog> catalog;
   std::unique_ptr<Histories> histories;
   std::unique_ptr<Foresight> foresight;
+  std::unique_ptr<Launches> launches;
   std::unique_ptr<TierStore> tier;  // tells foresight of evictions to its own end
   std::unique_ptr<FetchService> fetches;
   std::unique_ptr<MemoryKeeper> memory;
@@ -138,6 +140,7 @@ Daemon::Parts::~Parts() {
   if (fetches) fetches->stop();
   if (nbd) nbd->stop();
   if (foresight) foresight->stop();
+  if (launches) launches->stop();
 }
 
 Status Daemon::Parts::open_state() {
@@ -186,21 +189,30 @@ Status Daemon::Parts::build_data_plane() {
       [make](const std::vector<ComponentId>& components, const predict::Priors& priors,
              bool is_boot) { return std::move(*make(components, priors, is_boot)); },
       [this](ComponentId component) { histories->save(component); });
+  launches = std::make_unique<Launches>(
+      Launches::Parts{config, clock, *catalog, *histories, cache, os::unix_seconds});
   FetchService::Options options;
   options.threads_per_source = config.fetch_threads;
   options.queue = queue_options(config);
   options.local = repositories.local;
-  fetches = std::make_unique<FetchService>(
-      options, clock, cache, repositories.sources,
-      [this](const prefetch::FetchEnd& end) { foresight->on_fetch_end(end); });
+  fetches = std::make_unique<FetchService>(options, clock, cache, repositories.sources,
+                                           [this](const prefetch::FetchEnd& end) {
+                                             foresight->on_fetch_end(end);
+                                             launches->on_fetch_end(end);
+                                           });
   foresight->on_need([&cache](const ChunkId& id, float probability, Time until) {
     return cache.need(id, probability, until);
   });
   memory = std::make_unique<MemoryKeeper>(keeper_options(config), clock, cache,
                                           [this] { return fetches->read_link().link; });
-  cache.on_evicted_unused([this](const ChunkId& id) { foresight->on_evicted_unused(id); });
+  cache.on_evicted_unused([this](const ChunkId& id) {
+    foresight->on_evicted_unused(id);
+    launches->on_evicted_unused(id);
+  });
+  foresight->also_tell([this](const trace::Access& access) { launches->on_access(access); });
   memory->start();
   foresight->start(*fetches);
+  launches->start(*fetches);
   exports = std::make_unique<Exports>(*catalog, clock, cache, *fetches, *foresight);
   nbd = std::make_unique<nbd::NbdServer>(nbd::NbdServerOptions{}, clock);
   return {};
@@ -239,14 +251,15 @@ Status Daemon::Parts::build_control_plane(uint64_t epoch) {
   pmem = std::make_unique<PmemStore>(config.state_dir + "/pmem", *catalog, *all_repositories);
   vms = std::make_unique<VmManager>(VmManager::Parts{config, clock, *catalog, tier->tier(),
                                                      *fetches, *foresight, *exports, *nbd, *kernels,
-                                                     *pmem, epoch});
+                                                     *pmem, *launches, epoch});
   // VMs are exported before anyone can connect, so that a QEMU that comes back finds its disk.
   FR_CHECK(vms->recover());
   FR_CHECK(listen_nbd());
   service = std::make_unique<DaemonService>(
       DaemonService::Parts{config, clock, repositories.sources, repositories.store,
                            repositories.plain_store, *plain_repositories, repositories.store_trust,
-                           *catalog, *histories, tier->tier(), *fetches, *vms, *composer, *memory});
+                           *catalog, *histories, tier->tier(), *fetches, *vms, *composer, *memory,
+                           *launches});
   router = std::make_unique<api::Router>(*service, os::unix_seconds);
   net::HttpServerOptions options;
   options.unix_path = config.api_socket();

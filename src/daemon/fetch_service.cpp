@@ -50,12 +50,18 @@ void count(const prefetch::FetchEnd& end) {
   static metrics::Counter& ahead =
       metrics::counter("forerun_fetched_bytes_total", "Bytes fetched from repositories, as stored.",
                        "class=\"prefetch\"");
+  static metrics::Counter& background =
+      metrics::counter("forerun_fetched_bytes_total", "Bytes fetched from repositories, as stored.",
+                       "class=\"background\"");
   static metrics::Counter& failed = metrics::counter(
       "forerun_fetch_failures_total", "Fetches given up: no repository had the right chunk.");
   if (!end.chunk)
     failed.add();
   else
-    (end.asked_as == IoClass::kCritical ? demand : ahead).add(end.ref.stored_size);
+    (end.asked_as == IoClass::kCritical     ? demand
+     : end.asked_as == IoClass::kBackground ? background
+                                            : ahead)
+        .add(end.ref.stored_size);
 }
 
 }  // namespace
@@ -138,6 +144,13 @@ Result<std::vector<repository::ChunkPtr>> FetchService::get(
 bool FetchService::prefetch(const repository::ChunkRef& chunk, VmId vm, Time due) {
   const std::lock_guard lock(mutex_);
   const auto wanted = queue_.want(chunk, IoClass::kPrefetch, vm, due, clock_.now());
+  if (wanted == prefetch::Wanted::kQueued) wake();
+  return wanted != prefetch::Wanted::kFull;
+}
+
+bool FetchService::fetch_in_background(const repository::ChunkRef& chunk, Time due) {
+  const std::lock_guard lock(mutex_);
+  const auto wanted = queue_.want(chunk, IoClass::kBackground, VmId{}, due, clock_.now());
   if (wanted == prefetch::Wanted::kQueued) wake();
   return wanted != prefetch::Wanted::kFull;
 }

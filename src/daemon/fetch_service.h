@@ -45,6 +45,9 @@ class FetchService {
                                                 VmId vm);
   // Queues a prefetch. Returns false if there is no room.
   bool prefetch(const repository::ChunkRef& chunk, VmId vm, Time due);
+  // Queues a fetch that no running VM asked for, behind all that VMs did. Returns false if there is
+  // no room.
+  bool fetch_in_background(const repository::ChunkRef& chunk, Time due);
   bool cancel(const ChunkId& id);
   // Ends the waits for this VM with kUnavailable, now and from now on: its guest is gone.
   void abandon(VmId vm);

@@ -122,7 +122,7 @@ void Foresight::offer(VmId vm, const Session& session) {
     prefetcher_.offer(vm, proposals_, clock_.now());
 }
 
-void Foresight::round(std::vector<PrefetchCommand>& commands) {
+size_t Foresight::round(std::vector<PrefetchCommand>& commands) {
   std::vector<Event> events;
   {
     const std::lock_guard lock(inbox_mutex_);
@@ -147,6 +147,7 @@ void Foresight::round(std::vector<PrefetchCommand>& commands) {
       prefetcher_.on_fetched(event.chunk, event.kind == Event::Kind::kArrived, now);
   }
   prefetcher_.pull(now, commands);
+  return count;
 }
 
 void Foresight::act(const std::vector<PrefetchCommand>& commands) {
@@ -180,8 +181,9 @@ void Foresight::run() {
       close_learning_windows();
     }
     commands.clear();
-    round(commands);
+    const size_t looked_at = round(commands);
     act(commands);
+    for (size_t i = 0; on_access_ && i < looked_at; ++i) on_access_(accesses_[i]);
   }
 }
 

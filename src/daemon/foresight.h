@@ -48,6 +48,11 @@ class Foresight {
   ~Foresight();
   // See Prefetcher::on_need. Called once, before start().
   void on_need(prefetch::Prefetcher::Need need) { prefetcher_.on_need(std::move(need)); }
+  // Somebody else wants to know what is read, too: called by this object's thread without any lock
+  // held, with what it had time to look at. REQUIRES: set before start().
+  void also_tell(std::function<void(const trace::Access&)> on_access) {
+    on_access_ = std::move(on_access);
+  }
   // Begins to act. REQUIRES: called once; `fetches` outlives this object's thread (see stop()).
   void start(FetchService& fetches);
   void stop();
@@ -90,7 +95,8 @@ class Foresight {
   };
 
   void run();
-  void round(std::vector<prefetch::PrefetchCommand>& commands);
+  // Returns how many accesses it looked at: the first ones of accesses_.
+  size_t round(std::vector<prefetch::PrefetchCommand>& commands);
   void act(const std::vector<prefetch::PrefetchCommand>& commands);
   void close_learning_windows();
   void offer(VmId vm, const Session& session);
@@ -100,6 +106,7 @@ class Foresight {
   const Clock& clock_;
   MakeModels make_models_;
   OnLearned on_learned_;
+  std::function<void(const trace::Access&)> on_access_;
   FetchService* fetches_ = nullptr;
   trace::AccessRing ring_;
 

@@ -254,6 +254,8 @@ std::string DaemonService::metrics_text() {
     text += fmt::format("forerun_io_queue_seconds_total{{class=\"{}\"}} {}\n", entry.name,
                         entry.waited_seconds);
 
+  text += launch_metrics(parts_.launches.report());
+
   std::vector<api::VmStats> vms;
   for (const api::VmInfo& vm : parts_.vms.list())
     if (auto read = parts_.vms.stats(vm.name)) vms.push_back(std::move(*read));

@@ -10,6 +10,7 @@
 #include "daemon/fetch_service.h"
 #include "daemon/histories.h"
 #include "daemon/image_catalog.h"
+#include "daemon/launches.h"
 #include "daemon/memory_keeper.h"
 #include "daemon/operations.h"
 #include "daemon/tier_store.h"
@@ -36,6 +37,7 @@ class DaemonService final : public api::Service {
     VmManager& vms;
     VmComposer& composer;
     const MemoryKeeper& memory;
+    Launches& launches;
   };
   explicit DaemonService(Parts parts);
 
@@ -65,6 +67,10 @@ class DaemonService final : public api::Service {
   }
   Status remove_vm(const std::string& name) override;
   Result<api::VmStats> vm_stats(const std::string& name) override { return parts_.vms.stats(name); }
+  api::LaunchReport launches() override { return parts_.launches.report(); }
+  Result<api::LaunchImportInfo> import_launches(const api::LaunchImportRequest& request) override {
+    return parts_.launches.import(request.source_path);
+  }
   api::HostStats host_stats() override;
   std::vector<api::Check> run_checks() override;
   std::string metrics_text() override;

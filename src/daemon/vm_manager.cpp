@@ -14,6 +14,7 @@ struct VmManager::Vm {
   vmm::VmRecord record;
   VmId id{};
   std::shared_ptr<ServedDisk> disk;  // null while stopped
+  ImageCatalog::LayoutPtr layout;    // null before its first start
   std::optional<vmm::VmProcess> process;
   std::vector<PmemStore::FilePtr> pmem;  // that the record names
   api::VmState state = api::VmState::kStopped;
@@ -164,6 +165,7 @@ Status VmManager::open_disk(Vm& vm, bool is_boot) {
                                       vm.id, observed},
                                      parts_.clock, parts_.tier, parts_.fetches, parts_.foresight));
   vm.disk = std::move(disk);
+  vm.layout = layout;
   if (observed) {
     const bool acts = prefetch_mode(vm.record) == api::PrefetchMode::kOn &&
                       parts_.config.prefetch != PrefetchPolicy::kObserve;
@@ -264,6 +266,7 @@ Result<api::VmInfo> VmManager::run(const api::RunRequest& asked) {
   parts_.pmem.sweep();  // what the last run had and this one has not
   vm->state = api::VmState::kRunning;
   vm->detail.clear();
+  parts_.launches.on_launch(vm->record.image, *layout);
   log::info("VM {} runs: image {}, pid {}", request.name, vm->record.image, vm->record.process.pid);
   return info(*vm);
 }
@@ -282,6 +285,7 @@ Result<api::VmInfo> VmManager::stop(const std::string& name, const api::StopRequ
   }
   vm->process.reset();
   close_disk(*vm);
+  parts_.launches.on_stop(vm->record.image, *vm->layout);
   vm->state = api::VmState::kStopped;
   vm->record.should_run = false;
   vm->record.process = {};
@@ -495,6 +499,7 @@ void VmManager::check_on(Vm& vm) {
   log::info("VM {} ended by itself", vm.record.name);
   vm.process.reset();
   close_disk(vm);
+  parts_.launches.on_stop(vm.record.image, *vm.layout);
   vm.state = api::VmState::kStopped;
   vm.detail = "QEMU ended by itself";
   vm.record.should_run = false;

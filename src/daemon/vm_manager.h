@@ -18,6 +18,7 @@
 #include "daemon/foresight.h"
 #include "daemon/image_catalog.h"
 #include "daemon/kernels.h"
+#include "daemon/launches.h"
 #include "daemon/pmem_store.h"
 #include "daemon/served_disk.h"
 #include "export/nbd_server.h"
@@ -41,6 +42,7 @@ class VmManager {
     nbd::NbdServer& server;
     Kernels& kernels;
     PmemStore& pmem;
+    Launches& launches;
     uint64_t owner_token;  // of this run of the daemon; larger than every earlier one's
   };
   explicit VmManager(Parts parts);

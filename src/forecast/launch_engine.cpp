@@ -118,19 +118,33 @@ std::vector<LaunchPrediction> LaunchEngine::ranked(size_t count) const {
   std::partial_sort(cells.begin(), cells.begin() + static_cast<std::ptrdiff_t>(count), cells.end(),
                     likelier);
   std::vector<LaunchPrediction> best;
-  const double window_s = static_cast<double>(shape_.window_ticks) * shape_.tick_s;
-  for (size_t i = 0; i < count; ++i) {
-    const size_t c = cells[i];
-    // The mean of an exponential time that is known to end within the window.
-    const double number = number_of(foresight_.probability[c]);
-    const double part = number < 1e-3 ? 0.5 : 1 / number - 1 / std::expm1(number);
-    best.push_back({.host = static_cast<uint32_t>(c / shape_.manifests),
-                    .manifest = static_cast<uint32_t>(c % shape_.manifests),
-                    .probability = foresight_.probability[c],
-                    .expected_launches = static_cast<float>(foresight_.expected[c]),
-                    .due_s = static_cast<float>(window_s * part)});
-  }
+  for (size_t i = 0; i < count; ++i)
+    best.push_back(prediction(static_cast<uint32_t>(cells[i] / shape_.manifests),
+                              static_cast<uint32_t>(cells[i] % shape_.manifests)));
   return best;
+}
+
+LaunchPrediction LaunchEngine::prediction(uint32_t host, uint32_t manifest) const {
+  const size_t c = shape_.cell(host, manifest);
+  const double window_s = static_cast<double>(shape_.window_ticks) * shape_.tick_s;
+  // The mean of an exponential time that is known to end within the window.
+  const double number = number_of(foresight_.probability[c]);
+  const double part = number < 1e-3 ? 0.5 : 1 / number - 1 / std::expm1(number);
+  return {.host = host,
+          .manifest = manifest,
+          .probability = foresight_.probability[c],
+          .expected_launches = static_cast<float>(foresight_.expected[c]),
+          .due_s = static_cast<float>(window_s * part)};
+}
+
+std::vector<PieceSaid> LaunchEngine::said(uint32_t host, uint32_t manifest) const {
+  std::vector<PieceSaid> said;
+  if (pending_.empty()) return said;
+  const float* logits =
+      pending_.back().logits.data() + shape_.cell(host, manifest) * pieces_.size();
+  for (size_t k = 0; k < pieces_.size(); ++k)
+    said.push_back({pieces_[k]->name(), 1 / (1 + std::exp(-logits[k])), mix_.weights(manifest)[k]});
+  return said;
 }
 
 void LaunchEngine::reset_scores() {

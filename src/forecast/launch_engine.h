@@ -28,6 +28,13 @@ struct LaunchPrediction {
   float due_s = 0;              // expected first launch, from the window's beginning, if any
 };
 
+// What one piece said of a cell, and its weight in the mix.
+struct PieceSaid {
+  std::string_view name;
+  float probability = 0;
+  double weight = 0;
+};
+
 // How well one piece's probabilities, or the mix's, coded what happened. Nats per cell and window.
 struct PieceScore {
   std::string name;
@@ -58,6 +65,10 @@ class LaunchEngine {
 
   // Returns the `count` likeliest of the last foresight, likeliest first.
   std::vector<LaunchPrediction> ranked(size_t count) const;
+  // Returns the last foresight of one cell.
+  LaunchPrediction prediction(uint32_t host, uint32_t manifest) const;
+  // Returns what each piece said of it; empty before the first foresight.
+  std::vector<PieceSaid> said(uint32_t host, uint32_t manifest) const;
 
   // Outcomes are counted from here on only.
   void reset_scores();

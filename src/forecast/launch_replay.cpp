@@ -23,6 +23,7 @@ std::vector<Launched> LaunchDealer::deal(const trace::LaunchBin& bin) {
   std::map<std::pair<uint32_t, uint32_t>, Launched> cells;
   uint64_t place = 0;
   for (const trace::LaunchBatch& batch : bin.batches) {
+    if (batch.parts.empty()) continue;  // VMs that ended
     const uint64_t position = by_ == DealBy::kTrace ? position_ : place;
     ++position_;
     ++place;
@@ -42,7 +43,7 @@ std::vector<Launched> LaunchDealer::deal(const trace::LaunchBin& bin) {
 }
 
 Status LaunchTicks::add(const trace::LaunchBin& bin, bool counted) {
-  if (!ticks_.empty() && bin.second <= last_second_)
+  if (!ticks_.empty() && bin.second < last_second_)
     return fail(ErrorCode::kInvalid,
                 fmt::format("cannot replay launches: second {} does not come after {}; give the "
                             "files in the order of their time",

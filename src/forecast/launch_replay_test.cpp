@@ -159,7 +159,7 @@ TEST(LaunchTicks, PutsFinerBinsTogether) {
 TEST(LaunchTicks, RefusesFilesInTheWrongOrder) {
   LaunchTicks ticks(300, LaunchDealer(1, DealBy::kTrace, 1));
   ASSERT_TRUE(ticks.add(bin(600, 1), false));
-  EXPECT_THAT(ticks.add(bin(600, 1), true).error().message, HasSubstr("does not come after 600"));
+  EXPECT_THAT(ticks.add(bin(599, 1), true).error().message, HasSubstr("does not come after 600"));
 }
 
 TEST(SizeByName, IsBetween128MiBAnd1GiBAndWhole) {

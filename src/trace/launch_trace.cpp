@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <utility>
 
 namespace forerun::trace {
 namespace {
@@ -13,14 +14,43 @@ constexpr size_t kPieceBytes = 64 * 1024;
 constexpr uint32_t kZstdMagic = 0xfd2fb528;
 constexpr int kWindowLogMax = 27;  // 128 MiB: what zstd's own tools accept by default
 
-bool is_name(std::string_view name) {
+// Adds one to the manifest's part, keeping parts in order.
+void add_to(std::vector<LaunchBatch::Part>& parts, uint32_t manifest) {
+  const auto at = std::lower_bound(
+      parts.begin(), parts.end(), manifest,
+      [](const LaunchBatch::Part& part, uint32_t number) { return part.manifest < number; });
+  if (at != parts.end() && at->manifest == manifest)
+    ++at->launches;
+  else
+    parts.insert(at, {manifest, 1});
+}
+
+}  // namespace
+
+bool is_launch_name(std::string_view name) {
   return !name.empty() && std::all_of(name.begin(), name.end(), [](unsigned char c) {
     return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '.' ||
            c == '_' || c == '-' || c == ':' || c == '+';
   });
 }
 
-}  // namespace
+std::string launch_line(const LaunchBin& bin, const LaunchNames& names) {
+  std::string line = fmt::format("{} ", bin.second);
+  const auto add = [&](const std::vector<LaunchBatch::Part>& parts, std::string_view mark) {
+    for (const LaunchBatch::Part& part : parts)
+      for (uint32_t i = 0; i < part.launches; ++i)
+        line += fmt::format("{}{},", mark, names.name_of(part.manifest));
+  };
+  for (size_t i = 0; i < bin.batches.size(); ++i) {
+    const LaunchBatch& batch = bin.batches[i];
+    if (i > 0) line += ',';
+    add(batch.parts, "");
+    add(batch.stops, "~");
+    if (!batch.host.empty()) line += fmt::format("@{},", batch.host);
+    line += '|';
+  }
+  return line + '\n';
+}
 
 uint32_t LaunchNames::number_of(std::string_view name) {
   if (const auto found = numbers_.find(name); found != numbers_.end()) return found->second;
@@ -121,6 +151,7 @@ Status LaunchTraceReader::fill() {
   taken_ = 0;
   const size_t before = text_.size();
   auto more = decoder_->more(text_);
+  is_broken_ = !more || decoded_ + text_.size() - before > limits_.text_bytes_max;
   if (!more)
     return std::unexpected(
         std::move(more.error())
@@ -139,7 +170,8 @@ Result<bool> LaunchTraceReader::line(std::string& out) {
   for (;;) {
     const size_t end = text_.find('\n', taken_ + searched);
     const size_t bytes = (end == std::string::npos ? text_.size() : end) - taken_;
-    if (bytes > limits_.line_bytes_max)
+    is_broken_ = bytes > limits_.line_bytes_max;
+    if (is_broken_)
       return wrong(fmt::format("longer than {} bytes", limits_.line_bytes_max),
                    ErrorCode::kTooLarge);
     if (end != std::string::npos) {
@@ -174,7 +206,7 @@ Status LaunchTraceReader::parse(std::string_view line, LaunchBin& bin) {
   if (bin.second > limits_.second_max)
     return wrong(fmt::format("second {} is over {}", bin.second, limits_.second_max),
                  ErrorCode::kTooLarge);
-  if (any_ && bin.second <= last_second_)
+  if (any_ && bin.second < last_second_)
     return wrong(fmt::format("second {} does not come after {}", bin.second, last_second_));
   any_ = true;
   last_second_ = bin.second;
@@ -183,30 +215,46 @@ Status LaunchTraceReader::parse(std::string_view line, LaunchBin& bin) {
 }
 
 Status LaunchTraceReader::parse_batches(std::string_view list, LaunchBin& bin) {
-  std::map<uint32_t, uint32_t> parts;
+  LaunchBatch batch;
   for (size_t from = 0; from <= list.size();) {
     const size_t comma = std::min(list.find(',', from), list.size());
     const std::string_view item = list.substr(from, comma - from);
     from = comma + 1;
     if (item != "|") {
-      FR_TRY(const uint32_t manifest, parse_name(item));
-      ++parts[manifest];
+      FR_CHECK(parse_item(item, batch));
       continue;
     }
-    if (parts.empty()) return wrong("a batch without launches");
-    LaunchBatch& batch = bin.batches.emplace_back();
-    for (const auto& [manifest, launches] : parts) batch.parts.push_back({manifest, launches});
-    parts.clear();
+    if (batch.parts.empty() && batch.stops.empty()) return wrong("a batch without launches");
+    bin.batches.push_back(std::exchange(batch, {}));
   }
-  if (!parts.empty()) return wrong("the last batch is not ended by '|'");
+  if (batch != LaunchBatch{}) return wrong("the last batch is not ended by '|'");
+  return {};
+}
+
+Status LaunchTraceReader::parse_item(std::string_view item, LaunchBatch& batch) {
+  if (item.starts_with('@')) {
+    FR_CHECK(check_name(item.substr(1)));
+    if (!batch.host.empty()) return wrong("a batch names two hosts");
+    batch.host = item.substr(1);
+    return {};
+  }
+  const bool is_stop = item.starts_with('~');
+  FR_TRY(const uint32_t manifest, parse_name(is_stop ? item.substr(1) : item));
+  add_to(is_stop ? batch.stops : batch.parts, manifest);
+  return {};
+}
+
+Status LaunchTraceReader::check_name(std::string_view name) const {
+  if (name.size() > limits_.name_bytes_max)
+    return wrong(fmt::format("a name longer than {} bytes", limits_.name_bytes_max),
+                 ErrorCode::kTooLarge);
+  if (!is_launch_name(name))
+    return wrong("a name is empty or holds other than letters, digits and ._-:+");
   return {};
 }
 
 Result<uint32_t> LaunchTraceReader::parse_name(std::string_view name) {
-  if (name.size() > limits_.name_bytes_max)
-    return wrong(fmt::format("a name longer than {} bytes", limits_.name_bytes_max),
-                 ErrorCode::kTooLarge);
-  if (!is_name(name)) return wrong("a name is empty or holds other than letters, digits and ._-:+");
+  FR_CHECK(check_name(name));
   const uint32_t number = names_.number_of(name);
   if (names_.size() > limits_.names_max)
     return wrong(fmt::format("more than {} different names", limits_.names_max),

@@ -2,9 +2,12 @@
 //
 // Format, one line per bin of time: seconds since the start, a blank, then the manifests that were
 // launched since the line before, separated by commas; `|` ends a batch (VMs started together by
-// one tenant). "300 b,b,|,g,|" is a batch of two b and one of one g. A line may hold no batch.
-// Plain or compressed with zstd. It is the form in which huaweicloud/trace_generation_rnn publishes
-// arrivals of Azure's VMs (Cortez et al., "Resource Central", SOSP 2017).
+// one tenant). "300 b,b,|,g,|" is a batch of two b and one of one g. A line may hold no batch: it
+// says that somebody watched. Lines of the same second add up. In a batch, "@node1" names the host
+// it was launched on, and "~b" says that a VM of b stopped there; both may be absent, and are in
+// traces that others publish. Plain or compressed with zstd. It is the form in which
+// huaweicloud/trace_generation_rnn publishes arrivals of Azure's VMs (Cortez et al., "Resource
+// Central", SOSP 2017).
 #pragma once
 
 #include <cstdint>
@@ -39,13 +42,22 @@ struct LaunchBatch {
     bool operator==(const Part&) const = default;
   };
   std::vector<Part> parts;  // by manifest; each once
+  std::vector<Part> stops;  // as parts: VMs that ended
+  std::string host;         // empty: not said
   bool operator==(const LaunchBatch&) const = default;
 };
 
 struct LaunchBin {
   uint64_t second = 0;  // the bin's end
   std::vector<LaunchBatch> batches;
+  bool operator==(const LaunchBin&) const = default;
 };
+
+// Returns the bin as a line of a trace, its end included. REQUIRES: no batch is empty; hosts are
+// names (see is_launch_name).
+std::string launch_line(const LaunchBin& bin, const LaunchNames& names);
+// Returns whether `name` may stand in a trace: letters, digits and ._-:+, at least one.
+bool is_launch_name(std::string_view name);
 
 // One thread. Reads in pieces; holds one line.
 class LaunchTraceReader {
@@ -66,6 +78,9 @@ class LaunchTraceReader {
   // Sets `bin` to the next line. Returns false at the end.
   // ERRORS: kInvalid or kTooLarge with the line, kCorrupt for damaged compression, kIo.
   Result<bool> next(LaunchBin& bin);
+  // Returns whether next() may go on after an error with the line after the wrong one. Not so where
+  // the file itself cannot be read on.
+  bool can_go_on() const { return !is_broken_; }
 
  private:
   struct Decoder;
@@ -73,7 +88,9 @@ class LaunchTraceReader {
   Status fill();
   Status parse(std::string_view line, LaunchBin& bin);
   Status parse_batches(std::string_view list, LaunchBin& bin);
+  Status parse_item(std::string_view item, LaunchBatch& batch);
   Result<uint32_t> parse_name(std::string_view name);
+  Status check_name(std::string_view name) const;
   std::unexpected<Error> wrong(std::string_view what, ErrorCode code = ErrorCode::kInvalid) const;
 
   std::string label_;
@@ -87,6 +104,7 @@ class LaunchTraceReader {
   uint64_t last_second_ = 0;
   bool any_ = false;
   bool ended_ = false;
+  bool is_broken_ = false;
 };
 
 }  // namespace forerun::trace

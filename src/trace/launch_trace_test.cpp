@@ -122,7 +122,6 @@ TEST(LaunchTrace, RefusesMalformedLinesWithTheirNumber) {
       {"\n300 b,|", "line 1: expected seconds"},
       {"99999999999999999999999 b,|", "line 1: expected seconds"},
       {"2000000000000 b,|", "is over"},
-      {"300 b,|\n300 b,|", "line 2: second 300 does not come after 300"},
       {"300 b,|\n200 b,|", "line 2: second 200 does not come after 300"},
       {"300 b", "not ended by '|'"},
       {"300 b,|,g", "not ended by '|'"},
@@ -130,6 +129,12 @@ TEST(LaunchTrace, RefusesMalformedLinesWithTheirNumber) {
       {"300 b,|,|", "a batch without launches"},
       {"300 b,|,", "a name is empty"},
       {"300 b,,|", "a name is empty"},
+      {"300 @h,|", "a batch without launches"},
+      {"300 b,@h", "not ended by '|'"},
+      {"300 b,@h,@i,|", "a batch names two hosts"},
+      {"300 b,@,|", "a name is empty"},
+      {"300 ~,|", "a name is empty"},
+      {"300 ~~b,|", "a name is empty or holds"},
       {"300 b, g,|", "a name is empty or holds"},
       {"300 b\r,|", "a name is empty or holds"},
       {"300 b,|\r\n", "a name is empty or holds"},
@@ -138,6 +143,45 @@ TEST(LaunchTrace, RefusesMalformedLinesWithTheirNumber) {
   };
   for (const auto& [text, message] : cases) EXPECT_THAT(error_of(text), HasSubstr(message)) << text;
   EXPECT_THAT(error_of(std::string("300 b\0,|", 8)), HasSubstr("a name is empty or holds"));
+}
+
+TEST(LaunchTrace, ReadsHostsStopsAndLinesOfOneSecond) {
+  LaunchNames names;
+  const auto bins = read_all("300 b,@node-1,|,~g,~g,b,|\n300 ~b,@node-2,|\n", names);
+  ASSERT_TRUE(bins) << bins.error().message;
+  ASSERT_EQ(bins->size(), 2U);
+  EXPECT_EQ((*bins)[0].batches[0], (LaunchBatch{{{0, 1}}, {}, "node-1"}));
+  EXPECT_EQ((*bins)[0].batches[1], (LaunchBatch{{{0, 1}}, {{1, 2}}, ""}));
+  EXPECT_EQ((*bins)[1], (LaunchBin{300, {LaunchBatch{{}, {{0, 1}}, "node-2"}}}));
+}
+
+TEST(LaunchTrace, ReadsWhatItWrites) {
+  LaunchNames names;
+  const LaunchBin bin{1790000000,
+                      {LaunchBatch{{{names.number_of("b"), 2}, {names.number_of("g"), 1}}, {}, "h"},
+                       LaunchBatch{{}, {{0, 1}}, ""}}};
+  const LaunchBin quiet{1790000060, {}};
+  const auto bins = read_all(launch_line(bin, names) + launch_line(quiet, names), names);
+  ASSERT_TRUE(bins) << bins.error().message;
+  EXPECT_THAT(*bins, ::testing::ElementsAre(bin, quiet));
+}
+
+TEST(LaunchTrace, GoesOnAfterAWrongLineButNotAfterABrokenFile) {
+  TextFile file("300 b,|\nrubbish\n200 b,|\n400 b\n500 g,|\n" + std::string(5000, '6'));
+  LaunchNames names;
+  LaunchTraceReader reader(file, "trace", names, {.line_bytes_max = 100});
+  std::vector<uint64_t> seconds;
+  std::vector<std::string> errors;
+  for (LaunchBin bin;;) {
+    const auto more = reader.next(bin);
+    if (more && !*more) break;
+    if (more) seconds.push_back(bin.second);
+    if (!more) errors.push_back(more.error().message);
+    if (!more && !reader.can_go_on()) break;
+  }
+  EXPECT_THAT(seconds, ::testing::ElementsAre(300U, 500U));
+  EXPECT_THAT(errors, ::testing::ElementsAre(HasSubstr("line 2: expected"), HasSubstr("line 3:"),
+                                             HasSubstr("line 4: the last"), HasSubstr("line 6:")));
 }
 
 TEST(LaunchTrace, RefusesWhatIsOverItsLimits) {

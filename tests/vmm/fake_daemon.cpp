@@ -75,6 +75,10 @@ class PretendedService final : public Service {
     FR_CHECK(get_vm(name));
     return fake_.stats;
   }
+  LaunchReport launches() override { return fake_.launches(); }
+  Result<LaunchImportInfo> import_launches(const LaunchImportRequest& request) override {
+    return fake_.import_launches(request);
+  }
   HostStats host_stats() override { return fake_.host; }
   std::vector<Check> run_checks() override { return fake_.run_checks(); }
   std::string metrics_text() override { return fake_.metrics_text(); }
