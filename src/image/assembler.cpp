@@ -273,6 +273,7 @@ Result<AssembledImage> assemble(const Manifest& manifest, repository::Store& sto
   compose_options.file_system.identity = identity;
   compose_options.file_system.time_s = kMadeAt;
   compose_options.file_system.writable_bytes = manifest.writable_bytes;
+  compose_options.file_system.can_grow = manifest.grow;
   compose_options.merge.generated = std::move(merge.generated);
   compose_options.merge.last_wins = std::move(merge.last_wins);
   for (const std::string& path : manifest.rank) compose_options.merge.last_wins.push_back(path);

@@ -270,6 +270,16 @@ TEST_F(AssemblerTest, WhatItDependsOnAComponentMayReplace) {
   EXPECT_FALSE(assemble_text("version=1\nbase=\"debian-12\"\ncomponents=[\"redis\",\"app\"]"));
 }
 
+TEST_F(AssemblerTest, GrowingNeedsWhatGrows) {
+  const std::string manifest = "version=1\nbase=\"debian-12\"\ngrow=true\ncomponents=";
+  EXPECT_THAT(assemble_text(manifest + "[]").error().message, HasSubstr("to grow needs"));
+  add("systemd", "service", {{"/usr/lib/systemd/systemd-growfs", "#!"}});
+  const auto image = assemble_text(manifest + "[\"systemd\"]");
+  ASSERT_TRUE(image) << image.error().message;
+  EXPECT_THAT(text_on(*image, "/etc/systemd/system/local-fs.target.wants/forerun-grow.service"),
+              HasSubstr("ExecStart=/usr/lib/systemd/systemd-growfs /\n"));
+}
+
 TEST_F(AssemblerTest, ConflictsNameBothSidesUnlessRanked) {
   add("one", "service", {{"/etc/same", "1"}});
   add("two", "service", {{"/etc/same", "2"}});

@@ -141,16 +141,20 @@ class Resolver {
   Result<std::vector<ComponentWish>> providers_of(const std::string& name) {
     constexpr std::string_view kEnd = ".json";
     std::vector<std::string> tags;
-    FR_CHECK(store_.list("component-tags", [&](const repository::ObjectInfo& object) -> Status {
-      std::string_view tag = object.path;
-      tag.remove_prefix(std::min(tag.rfind('/') + 1, tag.size()));
-      if (!tag.ends_with(kEnd)) return {};
-      if (tags.size() >= kTagsMax)
-        return fail(ErrorCode::kTooLarge,
-                    fmt::format("over {} components are too many to search", kTagsMax));
-      tags.emplace_back(tag.substr(0, tag.size() - kEnd.size()));
-      return {};
-    }));
+    const auto listed =
+        store_.list("component-tags", [&](const repository::ObjectInfo& object) -> Status {
+          std::string_view tag = object.path;
+          tag.remove_prefix(std::min(tag.rfind('/') + 1, tag.size()));
+          if (!tag.ends_with(kEnd)) return {};
+          if (tags.size() >= kTagsMax)
+            return fail(ErrorCode::kTooLarge,
+                        fmt::format("over {} components are too many to search", kTagsMax));
+          tags.emplace_back(tag.substr(0, tag.size() - kEnd.size()));
+          return {};
+        });
+    // A far repository may not be able to: there a component has to have the name.
+    if (!listed && listed.error().code != ErrorCode::kUnsupported)
+      return std::unexpected(listed.error());
     std::sort(tags.begin(), tags.end());
     std::vector<ComponentWish> providers;
     for (const std::string& tag_name : tags) {

@@ -244,6 +244,7 @@ Result<Manifest> parse_manifest(std::string_view text, std::string_view file_nam
        {"rank", reader.texts(manifest.rank, is_path, "an absolute path")},
        {"allow_other_base", reader.flag(manifest.allow_other_base)},
        {"writable_bytes", reader.number(manifest.writable_bytes, 0, kWritableBytesMax)},
+       {"grow", reader.flag(manifest.grow)},
        {"hostname", reader.text(manifest.hostname, is_hostname, "a host's name")},
        {"network", [&](const TextNode& node) { return read_network(reader, node, manifest); }},
        {"user",
@@ -279,6 +280,7 @@ std::string canonical_text(const Manifest& manifest) {
                   manifest.writable_bytes);
   // Fields of later days are written where they say something: what has none keeps its digest.
   if (manifest.allow_other_base) out += "allow_other_base = true\n";
+  if (manifest.grow) out += "grow = true\n";
   if (!manifest.hostname.empty()) out += fmt::format("hostname = {}\n", quoted(manifest.hostname));
   out += fmt::format("enable = {}\nmask = {}\n", quoted(manifest.enable), quoted(manifest.mask));
   if (manifest.network) {

@@ -52,6 +52,7 @@ struct Manifest {
   std::vector<std::string> rank;          // paths at which the last component wins; "x/": all below
   bool allow_other_base = false;          // components that were built on another base
   uint64_t writable_bytes = 2ull << 30;   // free space in the file system
+  bool grow = false;                      // at boot the file system becomes as large as the disk
   std::string hostname;                   // empty: as the components have it
   std::optional<ManifestNetwork> network;
   std::vector<ManifestUser> users;

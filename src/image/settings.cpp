@@ -58,6 +58,7 @@ class Settings {
     for (const ManifestUser& user : manifest_.users) FR_CHECK(add_user(user));
     for (const std::string& unit : manifest_.enable) FR_CHECK(enable(unit));
     for (const std::string& unit : manifest_.mask) link("/etc/systemd/system/" + unit, "/dev/null");
+    if (manifest_.grow) FR_CHECK(add_growth());
     for (const ManifestFile& file : manifest_.files) FR_CHECK(add_file(file));
     return {};
   }
@@ -116,6 +117,24 @@ class Settings {
   bool exists(std::string_view path) const {
     return std::any_of(components_.begin(), components_.end(),
                        [&](const ComponentFiles& files) { return files.find(path) != nullptr; });
+  }
+
+  // SOURCE: systemd-growfs(8). At every boot: a disk may become larger again.
+  Status add_growth() {
+    constexpr std::string_view kProgram = "/usr/lib/systemd/systemd-growfs";
+    constexpr std::string_view kUnit = "/etc/systemd/system/forerun-grow.service";
+    if (!exists(kProgram))
+      return fail(ErrorCode::kNotFound, fmt::format("to grow needs {}, which no component brings: "
+                                                    "a base with systemd has it",
+                                                    kProgram));
+    put(std::string(kUnit),
+        fmt::format("[Unit]\nDescription=Make the root file system as large as its disk\n"
+                    "DefaultDependencies=no\nAfter=systemd-remount-fs.service\n"
+                    "Before=local-fs.target shutdown.target\nConflicts=shutdown.target\n\n"
+                    "[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart={} /\n",
+                    kProgram));
+    link("/etc/systemd/system/local-fs.target.wants/forerun-grow.service", std::string(kUnit));
+    return {};
   }
 
   // As systemctl enable: links in the .wants and .requires folders of what [Install] names.
