@@ -22,7 +22,7 @@ constexpr int64_t kMadeAt = 1'735'689'600;  // 2025-01-01
 
 // Where it is noted what a pinned manifest became, by this version of what composes.
 std::string composed_path(const Digest& identity) {
-  constexpr int kComposerVersion = 2;
+  constexpr int kComposerVersion = 3;
   return fmt::format("composed/{}.{}", identity.hex(), kComposerVersion);
 }
 
@@ -48,6 +48,13 @@ std::optional<repository::ImageTag> composed_before(const Digest& identity,
   tag->name = options.image_name;
   tag->created = options.created;
   return std::move(*tag);
+}
+
+// Only what was made over something has removals and directories that hide.
+bool has_marks(const FileTree& tree) {
+  return std::ranges::any_of(tree.inodes, [](const TreeInode& inode) {
+    return inode.kind == InodeKind::kWhiteout || inode.is_opaque;
+  });
 }
 
 IdMap id_map(const AccountMerge::Ids& ids) {
@@ -265,6 +272,7 @@ Result<AssembledImage> assemble(const Manifest& manifest, repository::Store& sto
     input.index = &found[i].index;
     input.is_base = i == 0;
     input.built_on = found[i].built_on;
+    input.knows_no_base = !found[i].knows_base && !has_marks(found[i].index.tree);
     input.ids = id_map(merge.ids[i]);
     inputs.push_back(std::move(input));
     stored_bytes += found[i].index.data.stored_bytes();

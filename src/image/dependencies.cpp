@@ -57,7 +57,7 @@ class Resolver {
     }
     auto index = fetch_component_index(store_, *wish.digest);
     if (!index) return about(wish.name, index.error());
-    loaded_.push_back({wish, std::move(*index), {}});
+    loaded_.push_back({wish, std::move(*index), {}, false});
     needs_.emplace_back();
     return {};
   }
@@ -80,7 +80,10 @@ class Resolver {
     const std::vector<std::string> depends = loaded_[i].index.info.depends;
     for (const std::string& name : depends) {
       FR_TRY(const uint32_t needed, find(name));
-      if (needed == 0) continue;
+      if (needed == 0) {
+        loaded_[i].knows_base = true;
+        continue;
+      }
       needs_[i].push_back(needed);
       FR_CHECK(visit(needed));
     }
@@ -181,6 +184,7 @@ class Resolver {
         const auto& below = ordered[place[needed]].built_on;
         built_on.push_back(place[needed]);
         built_on.insert(built_on.end(), below.begin(), below.end());
+        loaded_[i].knows_base |= ordered[place[needed]].knows_base;
       }
       std::sort(built_on.begin(), built_on.end());
       built_on.erase(std::unique(built_on.begin(), built_on.end()), built_on.end());

@@ -57,7 +57,8 @@ struct Manifest {
   std::optional<ManifestNetwork> network;
   std::vector<ManifestUser> users;
   std::vector<ManifestFile> files;
-  std::vector<std::string> enable, mask;  // units
+  std::vector<std::string> enable, mask;     // units
+  std::vector<std::string> ca_certificates;  // of authorities to trust besides, in PEM
   bool operator==(const Manifest&) const = default;
 };
 
