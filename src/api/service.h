@@ -158,7 +158,8 @@ struct RunRequest {
   std::string base;
   std::vector<std::string> with;
   std::string manifest;
-  std::string hostname;  // with `base`; empty: as the components have it
+  std::string hostname;     // with `base`; empty: as the components have it
+  uint64_t disk_bytes = 0;  // of a new VM's disk, if larger than its image; 0: as that
   uint64_t memory_bytes = 512ull << 20;
   uint32_t cpus = 1;
   std::vector<PortForward> forwards;

@@ -18,7 +18,7 @@ namespace json = boost::json;
 constexpr size_t kManifestBytesMax = 1024 * 1024;
 
 struct RunArguments {
-  std::string name, image, base, manifest, hostname, memory = "512M";
+  std::string name, image, base, manifest, hostname, memory = "512M", disk_size;
   std::vector<std::string> with, pmem;
   unsigned cpus = 1;
   std::vector<std::string> forwards;
@@ -42,6 +42,10 @@ Result<std::string> absolute_file(const std::string& path) {
 
 Result<std::string> run_request(const RunArguments& arguments) {
   FR_TRY(const uint64_t memory_bytes, parse_size(arguments.memory));
+  uint64_t disk_bytes = 0;
+  if (!arguments.disk_size.empty()) {
+    FR_TRY(disk_bytes, parse_size(arguments.disk_size));
+  }
   json::array forwards;
   for (const std::string& text : arguments.forwards) {
     FR_TRY(const ForwardArgument forward, parse_forward(text));
@@ -71,6 +75,7 @@ Result<std::string> run_request(const RunArguments& arguments) {
                   {"with", std::move(with)},
                   {"manifest", manifest},
                   {"hostname", named(arguments.hostname)},
+                  {"disk_bytes", disk_bytes},
                   {"memory_bytes", memory_bytes},
                   {"cpus", arguments.cpus},
                   {"forwards", std::move(forwards)},
@@ -222,6 +227,8 @@ void add_run(CLI::App* vm, const Context& context, Command& chosen) {
   run->add_option("--memory", arguments->memory, "such as 512M or 2G")
       ->type_name("SIZE")
       ->capture_default_str();
+  run->add_option("--disk-size", arguments->disk_size, "of a new VM's disk, if over its image's")
+      ->type_name("SIZE");
   run->add_option("--cpus", arguments->cpus, "virtual CPUs")
       ->type_name("COUNT")
       ->capture_default_str();

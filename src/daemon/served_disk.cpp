@@ -43,17 +43,25 @@ std::vector<disk::Touch> as_one_read(const disk::DiskWork& work) {
 Result<std::shared_ptr<ServedDisk>> ServedDisk::open(What what, const Clock& clock,
                                                      tier::Tier& tier, FetchService& fetches,
                                                      Foresight& foresight) {
+  const uint64_t image_bytes = what.layout->table.size_bytes();
+  const uint64_t size_bytes = what.size_bytes == 0 ? image_bytes : what.size_bytes;
+  if (size_bytes < image_bytes ||
+      (size_bytes > image_bytes && size_bytes % disk::kOverlayBlockSize != 0))
+    return fail(ErrorCode::kInvalid,
+                fmt::format("a disk of {} bytes cannot hold the image, which has {}, in blocks of "
+                            "{}",
+                            size_bytes, image_bytes, disk::kOverlayBlockSize));
   std::unique_ptr<disk::Overlay> overlay;
   if (what.folder) {
     disk::Overlay::Options options;
-    options.size_bytes = what.layout->table.size_bytes();
+    options.size_bytes = size_bytes;
     options.base = what.layout->digest;
     options.owner_token = what.owner_token;
     options.boot_token = what.boot_token;
     FR_TRY(overlay, disk::Overlay::open(*what.folder, "overlay", options));
   }
-  auto virtual_disk =
-      std::make_unique<disk::VirtualDisk>(what.layout->table, std::move(overlay), tier);
+  auto virtual_disk = std::make_unique<disk::VirtualDisk>(what.layout->table.grown(size_bytes),
+                                                          std::move(overlay), tier);
   return std::shared_ptr<ServedDisk>(
       new ServedDisk(std::move(what), std::move(virtual_disk), clock, fetches, foresight));
 }

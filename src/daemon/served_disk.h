@@ -25,6 +25,7 @@ class ServedDisk final : public disk::BlockDevice {
     uint64_t boot_token = 0;  // names this boot of the host; see disk::Overlay::Options
     VmId vm{};
     bool is_observed = true;
+    uint64_t size_bytes = 0;  // larger than the image; 0: as it is
   };
   static Result<std::shared_ptr<ServedDisk>> open(What what, const Clock& clock, tier::Tier& tier,
                                                   FetchService& fetches, Foresight& foresight);

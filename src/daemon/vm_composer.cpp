@@ -60,6 +60,7 @@ Result<image::Manifest> VmComposer::manifest_of(const api::RunRequest& request) 
   std::string text = fmt::format("version = 1\nbase = \"{}\"\n", request.base);
   if (!wanted.empty()) text += fmt::format("components = [\"{}\"]\n", fmt::join(wanted, "\", \""));
   if (!request.hostname.empty()) text += fmt::format("hostname = \"{}\"\n", request.hostname);
+  if (request.disk_bytes > 0) text += "grow = true\n";
   text += "[network]\n";  // DHCP, as QEMU's user network and most others have it
   return image::parse_manifest(text, "--base");
 }

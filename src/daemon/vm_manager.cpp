@@ -142,6 +142,7 @@ Result<std::shared_ptr<VmManager::Vm>> VmManager::prepare(const api::RunRequest&
     vm->record.name = request.name;
     vm->record.image = request.image;
     vm->record.image_digest = image.hex();
+    vm->record.disk_bytes = request.disk_bytes;
     vm->record.created_unix_seconds = os::unix_seconds();
   }
   return vm;
@@ -162,7 +163,7 @@ Status VmManager::open_disk(Vm& vm, bool is_boot) {
   }
   const bool observed = prefetch_mode(vm.record) != api::PrefetchMode::kOff;
   FR_TRY(auto disk, ServedDisk::open({layout, std::move(storage), parts_.owner_token, boot_token(),
-                                      vm.id, observed},
+                                      vm.id, observed, vm.record.disk_bytes},
                                      parts_.clock, parts_.tier, parts_.fetches, parts_.foresight));
   vm.disk = std::move(disk);
   vm.layout = layout;
@@ -239,6 +240,9 @@ Result<api::VmInfo> VmManager::run(const api::RunRequest& asked) {
     return fail(ErrorCode::kExists, fmt::format("VM {} runs already", request.name));
   if (vm->record.image_digest != digest.hex())
     return fail(ErrorCode::kExists, fmt::format("another VM {} was just created", request.name));
+  if (request.disk_bytes != 0 && request.disk_bytes != vm->record.disk_bytes)
+    return fail(ErrorCode::kExists,
+                fmt::format("VM {} exists; its disk's size stays", request.name));
   vm->record.qemu = std::move(options);
   vm->pmem = std::move(pmem);
   vm->record.prefetch = prefetch_word(request.prefetch);

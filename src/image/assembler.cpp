@@ -49,6 +49,13 @@ std::optional<repository::ImageTag> composed_before(const Digest& identity,
   return std::move(*tag);
 }
 
+// Only what was made over something has removals and directories that hide.
+bool has_marks(const FileTree& tree) {
+  return std::ranges::any_of(tree.inodes, [](const TreeInode& inode) {
+    return inode.kind == InodeKind::kWhiteout || inode.is_opaque;
+  });
+}
+
 IdMap id_map(const AccountMerge::Ids& ids) {
   const auto map = [](const std::map<uint32_t, uint32_t>& moved) {
     return [moved](uint32_t id) {
@@ -264,6 +271,7 @@ Result<AssembledImage> assemble(const Manifest& manifest, repository::Store& sto
     input.index = &found[i].index;
     input.is_base = i == 0;
     input.built_on = found[i].built_on;
+    input.knows_no_base = !found[i].knows_base && !has_marks(found[i].index.tree);
     input.ids = id_map(merge.ids[i]);
     inputs.push_back(std::move(input));
     stored_bytes += found[i].index.data.stored_bytes();
@@ -272,6 +280,7 @@ Result<AssembledImage> assemble(const Manifest& manifest, repository::Store& sto
   compose_options.file_system.identity = identity;
   compose_options.file_system.time_s = kMadeAt;
   compose_options.file_system.writable_bytes = manifest.writable_bytes;
+  compose_options.file_system.can_grow = manifest.grow;
   compose_options.merge.generated = std::move(merge.generated);
   compose_options.merge.last_wins = std::move(merge.last_wins);
   for (const std::string& path : manifest.rank) compose_options.merge.last_wins.push_back(path);

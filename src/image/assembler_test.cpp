@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "image/boot_prior.h"
+#include "image/certificate_fixture.h"
 #include "image/disk_reader.h"
 #include "image/ext4.h"
 #include "image/path_finder.h"
@@ -295,6 +296,31 @@ TEST_F(AssemblerTest, WhatItDependsOnAComponentMayReplace) {
   EXPECT_TRUE(assemble_text("version=1\nbase=\"debian-12\"\ncomponents=[\"app\"]"));
   add("app", "service", {{"/usr/bin/redis", "patched"}});
   EXPECT_FALSE(assemble_text("version=1\nbase=\"debian-12\"\ncomponents=[\"redis\",\"app\"]"));
+}
+
+TEST_F(AssemblerTest, TrustsTheAuthoritiesOfTheManifest) {
+  add("ca", "service",
+      {{"/etc/ssl/certs/ca-certificates.crt", "others\n"},
+       {fmt::format("/etc/ssl/certs/{}.0", kTestCertificateHash), "x"}});
+  const auto image =
+      assemble_text(fmt::format("version=1\nbase=\"debian-12\"\ncomponents=[\"ca\"]\n"
+                                "ca_certificates=[\"\"\"{}\"\"\"]\n",
+                                kTestCertificate));
+  ASSERT_TRUE(image) << image.error().message;
+  EXPECT_EQ(text_on(*image, "/etc/ssl/certs/ca-certificates.crt"),
+            fmt::format("others\n{}", kTestCertificate));
+  const std::string by_hash = fmt::format("/etc/ssl/certs/{}.1", kTestCertificateHash);
+  EXPECT_EQ(text_on(*image, by_hash.c_str()), kTestCertificate);
+}
+
+TEST_F(AssemblerTest, GrowingNeedsWhatGrows) {
+  const std::string manifest = "version=1\nbase=\"debian-12\"\ngrow=true\ncomponents=";
+  EXPECT_THAT(assemble_text(manifest + "[]").error().message, HasSubstr("to grow needs"));
+  add("systemd", "service", {{"/usr/lib/systemd/systemd-growfs", "#!"}});
+  const auto image = assemble_text(manifest + "[\"systemd\"]");
+  ASSERT_TRUE(image) << image.error().message;
+  EXPECT_THAT(text_on(*image, "/etc/systemd/system/local-fs.target.wants/forerun-grow.service"),
+              HasSubstr("ExecStart=/usr/lib/systemd/systemd-growfs /\n"));
 }
 
 TEST_F(AssemblerTest, ConflictsNameBothSidesUnlessRanked) {

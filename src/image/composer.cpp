@@ -78,8 +78,8 @@ Result<ComposedImage> compose(std::span<const ComposeInput> inputs, const Compos
   std::vector<MergeInput> trees;
   std::vector<uint64_t> sizes;
   for (const ComposeInput& input : inputs) {
-    trees.push_back(
-        {&input.index->tree, input.index->info.name, input.is_base, input.built_on, input.ids});
+    trees.push_back({&input.index->tree, input.index->info.name, input.is_base, input.built_on,
+                     input.ids, input.knows_no_base});
     sizes.push_back(input.index->data.size_bytes);
   }
   FR_TRY(const MergedTree tree, merge_trees(trees, options.merge));

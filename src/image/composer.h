@@ -24,6 +24,7 @@ struct ComposeInput {
   bool is_base = false;                   // as MergeInput's
   std::vector<uint32_t> built_on;
   IdMap ids;
+  bool knows_no_base = false;
 };
 
 struct ComposeOptions {

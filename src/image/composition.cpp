@@ -131,7 +131,7 @@ std::string object_path(const CompositionPart& part) {
 }
 
 std::string composed_path(const Digest& manifest) {
-  constexpr int kComposerVersion = 2;
+  constexpr int kComposerVersion = 3;
   return fmt::format("composed/{}.{}", manifest.hex(), kComposerVersion);
 }
 

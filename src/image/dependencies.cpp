@@ -61,7 +61,7 @@ class Resolver {
       const Status renewed = store_.renew(path);  // gone meanwhile: the fetch says so
     auto index = fetch_component_index(store_, *wish.digest);
     if (!index) return about(wish.name, index.error());
-    loaded_.push_back({wish, std::move(*index), {}});
+    loaded_.push_back({wish, std::move(*index), {}, false});
     needs_.emplace_back();
     return {};
   }
@@ -84,7 +84,10 @@ class Resolver {
     const std::vector<std::string> depends = loaded_[i].index.info.depends;
     for (const std::string& name : depends) {
       FR_TRY(const uint32_t needed, find(name));
-      if (needed == 0) continue;
+      if (needed == 0) {
+        loaded_[i].knows_base = true;
+        continue;
+      }
       needs_[i].push_back(needed);
       FR_CHECK(visit(needed));
     }
@@ -145,16 +148,20 @@ class Resolver {
   Result<std::vector<ComponentWish>> providers_of(const std::string& name) {
     constexpr std::string_view kEnd = ".json";
     std::vector<std::string> tags;
-    FR_CHECK(store_.list("component-tags", [&](const repository::ObjectInfo& object) -> Status {
-      std::string_view tag = object.path;
-      tag.remove_prefix(std::min(tag.rfind('/') + 1, tag.size()));
-      if (!tag.ends_with(kEnd)) return {};
-      if (tags.size() >= kTagsMax)
-        return fail(ErrorCode::kTooLarge,
-                    fmt::format("over {} components are too many to search", kTagsMax));
-      tags.emplace_back(tag.substr(0, tag.size() - kEnd.size()));
-      return {};
-    }));
+    const auto listed =
+        store_.list("component-tags", [&](const repository::ObjectInfo& object) -> Status {
+          std::string_view tag = object.path;
+          tag.remove_prefix(std::min(tag.rfind('/') + 1, tag.size()));
+          if (!tag.ends_with(kEnd)) return {};
+          if (tags.size() >= kTagsMax)
+            return fail(ErrorCode::kTooLarge,
+                        fmt::format("over {} components are too many to search", kTagsMax));
+          tags.emplace_back(tag.substr(0, tag.size() - kEnd.size()));
+          return {};
+        });
+    // A far repository may not be able to: there a component has to have the name.
+    if (!listed && listed.error().code != ErrorCode::kUnsupported)
+      return std::unexpected(listed.error());
     std::sort(tags.begin(), tags.end());
     std::vector<ComponentWish> providers;
     for (const std::string& tag_name : tags) {
@@ -181,6 +188,7 @@ class Resolver {
         const auto& below = ordered[place[needed]].built_on;
         built_on.push_back(place[needed]);
         built_on.insert(built_on.end(), below.begin(), below.end());
+        loaded_[i].knows_base |= ordered[place[needed]].knows_base;
       }
       std::sort(built_on.begin(), built_on.end());
       built_on.erase(std::unique(built_on.begin(), built_on.end()), built_on.end());

@@ -19,6 +19,7 @@ struct ResolvedComponent {
   ComponentWish wish;  // pinned
   ComponentIndex index;
   std::vector<uint32_t> built_on;  // what it depends on, directly and through others, sorted
+  bool knows_base = false;         // it depends on the base, directly or through others
 };
 
 // Returns the base and the components of `pinned` with all that they depend on, which neither the

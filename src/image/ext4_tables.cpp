@@ -73,6 +73,10 @@ class Tables {
   void write_superblock(const Totals& totals);
 
  private:
+  static void seal_superblock(ext2_super_block& super) {
+    super.s_checksum = crc32c(~0u, bytes_of(super).first(offsetof(ext2_super_block, s_checksum)));
+  }
+  void write_copies(ext2_super_block super);
   void describe_blocks(uint32_t group, ext2_group_desc& descriptor);
   void describe_inodes(uint32_t group, ext2_group_desc& descriptor);
 
@@ -142,15 +146,21 @@ Totals Tables::write_groups() {
   return totals;
 }
 
-void write_features(ext2_super_block& super) {
+void write_features(ext2_super_block& super, bool can_grow) {
   super.s_feature_compat = EXT3_FEATURE_COMPAT_HAS_JOURNAL | EXT2_FEATURE_COMPAT_EXT_ATTR |
-                           EXT2_FEATURE_COMPAT_DIR_INDEX | EXT4_FEATURE_COMPAT_SPARSE_SUPER2;
+                           EXT2_FEATURE_COMPAT_DIR_INDEX;
   super.s_feature_incompat = EXT2_FEATURE_INCOMPAT_FILETYPE | EXT3_FEATURE_INCOMPAT_EXTENTS |
                              EXT4_FEATURE_INCOMPAT_FLEX_BG;
   super.s_feature_ro_compat = EXT2_FEATURE_RO_COMPAT_LARGE_FILE | EXT4_FEATURE_RO_COMPAT_HUGE_FILE |
                               EXT4_FEATURE_RO_COMPAT_DIR_NLINK |
                               EXT4_FEATURE_RO_COMPAT_EXTRA_ISIZE |
                               EXT4_FEATURE_RO_COMPAT_METADATA_CSUM;
+  // The kernel grows no file system with sparse_super2; of the others, it needs no resize_inode: it
+  // turns to meta_bg when the descriptors' blocks are full.
+  if (can_grow)
+    super.s_feature_ro_compat |= EXT2_FEATURE_RO_COMPAT_SPARSE_SUPER;
+  else
+    super.s_feature_compat |= EXT4_FEATURE_COMPAT_SPARSE_SUPER2;
   super.s_default_mount_opts = EXT2_DEFM_XATTR_USER | EXT2_DEFM_ACL;
   super.s_checksum_type = EXT2_CRC32C_CHKSUM;
   super.s_flags = EXT2_FLAGS_SIGNED_HASH;
@@ -162,7 +172,7 @@ void write_features(ext2_super_block& super) {
 void Tables::write_superblock(const Totals& totals) {
   ext2_super_block super{};
   static_assert(sizeof super == 1024);
-  write_features(super);
+  write_features(super, geometry_.can_grow);
   super.s_magic = EXT2_SUPER_MAGIC;
   super.s_rev_level = EXT2_DYNAMIC_REV;
   super.s_state = EXT2_VALID_FS;
@@ -191,8 +201,24 @@ void Tables::write_superblock(const Totals& totals) {
   const MutableByteView journal = inode_record(disk_, geometry_, kJournalInode);
   std::memcpy(super.s_jnl_blocks, journal.data() + kContentOffset, kContentSize);
   super.s_jnl_blocks[16] = geometry_.journal_blocks * kBlockSize;
-  super.s_checksum = crc32c(~0u, bytes_of(super).first(offsetof(ext2_super_block, s_checksum)));
+  seal_superblock(super);
   disk_.write(kSuperblockAt, bytes_of(super));
+  if (geometry_.can_grow) write_copies(super);
+}
+
+// At the beginning of each group that has one.
+void Tables::write_copies(ext2_super_block super) {
+  for (uint32_t group = 1; group < geometry_.groups; ++group) {
+    if (!has_copy(group)) continue;
+    const uint64_t at = uint64_t{group} * kGroupBlocks * kBlockSize;
+    super.s_block_group_nr = static_cast<uint16_t>(group);
+    seal_superblock(super);
+    disk_.write(at, bytes_of(super));
+    for (uint64_t i = 0; i < geometry_.descriptor_blocks; ++i) {
+      const ByteView block = find_block(disk_, geometry_.descriptors + i);
+      disk_.write(at + (1 + i) * kBlockSize, Buffer(block.begin(), block.end()));
+    }
+  }
 }
 
 }  // namespace

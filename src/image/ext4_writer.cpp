@@ -86,7 +86,17 @@ Ext4Image Writer::run() {
 }
 
 void Writer::mark_blocks() {
-  mark_used(disk_, geometry_, 0, geometry_.generated_end);
+  const uint64_t table_blocks = uint64_t{geometry_.groups} * geometry_.table_blocks;
+  mark_used(disk_, geometry_, 0, geometry_.descriptors + geometry_.descriptor_blocks);
+  mark_used(disk_, geometry_, geometry_.block_bitmaps, geometry_.groups);
+  mark_used(disk_, geometry_, geometry_.inode_bitmaps, geometry_.groups);
+  mark_used(disk_, geometry_, geometry_.inode_tables, table_blocks);
+  mark_used(disk_, geometry_, geometry_.journal, geometry_.journal_blocks);
+  mark_used(disk_, geometry_, geometry_.generated, geometry_.generated_end - geometry_.generated);
+  for (uint32_t group = 1; geometry_.can_grow && group < geometry_.groups; ++group) {
+    if (has_copy(group))
+      mark_used(disk_, geometry_, uint64_t{group} * kGroupBlocks, 1 + geometry_.descriptor_blocks);
+  }
   for (uint32_t i = 0; i < plan_.used.size(); ++i) {
     const BlockSet& used = plan_.used[i];
     // A region begins at a multiple of 512 blocks, so its bits are whole words of the bitmap.
@@ -300,7 +310,8 @@ Result<Ext4Image> write_ext4(const MergedTree& tree, std::span<const uint64_t> c
   FR_TRY(const ext4::Plan plan, ext4::plan_tree(tree, component_sizes));
   const uint64_t free_blocks =
       options.writable_bytes / ext4::kBlockSize + (options.writable_bytes % ext4::kBlockSize != 0);
-  FR_TRY(const ext4::Geometry geometry, ext4::lay_out(plan.last_inode, plan.blocks, free_blocks));
+  FR_TRY(const ext4::Geometry geometry,
+         ext4::lay_out(plan.last_inode, plan.blocks, free_blocks, options.can_grow));
   return ext4::Writer(tree, component_sizes, plan, geometry, options).run();
 }
 

@@ -9,8 +9,9 @@
 // first, since ext4 forbids two files one block. The rest is free. Equal inputs give equal bytes.
 //
 // SOURCE: the kernel's Documentation/filesystems/ext4. Features: has_journal ext_attr dir_index
-// sparse_super2 (no backups) filetype extent flex_bg large_file huge_file dir_nlink extra_isize
-// metadata_csum. Directories are linear. Groups nothing stands in have uninitialised tables.
+// sparse_super2 (no backups; growing needs sparse_super and its backups instead) filetype extent
+// flex_bg large_file huge_file dir_nlink extra_isize metadata_csum. Directories are linear. Groups
+// nothing stands in have uninitialised tables.
 #pragma once
 
 #include <cstdint>
@@ -35,6 +36,9 @@ struct Ext4Options {
   int64_t time_s = 0;           // when the file system was made
   uint64_t writable_bytes = 0;  // that are free at least
   std::string label;            // at most 16 bytes
+  // The kernel can make the mounted file system larger. Costs a copy of superblock and descriptors
+  // in groups 1, 3, 5, 7, 9, 25, …, which no component may lie across.
+  bool can_grow = false;
 };
 
 // A run of the disk that is a run of a component's data.

@@ -7,6 +7,7 @@
 #include <functional>
 #include <map>
 
+#include "image/certificate.h"
 #include "image/manifest_text.h"
 #include "image/systemd_unit.h"
 
@@ -135,6 +136,8 @@ bool is_network_word(std::string_view text) {
          text.find_first_of("[]=#;") == std::string_view::npos;
 }
 
+bool is_certificate(std::string_view text) { return read_certificate(text).has_value(); }
+
 Status read_component(const Reader& reader, const TextNode& node, ComponentWish& wish) {
   const std::string_view text = node.text;
   const size_t at = text.find('@');
@@ -244,6 +247,7 @@ Result<Manifest> parse_manifest(std::string_view text, std::string_view file_nam
        {"rank", reader.texts(manifest.rank, is_path, "an absolute path")},
        {"allow_other_base", reader.flag(manifest.allow_other_base)},
        {"writable_bytes", reader.number(manifest.writable_bytes, 0, kWritableBytesMax)},
+       {"grow", reader.flag(manifest.grow)},
        {"hostname", reader.text(manifest.hostname, is_hostname, "a host's name")},
        {"network", [&](const TextNode& node) { return read_network(reader, node, manifest); }},
        {"user",
@@ -251,7 +255,9 @@ Result<Manifest> parse_manifest(std::string_view text, std::string_view file_nam
        {"file",
         reader.list([&](const TextNode& node) { return read_file(reader, node, manifest); })},
        {"enable", reader.texts(manifest.enable, is_unit_name, "a unit's name")},
-       {"mask", reader.texts(manifest.mask, is_unit_name, "a unit's name")}}));
+       {"mask", reader.texts(manifest.mask, is_unit_name, "a unit's name")},
+       {"ca_certificates",
+        reader.texts(manifest.ca_certificates, is_certificate, "one certificate in PEM")}}));
   if (version != 1)
     return fail(version == 0 ? ErrorCode::kInvalid : ErrorCode::kUnsupported,
                 version == 0 ? fmt::format("{}: version = 1 is missing", file_name)
@@ -279,8 +285,11 @@ std::string canonical_text(const Manifest& manifest) {
                   manifest.writable_bytes);
   // Fields of later days are written where they say something: what has none keeps its digest.
   if (manifest.allow_other_base) out += "allow_other_base = true\n";
+  if (manifest.grow) out += "grow = true\n";
   if (!manifest.hostname.empty()) out += fmt::format("hostname = {}\n", quoted(manifest.hostname));
   out += fmt::format("enable = {}\nmask = {}\n", quoted(manifest.enable), quoted(manifest.mask));
+  if (!manifest.ca_certificates.empty())
+    out += fmt::format("ca_certificates = {}\n", quoted(manifest.ca_certificates));
   if (manifest.network) {
     const ManifestNetwork& network = *manifest.network;
     out += fmt::format("[network]\nmatch = {}\n", quoted(network.match));

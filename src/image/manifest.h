@@ -52,11 +52,13 @@ struct Manifest {
   std::vector<std::string> rank;          // paths at which the last component wins; "x/": all below
   bool allow_other_base = false;          // components that were built on another base
   uint64_t writable_bytes = 2ull << 30;   // free space in the file system
+  bool grow = false;                      // at boot the file system becomes as large as the disk
   std::string hostname;                   // empty: as the components have it
   std::optional<ManifestNetwork> network;
   std::vector<ManifestUser> users;
   std::vector<ManifestFile> files;
-  std::vector<std::string> enable, mask;  // units
+  std::vector<std::string> enable, mask;     // units
+  std::vector<std::string> ca_certificates;  // of authorities to trust besides, in PEM
   bool operator==(const Manifest&) const = default;
 };
 

@@ -128,6 +128,14 @@ TEST(Manifest, JsonErrorsHaveTheirLine) {
   EXPECT_THAT(error("{\"version\":1,\"base\":" + std::string(1000, '[')), HasSubstr("deep"));
 }
 
+TEST(Manifest, GrowthIsPartOfTheIdentity) {
+  const auto grows = parse_manifest(with("grow = true"), "x");
+  ASSERT_TRUE(grows);
+  EXPECT_TRUE(grows->grow);
+  EXPECT_EQ(parse_manifest(canonical_text(*grows), "y").value(), *grows);
+  EXPECT_NE(digest_of(*grows), digest_of(*parse_manifest(with("grow = false"), "x")));
+}
+
 TEST(Manifest, AnotherBaseIsAllowedByName) {
   EXPECT_TRUE(parse_manifest(with("allow_other_base = true"), "x")->allow_other_base);
   EXPECT_THAT(error_of(with("allow_other_base = 1")), HasSubstr("true or false"));

@@ -130,6 +130,13 @@ MappingTable MappingTable::whole(ComponentPtr component) {
   return std::move(*table);
 }
 
+MappingTable MappingTable::grown(uint64_t size_bytes) const {
+  FR_ASSERT(size_bytes >= size_bytes_ && size_bytes <= kSizeMax);
+  MappingTable table = *this;
+  table.size_bytes_ = size_bytes;
+  return table;
+}
+
 std::vector<Extent> MappingTable::extents() const {
   std::vector<Extent> extents;
   extents.reserve(parts_.size());

@@ -64,6 +64,10 @@ class MappingTable {
   // Returns the table of a disk that is `component` from its first byte to its last.
   static MappingTable whole(ComponentPtr component);
 
+  // Returns the table of a larger disk: behind this one's end it is zeroes. REQUIRES: size_bytes is
+  // this one's at least and kSizeMax at most.
+  MappingTable grown(uint64_t size_bytes) const;
+
   uint64_t size_bytes() const { return size_bytes_; }
   // Returns the extents of data in order, with those that continue each other joined.
   std::vector<Extent> extents() const;

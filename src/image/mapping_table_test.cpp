@@ -252,5 +252,14 @@ TEST(MappingTable, LocatesEachByteAsLookUpDoes) {
   }
 }
 
+TEST(MappingTable, GrownItIsZeroesBehindItsEnd) {
+  const ComponentPtr part = component_of(1, 2 * kChunkSize);
+  const MappingTable table = MappingTable::whole(part).grown(3 * kChunkSize);
+  EXPECT_EQ(table.size_bytes(), 3 * kChunkSize);
+  EXPECT_EQ(table.locate(2 * kChunkSize - 1).component, part.get());
+  EXPECT_EQ(table.locate(2 * kChunkSize).component, nullptr);
+  EXPECT_EQ(table.locate(2 * kChunkSize).length, kChunkSize);
+}
+
 }  // namespace
 }  // namespace forerun::image

@@ -182,13 +182,18 @@ class KindMerger {
     return {};
   }
 
-  // What one component alone changes is right as it is.
+  // What one component alone changes, or all in the same way, is right as it is.
   Status merge_text(const std::string& path, const TextFile& file) {
     const std::vector<uint32_t> changed_by = context_.siblings_with(path);
     if (changed_by.size() < 2) return {};
     FR_TRY(const auto versions, context_.versions_of(path, kMergedTextBytesMax));
     std::vector<TextVersion> siblings;
-    for (const uint32_t sibling : changed_by) siblings.push_back(versions[sibling]);
+    std::set<std::string_view> changes;
+    for (const uint32_t sibling : changed_by) {
+      siblings.push_back(versions[sibling]);
+      if (versions[sibling].text != versions.front().text) changes.insert(versions[sibling].text);
+    }
+    if (changes.size() < 2) return {};
     auto merged = file.records ? merge_records(versions.front(), siblings, *file.records)
                                : merge_lines(versions.front(), siblings);
     if (!merged)

@@ -175,6 +175,13 @@ TEST_F(MergeByKindTest, WhatOneWasAskedToInstallIsNotAutomatic) {
   EXPECT_EQ(merge().at(kMarks), mark("libc6") + mark("lib"));
 }
 
+TEST_F(MergeByKindTest, WhatAllChangeInOneWayStays) {
+  add("base", {{"/etc/shells", "/bin/sh\n"}, {"/var/lib/pam/seen", "unix\n"}});
+  add("one", {{"/etc/services", "#\n#\na 1/tcp\n"}, {"/var/lib/pam/seen", "unix\ncap\n"}});
+  add("two", {{"/etc/services", "#\n#\na 1/tcp\n"}, {"/var/lib/pam/seen", "unix\n"}});
+  EXPECT_THAT(merge(), IsEmpty());
+}
+
 TEST_F(MergeByKindTest, ConflictsNameThePathAndBothSides) {
   const char* kStatus = "/var/lib/dpkg/status";
   add("base", {{kStatus, ""}});

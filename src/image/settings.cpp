@@ -7,6 +7,7 @@
 #include <optional>
 #include <set>
 
+#include "image/certificate.h"
 #include "image/systemd_unit.h"
 #include "image/text_lines.h"
 
@@ -58,6 +59,8 @@ class Settings {
     for (const ManifestUser& user : manifest_.users) FR_CHECK(add_user(user));
     for (const std::string& unit : manifest_.enable) FR_CHECK(enable(unit));
     for (const std::string& unit : manifest_.mask) link("/etc/systemd/system/" + unit, "/dev/null");
+    for (const std::string& pem : manifest_.ca_certificates) FR_CHECK(add_certificate(pem));
+    if (manifest_.grow) FR_CHECK(add_growth());
     for (const ManifestFile& file : manifest_.files) FR_CHECK(add_file(file));
     return {};
   }
@@ -116,6 +119,64 @@ class Settings {
   bool exists(std::string_view path) const {
     return std::any_of(components_.begin(), components_.end(),
                        [&](const ComponentFiles& files) { return files.find(path) != nullptr; });
+  }
+
+  // As update-ca-certificates(8): the file, its links, and the bundle of all.
+  Status add_certificate(const std::string& text) {
+    constexpr std::string_view kFolder = "/etc/ssl/certs";
+    constexpr std::string_view kBundle = "/etc/ssl/certs/ca-certificates.crt";
+    constexpr uint64_t kBundleBytesMax = 16 * kMiB;
+    FR_TRY(const Certificate certificate, read_certificate(text));
+    const std::string name =
+        fmt::format("forerun-{}", sha256(as_bytes(certificate.pem)).hex().substr(0, 16));
+    const std::string file = fmt::format("/usr/local/share/ca-certificates/{}.crt", name);
+    put(file, certificate.pem);
+    link(fmt::format("{}/{}.pem", kFolder, name), file);
+    std::string by_hash;
+    for (int number = 0; by_hash.empty() || exists_so_far(by_hash); ++number)
+      by_hash = fmt::format("{}/{}.{}", kFolder, certificate.subject_hash, number);
+    link(by_hash, name + ".pem");
+    std::string bundle;
+    if (const GeneratedFile* merged = generated(kBundle)) {
+      bundle = as_text(merged->content);
+    } else {
+      for (auto files = components_.rbegin(); files != components_.rend(); ++files) {
+        if (files->find(kBundle) == nullptr) continue;
+        FR_TRY(auto known, files->text(kBundle, kBundleBytesMax));
+        bundle = known.value_or("");
+        break;
+      }
+    }
+    if (bundle.find(certificate.pem) == bundle.npos) bundle += certificate.pem;
+    put(std::string(kBundle), bundle);
+    return {};
+  }
+
+  const GeneratedFile* generated(std::string_view path) const {
+    const auto found = std::ranges::find(merge_.generated, path, &GeneratedFile::path);
+    return found == merge_.generated.end() ? nullptr : &*found;
+  }
+  bool exists_so_far(const std::string& path) const {
+    const GeneratedFile* made = generated(path);
+    return made != nullptr ? made->inode.kind != InodeKind::kWhiteout : exists(path);
+  }
+
+  // SOURCE: systemd-growfs(8). At every boot: a disk may become larger again.
+  Status add_growth() {
+    constexpr std::string_view kProgram = "/usr/lib/systemd/systemd-growfs";
+    constexpr std::string_view kUnit = "/etc/systemd/system/forerun-grow.service";
+    if (!exists(kProgram))
+      return fail(ErrorCode::kNotFound, fmt::format("to grow needs {}, which no component brings: "
+                                                    "a base with systemd has it",
+                                                    kProgram));
+    put(std::string(kUnit),
+        fmt::format("[Unit]\nDescription=Make the root file system as large as its disk\n"
+                    "DefaultDependencies=no\nAfter=systemd-remount-fs.service\n"
+                    "Before=local-fs.target shutdown.target\nConflicts=shutdown.target\n\n"
+                    "[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart={} /\n",
+                    kProgram));
+    link("/etc/systemd/system/local-fs.target.wants/forerun-grow.service", std::string(kUnit));
+    return {};
   }
 
   // As systemctl enable: links in the .wants and .requires folders of what [Install] names.

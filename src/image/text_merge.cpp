@@ -146,8 +146,10 @@ class RecordReader {
       if (begin == line.npos) continue;
       const size_t end = line.find_last_not_of(kBlank) + 1;
       std::string_view key = line.substr(begin, end - begin);
-      key = rules_.kind == RecordKind::kFirstWord ? key.substr(0, key.find_first_of(kBlank))
-                                                  : key.substr(key.find_last_of(kBlank) + 1);
+      if (!key.starts_with('#')) {  // a comment is known by all of it
+        key = rules_.kind == RecordKind::kFirstWord ? key.substr(0, key.find_first_of(kBlank))
+                                                    : key.substr(key.find_last_of(kBlank) + 1);
+      }
       records.add(std::string(key), fmt::format("{}\n", line));
     }
     return records;
@@ -279,9 +281,11 @@ Result<std::string> merge_lines(const TextVersion& base, std::span<const TextVer
     for (const std::string_view line : old) {
       if (!their_set.contains(line)) removed.insert(line);
     }
+    // A comment may stand in one text several times.
     for (const std::string_view line : theirs) {
-      if (!old_set.contains(line) && added_set.insert(line).second) added.push_back(line);
+      if (!old_set.contains(line) && !added_set.contains(line)) added.push_back(line);
     }
+    added_set.insert(theirs.begin(), theirs.end());
   }
   std::string out;
   for (const std::string_view line : old) {

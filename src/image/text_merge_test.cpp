@@ -130,13 +130,13 @@ TEST(MergeRecords, CertificatesAreASet) {
 
 TEST(MergeRecords, WordsAreUnited) {
   const RecordRules rules{.kind = RecordKind::kFirstWord, .unites_words = true};
-  const TextVersion base{"debian-12", "# names\nhosts:   files dns\npasswd: files\n"};
+  const TextVersion base{"debian-12", "# of\n# names\nhosts:   files dns\npasswd: files\n"};
   const std::vector<TextVersion> siblings{
-      {"one", "# names\nhosts:   files mdns4 [NOTFOUND=return] dns\npasswd: files\n"},
-      {"two", "# names\nhosts:   files dns myhostname\npasswd: files systemd\n"}};
-  EXPECT_EQ(
-      merge_records(base, siblings, rules).value(),
-      "# names\nhosts: files mdns4 [NOTFOUND=return] dns myhostname\npasswd: files systemd\n");
+      {"one", "# of\n# names\nhosts:   files mdns4 [NOTFOUND=return] dns\npasswd: files\n"},
+      {"two", "# of\n# names\nhosts:   files dns myhostname\npasswd: files systemd\n"}};
+  EXPECT_EQ(merge_records(base, siblings, rules).value(),
+            "# of\n# names\nhosts: files mdns4 [NOTFOUND=return] dns myhostname\npasswd: files "
+            "systemd\n");
 }
 
 TEST(MergeRecords, SaysWhereAKeyIsMissing) {
@@ -151,6 +151,12 @@ TEST(MergeLines, AddsAndRemovesEachOnce) {
   const TextVersion base{"debian-12", "a\nb\nc\n"};
   const std::vector<TextVersion> siblings{{"one", "a\nb\nc\nx\ny\n"}, {"two", "a\nc\ny\nz"}};
   EXPECT_EQ(merge_lines(base, siblings).value(), "a\nc\nx\ny\nz\n");
+}
+
+TEST(MergeLines, KeepsCommentsThatStandTwice) {
+  const TextVersion base{"debian-12", ""};
+  const std::vector<TextVersion> siblings{{"one", "#\na\n#\n"}, {"two", "#\nb\n#\nb\n"}};
+  EXPECT_EQ(merge_lines(base, siblings).value(), "#\na\n#\nb\nb\n");
 }
 
 }  // namespace

@@ -114,6 +114,8 @@ class Merger {
   Result<uint32_t> add_name(const Entry& entry, uint32_t parent);
   uint32_t add_inode(const Entry& entry);
   const TreeInode* attributes(const Entry& entry);
+  Entry attributes_from(const std::vector<Entry>& live) const;
+  bool same_attributes(const Entry& a, const Entry& b) const;
 
   const std::span<const MergeInput> inputs_;
   const MergeOptions& options_;
@@ -177,8 +179,7 @@ bool Merger::same(const Entry& a, const Entry& b) const {
   if (x.kind == InodeKind::kWhiteout) return true;
   // Two directories are never compared whole: they merge.
   if (x.kind == InodeKind::kDirectory) return false;
-  if (x.mode != y.mode || user_of(a) != user_of(b) || group_of(a) != group_of(b)) return false;
-  if (x.xattrs != y.xattrs) return false;
+  if (!same_attributes(a, b)) return false;
   if (x.kind == InodeKind::kRegular) return x.size == y.size && x.content == y.content;
   if (x.kind == InodeKind::kSymlink) return x.target == y.target;
   return x.device_major == y.device_major && x.device_minor == y.device_minor;
@@ -272,6 +273,32 @@ void Merger::report_collisions(uint32_t parent) {
   pending_.clear();
 }
 
+// Of several directories that merge, returns the one whose attributes count: the last that changed
+// what it was built on. One that only repeats that, to have something in it, changes nothing.
+Entry Merger::attributes_from(const std::vector<Entry>& live) const {
+  Entry winner = live.front();
+  for (size_t i = 1; i < live.size(); ++i) {
+    const Entry& entry = live[i];
+    if (inode_of(entry).gives_way) continue;
+    const bool is_over_base = !is_generated(winner) && inputs_[winner.source].is_base;
+    if (is_over_base && !is_generated(entry) && inputs_[entry.source].knows_no_base) continue;
+    // Of two that say the same, the time is the later one's.
+    if (sees(entry, winner) || inode_of(winner).gives_way || same_attributes(entry, winner)) {
+      winner = entry;
+      continue;
+    }
+    const auto below = std::find_if(live.rend() - static_cast<ptrdiff_t>(i), live.rend(),
+                                    [&](const Entry& lower) { return sees(entry, lower); });
+    if (below == live.rend() || !same_attributes(entry, *below)) winner = entry;
+  }
+  return winner;
+}
+
+bool Merger::same_attributes(const Entry& a, const Entry& b) const {
+  return inode_of(a).mode == inode_of(b).mode && user_of(a) == user_of(b) &&
+         group_of(a) == group_of(b) && inode_of(a).xattrs == inode_of(b).xattrs;
+}
+
 const TreeInode* Merger::attributes(const Entry& entry) {
   const TreeInode& inode = inode_of(entry);
   const IdMap& ids = *sources_[entry.source].ids;
@@ -322,9 +349,7 @@ Status Merger::add_resolved(std::vector<Entry> live, uint32_t parent, uint32_t d
   if (live.empty() || kind_of(live.back()) == InodeKind::kWhiteout) return {};
 #endif
   // Of several directories, the last that does not give way; the first if all do.
-  const auto says = std::find_if(live.rbegin(), live.rend(),
-                                 [&](const Entry& entry) { return !inode_of(entry).gives_way; });
-  const Entry winner = says == live.rend() ? live.front() : *says;
+  const Entry winner = attributes_from(live);
   FR_TRY(const uint32_t name, add_name(winner, parent));
   if (kind_of(winner) != InodeKind::kDirectory) return {};
   if (live.size() == 1) return copy_children(winner, name);

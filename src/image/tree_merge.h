@@ -37,6 +37,9 @@ struct MergeInput {
   bool is_base = false;            // every later input was built on it
   std::vector<uint32_t> built_on;  // earlier inputs besides: an archive's lower layers
   IdMap ids;
+  // Made without the base at hand, as an archive is: what it says of the base's directories is an
+  // accident, and their own attributes stay.
+  bool knows_no_base = false;
 };
 
 // A file the caller made for this disk. It replaces what stands at its path, and adds the

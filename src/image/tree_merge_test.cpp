@@ -196,6 +196,27 @@ TEST(TreeMerge, TakesALaterDirectorysAttributes) {
   EXPECT_EQ(at(*tree, "/usr").source->mtime_s, 5);
 }
 
+TEST(TreeMerge, OneDirectorysChangeIsNotUndoneByASiblingThatRepeatsTheBase) {
+  Components parts;
+  parts.first.directory("/usr", 0700);
+  parts.second.directory("/usr", 0755);
+
+  EXPECT_EQ(at(*parts.merge(), "/usr").source->mode, 0700);
+}
+
+TEST(TreeMerge, WhoDoesNotKnowTheBaseLeavesItsDirectoriesAlone) {
+  Components parts;
+  parts.second.directory("/usr", 0700).uid = 1000;
+  parts.second.directory("/srv", 0700);
+  ASSERT_TRUE(parts.merge());
+  parts.inputs[2].knows_no_base = true;
+
+  const auto tree = merge_trees(parts.inputs, {});
+
+  EXPECT_EQ(at(*tree, "/usr").source->mode, 0755);
+  EXPECT_EQ(at(*tree, "/srv").source->mode, 0700);
+}
+
 TEST(TreeMerge, ReplacesAndErasesWhatTheBaseHas) {
   Components parts;
   parts.first.file("/etc/hosts", "other");

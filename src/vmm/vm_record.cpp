@@ -166,6 +166,7 @@ std::string encode_vm_record(const VmRecord& record) {
                             {"image", record.image},
                             {"image_digest", record.image_digest},
                             {"prefetch", record.prefetch},
+                            {"disk_bytes", record.disk_bytes},
                             {"should_run", record.should_run},
                             {"boot_id", record.boot_id},
                             {"pid", record.process.pid},
@@ -195,6 +196,8 @@ Result<VmRecord> decode_vm_record(std::string_view text) {
   reader.read("image", record.image);
   reader.read("image_digest", record.image_digest);
   reader.read("prefetch", record.prefetch);
+  // Not in records that older versions wrote.
+  if (reader.find("disk_bytes") != nullptr) reader.read("disk_bytes", record.disk_bytes);
   reader.read("should_run", record.should_run);
   reader.read("boot_id", record.boot_id);
   reader.read("pid", record.process.pid);

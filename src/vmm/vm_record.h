@@ -18,6 +18,7 @@ struct VmRecord {
   std::string image;
   std::string image_digest;     // 64 hex digits, or empty
   std::string prefetch = "on";  // on, observe, off
+  uint64_t disk_bytes = 0;      // of its disk, if larger than the image; 0: as that
   bool should_run = false;      // started and not asked to stop
   std::string boot_id;          // the host boot in which `process` is meaningful
   os::ProcessId process{};

@@ -61,6 +61,41 @@ TEST(Compose, DisksOfManySizes) {
   }
 }
 
+TEST(Compose, DisksThatCanGrow) {
+  for (const uint64_t writable : {uint64_t{0}, 129 * kMiB, 3 * kGiB, 200 * kGiB}) {
+    RandomComponents components(writable);
+    expect_faithful(Composed({components.next(50), components.next(40)}, writable, false, true));
+  }
+}
+
+// What would lie across the copies of the tables, 128, 384, 640, … MiB from the beginning, stands
+// behind them.
+TEST(Compose, LargeComponentsOnADiskThatCanGrow) {
+  std::vector<ComponentFixture> parts(3);
+  std::vector<FileTree> trees;
+  std::vector<MergeInput> inputs;
+  const std::vector<uint64_t> sizes{100 * kMiB, 250 * kMiB, 600 * kMiB};
+  for (size_t i = 0; i < parts.size(); ++i) {
+    TreeInode& file = parts[i].add(fmt::format("/{}", i), InodeKind::kRegular);
+    file.size = sizes[i];
+    file.extents = {{0, 0, sizes[i]}};
+    trees.push_back(parts[i].tree());
+  }
+  for (size_t i = 0; i < parts.size(); ++i) inputs.push_back({&trees[i], "part", i == 0, {}, {}});
+  const auto tree = merge_trees(inputs, {});
+  ASSERT_TRUE(tree.has_value());
+  const auto image = write_ext4(*tree, sizes, {.identity = sha256({}), .can_grow = true});
+  ASSERT_TRUE(image.has_value());
+  EXPECT_EQ(complaints(*image), "");
+  ASSERT_EQ(image->extents.size(), 3u);
+  for (const DataExtent& extent : image->extents) {
+    EXPECT_EQ(extent.range.length, sizes[extent.component]);
+    for (const uint64_t group : {1, 3, 5, 7, 9}) {
+      EXPECT_TRUE(intersect(extent.range, {group * 128 * kMiB, 8192}).empty());
+    }
+  }
+}
+
 TEST(Compose, AWrongBitIsSeen) {
   RandomComponents components(3);
   Composed composed({components.next(50)}, 0);

@@ -3,6 +3,8 @@
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <linux/capability.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/xattr.h>
@@ -270,6 +272,43 @@ TEST_P(Mounted, AreTheTreeAndStayCleanWhenWrittenTo) {
   }
   folder.unmount(point);
   EXPECT_EQ(complaints(disk), "");
+}
+
+// Returns what the kernel's file system has to give, in bytes; 0 if it does not say.
+uint64_t size_at(const std::string& point) {
+  std::error_code error;
+  const fs::space_info space = fs::space(point, error);
+  return error ? 0 : space.capacity;
+}
+
+// Beyond 16 GiB the group descriptors need more blocks than the disk had room for.
+TEST_P(Mounted, GrowWhenAsked) {
+  if (prctl(PR_CAPBSET_READ, CAP_SYS_RESOURCE, 0, 0, 0) != 1)
+    GTEST_SKIP() << "may not grow file systems: no CAP_SYS_RESOURCE";
+  RandomComponents components(GetParam());
+  std::vector<ComponentFixture> parts;
+  for (const size_t files : {400u, 300u}) parts.push_back(components.next(files));
+  const Composed composed(std::move(parts), kGiB, true, true);
+  TemporaryFolder folder;
+  const std::string disk = folder.path() + "/disk";
+  const std::string point = folder.make("point");
+  ASSERT_TRUE(write_disk(composed, disk).has_value());
+  for (const uint64_t size : {3 * kGiB, 40 * kGiB}) {
+    fs::resize_file(disk, size);
+    FR_SKIP_UNLESS_MOUNTED(folder.mount({"-o", "loop", disk}, point));
+    const uint64_t before = size_at(point);
+    const auto device = os::run({"findmnt", "-no", "SOURCE", point}, Nanos{60'000'000'000});
+    ASSERT_TRUE(device && device->exit_code == 0);
+    const std::string loop = device->output.substr(0, device->output.find('\n'));
+    const auto run = os::run({"resize2fs", loop}, Nanos{120'000'000'000});
+    ASSERT_TRUE(run.has_value()) << run.error().message;
+    EXPECT_EQ(run->exit_code, 0) << run->errors;
+    EXPECT_GT(size_at(point), before);
+    EXPECT_GT(size_at(point), size / 10 * 9);
+    EXPECT_THAT(KernelComparison(composed, point, true).run(), IsEmpty());
+    folder.unmount(point);
+    EXPECT_EQ(complaints(disk), "");
+  }
 }
 
 TEST_P(Mounted, AreWhatOverlayfsMakesOfTheComponents) {

@@ -169,7 +169,8 @@ struct Composed {
   Result<Ext4Image> image = std::unexpected(Error{});
 
   // With `is_stack`, each component was built on all before it, as overlayfs has it.
-  Composed(std::vector<ComponentFixture> components, uint64_t writable_bytes, bool is_stack = false)
+  Composed(std::vector<ComponentFixture> components, uint64_t writable_bytes, bool is_stack = false,
+           bool can_grow = false)
       : parts(std::move(components)) {
     std::vector<MergeInput> inputs;
     std::vector<uint64_t> sizes;
@@ -184,8 +185,8 @@ struct Composed {
     auto merged = merge_trees(inputs, options);
     FR_ASSERT(merged.has_value());
     tree = std::move(*merged);
-    image =
-        write_ext4(tree, sizes, {sha256(as_bytes("seed")), 1'700'000'000, writable_bytes, "root"});
+    image = write_ext4(tree, sizes,
+                       {sha256(as_bytes("seed")), 1'700'000'000, writable_bytes, "root", can_grow});
   }
 };
 
