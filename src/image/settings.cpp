@@ -57,11 +57,11 @@ class Settings {
     }
     if (manifest_.network) add_network(*manifest_.network);
     for (const ManifestUser& user : manifest_.users) FR_CHECK(add_user(user));
-    for (const std::string& unit : manifest_.enable) FR_CHECK(enable(unit));
-    for (const std::string& unit : manifest_.mask) link("/etc/systemd/system/" + unit, "/dev/null");
     for (const std::string& pem : manifest_.ca_certificates) FR_CHECK(add_certificate(pem));
     if (manifest_.grow) FR_CHECK(add_growth());
     for (const ManifestFile& file : manifest_.files) FR_CHECK(add_file(file));
+    for (const std::string& unit : manifest_.enable) FR_CHECK(enable(unit));
+    for (const std::string& unit : manifest_.mask) link("/etc/systemd/system/" + unit, "/dev/null");
     return {};
   }
 
@@ -179,9 +179,23 @@ class Settings {
     return {};
   }
 
+  // Returns the text of a file of the manifest itself.
+  std::optional<std::string> own_text(std::string_view path) const {
+    for (const ManifestFile& file : manifest_.files) {
+      if (file.path == path) return file.content;
+    }
+    return std::nullopt;
+  }
+
   // As systemctl enable: links in the .wants and .requires folders of what [Install] names.
   Status enable(const std::string& unit) {
     const std::string generic = template_of(unit);
+    for (const std::string_view folder : kUnitFolders) {
+      for (const std::string& name : {unit, generic}) {
+        const std::string path = fmt::format("{}/{}", folder, name);
+        if (const auto text = own_text(path)) return enable(unit, path, *text);
+      }
+    }
     for (auto files = components_.rbegin(); files != components_.rend(); ++files) {
       for (const std::string_view folder : kUnitFolders) {
         for (const std::string& name : {unit, generic}) {
@@ -192,7 +206,8 @@ class Settings {
         }
       }
     }
-    return fail(ErrorCode::kNotFound, fmt::format("no component brings the unit {}", unit));
+    return fail(ErrorCode::kNotFound,
+                fmt::format("neither a component nor a file of the manifest is the unit {}", unit));
   }
 
   Status enable(const std::string& unit, const std::string& path, std::string_view text) {
