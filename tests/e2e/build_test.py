@@ -185,7 +185,7 @@ class PackagesTest(unittest.TestCase):
         status = debugfs(self.disk, "cat /var/lib/dpkg/status")
         for package in ("nginx-light", "redis-server", "systemd"):
             self.assertRegex(status, rf"Package: {package}\nStatus: install ok installed\n")
-        self.assertLessEqual({"nginx.service", "redis-server.service"},
+        self.assertLessEqual({"nginx.service", "redis-server.service", "systemd-networkd.service"},
                              self.names("/etc/systemd/system/multi-user.target.wants"))
         uid = re.search(r"^redis:x:(\d+):", debugfs(self.disk, "cat /etc/passwd"), re.M).group(1)
         self.assertRegex(debugfs(self.disk, "stat /var/lib/redis"), rf"User:\s+{uid}\b")
