@@ -164,7 +164,7 @@ class PackagesTest(unittest.TestCase):
 
     @classmethod
     def build(cls, *arguments):
-        cls.daemon.cli("component", "build", *arguments)
+        cls.daemon.cli("component", "build", *arguments, timeout=900)
 
     def components(self):
         return {item["name"]: item for item in self.daemon.get("/api/v1/components")["items"]}
@@ -216,6 +216,17 @@ class PackagesTest(unittest.TestCase):
         digest = self.components()["nginx"]["digest"]
         self.build("--on", "debian-12", "--apt", "nginx-light", "--name", "nginx")
         self.assertEqual(self.components()["nginx"]["digest"], digest)
+
+    def test_packages_are_installed_on_several_components(self):
+        self.build("--on", "debian-12,nginx", "--apt", "libnginx-mod-stream", "--name", "stream")
+        disk = compose(self.daemon, "deep", "debian-12", ["stream"])
+        status = debugfs(disk, "cat /var/lib/dpkg/status")
+        for package in ("nginx-light", "libnginx-mod-stream"):
+            self.assertIn(f"Package: {package}\nStatus: install ok installed\n", status)
+        self.assertIn("Type: regular", debugfs(disk, "stat /usr/sbin/nginx"), "what it depends on comes with it")
+        self.assertIn("mod-stream", debugfs(disk, "ls /etc/nginx/modules-enabled"))
+        items = self.components()
+        self.assertLess(items["stream"]["name_count"], items["nginx"]["name_count"])
 
     def test_a_failed_build_says_why_and_leaves_nothing(self):
         done = self.daemon.cli("component", "build", "--on", "debian-12", "--apt", "no-such-package", check=False)

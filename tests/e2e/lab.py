@@ -108,9 +108,9 @@ class Daemon:
     def delete(self, path):
         return self.request("DELETE", path)
 
-    def cli(self, *arguments, check=True):
+    def cli(self, *arguments, check=True, timeout=300):
         command = [os.path.join(BIN_DIR, "forerun"), "--socket", os.path.join(self.run_dir, "forerund.sock"), *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
         if check and done.returncode != 0:
             raise AssertionError(f"{command} exited {done.returncode}: {done.stderr}\n{self.log()[-2000:]}")
         return done
