@@ -250,12 +250,13 @@ Result<LaunchLoop::Chunks> Launches::look(const std::string& image) {
   };
   std::vector<Foreseen> all;
   std::set<ChunkId> seen;
-  for (const ComponentId component : layout->components()) {
+  const auto disk = layout->components();
+  for (const ComponentId component : disk) {
     parts_.histories.load(component);
-    std::shared_ptr<const predict::BlockSequence> sequence =
-        parts_.histories.replay()->sequence(component);
-    const auto prior = layout->priors.find(component);
-    if (!sequence && prior != layout->priors.end()) sequence = prior->second;
+    const auto known = layout->priors.find(component);
+    const auto prior = known == layout->priors.end() ? nullptr : known->second;
+    auto sequence = parts_.histories.replay()->foresee(component, disk, prior.get());
+    if (!sequence) sequence = prior;
     if (!sequence) continue;
     for (const predict::SequenceEntry& entry : sequence->entries) {
       const auto chunk = parts_.catalog.resolve(component, entry.block);

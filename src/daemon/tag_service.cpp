@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include "daemon/service.h"
+#include "image/component_tag.h"
 #include "image/repository_kinds.h"
 #include "image/signed_tag.h"
 #include "net/directory_store.h"
@@ -50,12 +51,16 @@ api::ExportOutcome outcome_of(const repository::ExportProgress& done) {
           .objects_linked = done.objects_linked};
 }
 
+// `near`: the part of the store whose files can be linked to.
 Result<std::string> export_folder(const std::string& folder, repository::Store& store,
-                                  std::vector<std::string> roots, Operations::Progress& progress) {
+                                  repository::Store& near, std::vector<std::string> roots,
+                                  Operations::Progress& progress) {
   FR_TRY(const auto target,
          net::DirectoryStore::open(folder, net::DirectoryStore::Mode::kReadWrite));
-  FR_TRY(const auto done, repository::export_tree(store, *target, image::repository_kinds(),
-                                                  options_of(std::move(roots), progress)));
+  auto options = options_of(std::move(roots), progress);
+  options.link_from = &near;
+  FR_TRY(const auto done,
+         repository::export_tree(store, *target, image::repository_kinds(), options));
   progress.report(outcome_of(done));
   return fmt::format("{} objects in {}: {} linked, {} were there", done.objects_done, folder,
                      done.objects_linked, done.objects_reused);
