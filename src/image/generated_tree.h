@@ -12,6 +12,7 @@ namespace forerun::image {
 struct MergeStorage {
   std::deque<TreeInode> inodes;  // those whose access lists name mapped owners
   std::deque<Buffer> contents;
+  std::deque<FileTree> followed;  // inputs whose directories lie over links to others
   FileTree generated;
   std::vector<const Buffer*> generated_content;  // by its inodes
   std::vector<bool> generated_is_implied;        // by its names

@@ -6,7 +6,9 @@
 // the later one's attributes win, but for one that gives way; equal entries are one; a side that
 // equals what both were built on gives way to the other; everything else is a conflict, unless
 // ranked. An opaque directory hides what its component was built on, never a sibling's files:
-// overlayfs marks every directory that is new in a merged parent.
+// overlayfs marks every directory that is new in a merged parent. A directory that is not opaque,
+// over a link to a directory of what its component was built on, does not replace the link: what is
+// in it goes where the link leads.
 #pragma once
 
 #include <cstdint>

@@ -61,6 +61,95 @@ const MergedInode& at(const MergedTree& tree, std::string_view path) {
   return tree.inodes[0];
 }
 
+TEST(TreeMerge, WhatLiesInADirectoryOverALinkGoesWhereItLeads) {
+  Components c;
+  c.base.directory("/usr/lib");
+  c.base.file("/usr/lib/libc.so", "c");
+  c.base.symlink("/lib", "usr/lib");
+  c.base.symlink("/lib64", "/lib/");
+  c.first.directory("/lib", 0700);
+  c.first.directory("/lib/systemd").gives_way = true;
+  c.first.file("/lib/systemd/a", "a");
+  c.first.directory("/lib64");
+  c.first.file("/lib64/b", "b");
+  c.first.hard_link("/lib64/b2", "/lib/systemd/a");
+  c.second.directory("/usr");
+  c.second.directory("/usr/lib");
+  c.second.file("/usr/lib/both", "same");
+  c.second.directory("/lib");
+  c.second.file("/lib/both", "same");
+  const auto tree = c.merge();
+  ASSERT_TRUE(tree) << tree.error().message;
+  EXPECT_THAT(tree->conflicts, IsEmpty());
+  EXPECT_THAT(listing(*tree),
+              ElementsAre("/etc c", "/etc/hosts a", "/etc/motd a", "/lib a", "/lib64 a", "/usr c",
+                          "/usr/lib c", "/usr/lib/b b", "/usr/lib/b2 b", "/usr/lib/both c",
+                          "/usr/lib/libc.so a", "/usr/lib/systemd b", "/usr/lib/systemd/a b"));
+  EXPECT_EQ(at(*tree, "/lib").source->kind, InodeKind::kSymlink);
+  EXPECT_EQ(at(*tree, "/usr/lib/b2").link_count, 2u);
+  EXPECT_EQ(at(*tree, "/usr/lib/systemd/a").source->content, sha256(as_bytes("a")));
+}
+
+TEST(TreeMerge, LinksLeadThroughLinksAndUp) {
+  Components c;
+  c.base.directory("/var");
+  c.base.directory("/data");
+  c.base.directory("/data/deep");
+  c.base.symlink("/var/spool", "../srv/./deep");
+  c.base.symlink("/srv", "/var/../data");
+  c.first.directory("/var");
+  c.first.directory("/var/spool");
+  c.first.file("/var/spool/x", "x");
+  const auto tree = c.merge();
+  ASSERT_TRUE(tree) << tree.error().message;
+  EXPECT_EQ(at(*tree, "/data/deep/x").component, 1u);
+  EXPECT_EQ(at(*tree, "/var/spool").source->kind, InodeKind::kSymlink);
+}
+
+TEST(TreeMerge, BothPlacesOfOneComponentMustAgree) {
+  Components c;
+  c.base.directory("/usr/lib");
+  c.base.symlink("/lib", "usr/lib");
+  c.first.directory("/lib");
+  c.first.file("/lib/a", "1");
+  c.first.directory("/usr");
+  c.first.directory("/usr/lib");
+  c.first.file("/usr/lib/a", "2");
+  EXPECT_THAT(c.merge().error().message,
+              HasSubstr("component b: /lib is a link to /usr/lib on this disk, and it has "
+                        "/usr/lib/a in both, not equal"));
+}
+
+TEST(TreeMerge, LinksThatLeadToNoDirectoryAreReplacedOnlyByWhoSaysSo) {
+  for (const char* target : {"nowhere", "/etc/motd", "odd", "../../..", "odd/below"}) {
+    Components c;
+    c.base.symlink("/odd", target);
+    c.first.directory("/odd").gives_way = true;
+    c.first.file("/odd/x", "x");
+    auto tree = c.merge();
+    ASSERT_TRUE(tree) << tree.error().message;
+    ASSERT_THAT(tree->conflicts, SizeIs(1));
+    EXPECT_EQ(tree->conflicts[0].path, "/odd");
+    EXPECT_THAT(describe(tree->conflicts, c.inputs), HasSubstr("/odd of 'a' and 'b'"));
+    Components says;
+    says.base.symlink("/odd", target);
+    says.first.directory("/odd", 0700);
+    tree = says.merge();
+    ASSERT_TRUE(tree) << tree.error().message;
+    EXPECT_THAT(tree->conflicts, IsEmpty());
+    EXPECT_EQ(at(*tree, "/odd").source->kind, InodeKind::kDirectory);
+  }
+}
+
+TEST(TreeMerge, OpaqueDirectoriesReplaceLinks) {
+  Components c;
+  c.base.symlink("/lib", "usr");
+  c.first.directory("/lib").is_opaque = true;
+  const auto tree = c.merge();
+  ASSERT_TRUE(tree) << tree.error().message;
+  EXPECT_EQ(at(*tree, "/lib").source->kind, InodeKind::kDirectory);
+}
+
 TEST(TreeMerge, DirectoriesThatGiveWaySayNothingWhereOthersDo) {
   Components c;
   c.base.directory("/var", 0711).uid = 7;
