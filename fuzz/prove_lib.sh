@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # For the prove.sh of a part: prove TARGET BUG shows that fuzz_TARGET crashes within a minute when the bounds check that
 # BUG names is taken out of a parser, and does not in the same number of seconds without that. Expects `part`, the
-# folder, and `sources`, what the targets are linked of.
+# folder, `sources`, what the targets are linked of, and maybe `libraries` that they need besides.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 work=$(mktemp -d)
@@ -10,7 +10,7 @@ trap 'rm -rf "$work"' EXIT
 build() { # target, planted bug or nothing, output
   clang++-19 -std=c++23 -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined -fuse-ld=lld-19 \
     -include "$root/cmake/pch.h" -I"$root/src" ${2:+-D$2} "$root/fuzz/$part/fuzz_$1.cpp" \
-    "${sources[@]/#/$root/src/}" -lfmt -lzstd -lz -lcrypto -lboost_json -o "$3"
+    "${sources[@]/#/$root/src/}" -lfmt -lzstd -lz -lcrypto -lboost_json "${libraries[@]}" -o "$3"
 }
 
 prove() { # target, planted bug

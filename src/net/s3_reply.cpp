@@ -191,10 +191,13 @@ std::string s3_error_code(std::string_view xml) {
                           if (path == "Error/Code") code = text;
                           return std::string();
                         }).walk(xml);
-  const bool is_word =
-      !code.empty() && code.size() <= 64 && std::ranges::all_of(code, [](unsigned char c) {
-        return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
-      });
+  const auto is_plain = [](unsigned char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+  };
+  const bool is_word = !code.empty() && code.size() <= 64 && std::ranges::all_of(code, is_plain);
+#ifdef FORERUN_PLANT_BUG_S3  // set by fuzz/s3/prove.sh only
+  return code;
+#endif
   return walked && is_word ? code : "";
 }
 
