@@ -55,7 +55,7 @@ osd_op_num_threads_per_shard = 1
 [client.rgw.a]
 keyring = {folder}/rgw/keyring
 rgw_data = {folder}/rgw
-rgw_frontends = beast endpoint=127.0.0.1:{port} tcp_nodelay=1
+rgw_frontends = beast endpoint=127.0.0.1:{port} ssl_endpoint=127.0.0.1:{tls_port} ssl_certificate={folder}/server.pem ssl_private_key={folder}/server.key tcp_nodelay=1
 rgw_thread_pool_size = 32
 rgw_dns_name = s3.localhost
 """
@@ -81,6 +81,7 @@ class Ceph:
     def __init__(self):
         self.folder = tempfile.mkdtemp(prefix="forerun-ceph-")
         self.port = free_port()
+        self.tls_port = free_port()  # with server.pem, which ca.pem vouches for
         self.processes = {}
         self.environment = {**os.environ, "CEPH_CONF": os.path.join(self.folder, "ceph.conf")}
         self.deadline = time.monotonic() + START_TIMEOUT_S
@@ -128,14 +129,24 @@ class Ceph:
         for name in ("mon", "osd0", "rgw", "run", "log"):
             os.mkdir(self.path(name))
         fsid, osd = str(uuid.uuid4()), str(uuid.uuid4())
-        ports = {"mon_port": free_port(), "mon_port_v1": free_port(), "port": self.port}
+        ports = {"mon_port": free_port(), "mon_port_v1": free_port(), "port": self.port,
+                 "tls_port": self.tls_port}
         with open(self.path("ceph.conf"), "w", encoding="utf-8") as out:
             out.write(CONFIG.format(folder=self.folder, fsid=fsid, **ports))
+        self.make_certificates()
         self.start_monitor(fsid, ports)
         self.start_osd(osd)
         self.run("ceph", "auth", "get-or-create", "client.rgw.a", "mon", "allow rw", "osd", "allow rwx", "-o",
                  self.path("rgw", "keyring"))
         self.start_gateway()
+
+    def make_certificates(self):
+        def make(name, extension, *issuer):
+            self.run("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days",
+                     "2", "-subj", f"/O=Forerun/CN={name}", "-addext", extension, "-keyout", self.path(name + ".key"),
+                     "-out", self.path(name + ".pem"), *issuer)
+        make("ca", "basicConstraints=critical,CA:TRUE")
+        make("server", "subjectAltName=IP:127.0.0.1", "-CA", self.path("ca.pem"), "-CAkey", self.path("ca.key"))
 
     def start_monitor(self, fsid, ports):
         monmap, keyring, admin = self.path("monmap"), self.path("mon.keyring"), self.path("admin.keyring")

@@ -1,8 +1,10 @@
 // S3Store against a real service: the contract of repository::Store, and what only S3 can get
-// wrong. s3_test.py runs it, with FORERUN_S3_ENDPOINT, …_BUCKET, …_KEY and …_SECRET.
+// wrong. s3_test.py runs it, with FORERUN_S3_ENDPOINT, …_BUCKET, …_KEY, …_SECRET
+// and more of them.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <csignal>
 #include <set>
 #include <thread>
 
@@ -321,6 +323,19 @@ TEST_F(S3Contract, SaysWhyItIsRefused) {
   wrong = options();
   wrong.unix_seconds = [] { return os::unix_seconds() - 3600; };
   EXPECT_THAT(open(wrong)->fetch("a", 10).error().message, HasSubstr("clock differs"));
+}
+
+TEST_F(S3Contract, SpeaksTlsToWhomItsAuthorityVouchesFor) {
+  std::signal(SIGPIPE, SIG_IGN);
+  net::S3Options with = options();
+  with.endpoint = environment("FORERUN_S3_TLS_ENDPOINT");
+  with.ca_file = environment("FORERUN_S3_CA");
+  ASSERT_TRUE(open(with)->put("a", as_bytes("x")));
+  EXPECT_EQ(as_text(*store->fetch("a", 10)), "x");
+  with.ca_file = "";
+  const auto refused = open(with)->fetch("a", 10);
+  EXPECT_EQ(refused.error().code, ErrorCode::kDenied);
+  EXPECT_THAT(refused.error().message, HasSubstr("certificate"));
 }
 
 TEST_F(S3Contract, FindsABucketByItsHostName) {

@@ -30,7 +30,8 @@ class S3Test(unittest.TestCase):
 
     def test_holds_the_contract_of_a_store(self):
         environment = {**self.ceph.environment, "FORERUN_S3_ENDPOINT": f"http://127.0.0.1:{self.ceph.port}",
-                       "FORERUN_S3_BUCKET": self.make_bucket(), "FORERUN_S3_KEY": ACCESS_KEY,
+                       "FORERUN_S3_TLS_ENDPOINT": f"https://127.0.0.1:{self.ceph.tls_port}",
+                       "FORERUN_S3_CA": self.ceph.path("ca.pem"), "FORERUN_S3_BUCKET": self.make_bucket(), "FORERUN_S3_KEY": ACCESS_KEY,
                        "FORERUN_S3_SECRET": SECRET_KEY,
                        "FORERUN_S3_COLLECT": "radosgw-admin gc process --include-all"}
         done = subprocess.run([os.environ["S3_CONTRACT_TEST"], "--gtest_brief=1"], env=environment, check=False,
