@@ -9,7 +9,7 @@
 
 namespace forerun::api {
 
-class FakeService final : public Service {
+class FakeService : public Service {
  public:
   Result<OperationInfo> import_image(const ImportRequest& request) override {
     import_request = request;

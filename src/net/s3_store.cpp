@@ -61,13 +61,16 @@ constexpr Meaning kMeanings[] = {
     {"XAmzContentSHA256Mismatch", ErrorCode::kUnavailable, "the data was damaged on its way"},
     {"BadDigest", ErrorCode::kUnavailable, "the data was damaged on its way"},
     {"RequestTimeout", ErrorCode::kUnavailable, "the data did not arrive in time"},
+    {"InternalError", ErrorCode::kUnavailable, "the service failed"},
     {"OperationAborted", ErrorCode::kUnavailable, "another change is under way"},
     {"QuotaExceeded", ErrorCode::kNoSpace, "the quota is used up"},
     {"EntityTooLarge", ErrorCode::kTooLarge, "it takes no object of this size"},
 };
 
-bool may_pass(ErrorCode code) {
-  return code == ErrorCode::kUnavailable || code == ErrorCode::kTimedOut;
+// Somebody waits for what is only read: a second time-out would be too long.
+bool is_tried_again(HttpMethod method, ErrorCode code) {
+  const bool is_write = method == HttpMethod::kPut || method == HttpMethod::kDelete;
+  return code == ErrorCode::kUnavailable || (is_write && code == ErrorCode::kTimedOut);
 }
 
 Status check_path(std::string_view path) {
@@ -219,7 +222,7 @@ Result<HttpReply> S3Store::perform(const Request& request) {
     const ErrorCode code = !reply                ? reply.error().code
                            : reply->status < 300 ? ErrorCode::kInternal
                                                  : refusal(request, *reply).error().code;
-    if (attempt == options_.attempts_max || !may_pass(code)) return reply;
+    if (attempt == options_.attempts_max || !is_tried_again(request.method, code)) return reply;
     options_.sleep ? options_.sleep(wait) : std::this_thread::sleep_for(wait);
     wait *= 2;
   }

@@ -37,8 +37,8 @@ struct S3Options {
   std::string proxy;
   Nanos connect_timeout = 5s;
   Nanos stall_timeout = 10s;
-  // Of everything but fetch, whose callers have their own way to try again: after a failure that
-  // may pass, it waits retry_wait, then twice as long each time.
+  // Of everything but fetch, whose callers have their own way to try again: after kUnavailable, and
+  // kTimedOut where it writes, it waits retry_wait, then twice as long each time.
   int attempts_max = 4;
   Nanos retry_wait = 200ms;
   std::function<void(Nanos)> sleep;       // empty: the thread sleeps

@@ -199,7 +199,7 @@ TEST(HostileS3, TheSecretIsInNoRequestAndNoError) {
 TEST(HostileS3, ACopyThatFailsUnderWayIsNoRenewal) {
   const ScriptedServer server(
       saying(answer("200 OK", "<Error><Code>InternalError</Code></Error>")));
-  EXPECT_FALSE(store_at(server)->renew("chunks/aa/x"));
+  EXPECT_EQ(store_at(server)->renew("chunks/aa/x").error().code, ErrorCode::kUnavailable);
 }
 
 // It removes whatever it is asked to, young or not, as services do that do not know the condition.
@@ -224,6 +224,9 @@ TEST(HostileS3, TriesAgainOnlyWhatMayPass) {
   const ScriptedServer refuses(saying(answer("403 Forbidden", "")));
   EXPECT_EQ(store_at(refuses, 3)->put("a", as_bytes("x")).error().code, ErrorCode::kDenied);
   EXPECT_EQ(refuses.served(), 1);
+  const ScriptedServer stalls([](os::SocketStream& stream) { hang(stream); });
+  EXPECT_EQ(store_at(stalls, 3)->list_images().error().code, ErrorCode::kTimedOut);
+  EXPECT_EQ(stalls.served(), 1);
 }
 
 }  // namespace

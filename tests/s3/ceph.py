@@ -13,7 +13,7 @@ import time
 import uuid
 
 PROGRAMS = ("ceph-mon", "ceph-osd", "radosgw", "radosgw-admin", "ceph", "ceph-authtool", "monmaptool")
-START_TIMEOUT_S = 300  # of the whole cluster, on a loaded machine
+START_TIMEOUT_S = 600  # of the whole cluster, on a loaded machine
 
 CONFIG = """
 [global]

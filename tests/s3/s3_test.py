@@ -8,6 +8,7 @@ import unittest
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "e2e"))
 
 import ceph  # noqa: E402  (beside this file, or in e2e/)
+import compose_test  # noqa: E402
 import lab  # noqa: E402
 import s3_client  # noqa: E402
 
@@ -87,6 +88,28 @@ class S3Test(unittest.TestCase):
         # The same disk again, from the other host: everything is there and is relied upon.
         again = reader.cli("image", "import", disk, "--name", "again")
         self.assertIn(" 0 new chunks", again.stdout + again.stderr)
+
+    def test_one_host_composes_what_another_imported(self):
+        bucket = self.make_bucket()
+        importer = self.forerund(bucket).start()
+        users = "root:x:0:0:root:/root:/bin/sh\n"
+        for name, files in (("base", {"etc/passwd": users, "sbin/init": "#!/bin/sh\n", "bin/sh": b"shell" * 50_000}),
+                            ("tool", {"usr/bin/tool": b"tool" * 50_000})):
+            path = os.path.join(importer.folder, name + ".tar.gz")
+            compose_test.archive(path, files)
+            importer.cli("component", "import", "tar", path, "--name", name, "--version", "1")
+
+        composer = self.forerund(bucket).start()
+        manifest = os.path.join(composer.folder, "both.toml")
+        with open(manifest, "w", encoding="utf-8") as out:
+            out.write('version = 1\nbase = "base"\ncomponents = ["tool"]\nwritable_bytes = 16777216\n')
+        composer.cli("image", "compose", manifest, "--name", "both")
+        self.assertIn("<Key>forerun/compositions/", self.keys_in(bucket))
+
+        disk = os.path.join(importer.folder, "both.raw")
+        lab.run("nbdcopy", importer.uri("images/both"), disk)
+        lab.run("e2fsck", "-fn", disk)
+        self.assertEqual(lab.run("debugfs", "-R", "cat /usr/bin/tool", disk).stdout, "tool" * 50_000)
 
     def test_a_wrong_secret_is_refused_and_says_so(self):
         bucket = self.make_bucket()

@@ -16,9 +16,9 @@ namespace forerun::api {
 namespace {
 
 // Adds to the fake the few answers that depend on what is asked.
-class PretendedService final : public Service {
+class PretendedService final : public FakeService {
  public:
-  explicit PretendedService(const std::string& console) { fake_.vm.console_path = console; }
+  explicit PretendedService(const std::string& console) { vm.console_path = console; }
 
   Result<OperationInfo> import_image(const ImportRequest& request) override {
     return begin(request.name, request.source_path);
@@ -26,42 +26,40 @@ class PretendedService final : public Service {
   Result<OperationInfo> import_component(const ComponentImportRequest& request) override {
     return begin(request.name, request.source_path);
   }
-  Result<std::vector<ComponentInfo>> list_components() override { return fake_.list_components(); }
   Result<OperationInfo> compose_image(const ComposeRequest& request) override {
     return begin(request.name, request.manifest);
   }
-  Result<std::vector<ImageInfo>> list_images() override { return fake_.list_images(); }
   Result<ImageInfo> get_image(const std::string& name) override {
     if (name != "debian") return fail(ErrorCode::kNotFound, fmt::format("no image '{}'", name));
-    return fake_.image;
+    return image;
   }
   std::vector<OperationInfo> list_operations() override { return {*get_operation("o-1")}; }
   Result<OperationInfo> get_operation(const std::string&) override {
     const std::scoped_lock lock(mutex_);
-    OperationInfo operation = fake_.operation;
-    if (++questions_ < 3) return operation;
-    operation.done_bytes = operation.total_bytes;
-    operation.state = OperationState::kSucceeded;
-    if (operation.subject.starts_with("bad")) {
-      operation.state = OperationState::kFailed;
-      operation.error = Error{ErrorCode::kInvalid, "it is no disk", 0};
+    OperationInfo now = operation;
+    if (++questions_ < 3) return now;
+    now.done_bytes = now.total_bytes;
+    now.state = OperationState::kSucceeded;
+    if (now.subject.starts_with("bad")) {
+      now.state = OperationState::kFailed;
+      now.error = Error{ErrorCode::kInvalid, "it is no disk", 0};
     }
-    return operation;
+    return now;
   }
   Result<VmInfo> run_vm(const RunRequest& request) override {
     if (request.name == "web-1") return fail(ErrorCode::kExists, "VM 'web-1' runs already");
-    VmInfo vm = fake_.vm;
-    vm.name = request.name;
-    vm.memory_bytes = request.memory_bytes;
-    vm.forwards = request.forwards;
-    vm.prefetch = request.prefetch;
-    vm.detail = fmt::format("kernel={} append={}", request.kernel, request.append);
-    return vm;
+    VmInfo started = vm;
+    started.name = request.name;
+    started.memory_bytes = request.memory_bytes;
+    started.forwards = request.forwards;
+    started.prefetch = request.prefetch;
+    started.detail = fmt::format("kernel={} append={}", request.kernel, request.append);
+    return started;
   }
-  std::vector<VmInfo> list_vms() override { return {fake_.vm}; }
+  std::vector<VmInfo> list_vms() override { return {vm}; }
   Result<VmInfo> get_vm(const std::string& name) override {
     if (name != "web-1") return fail(ErrorCode::kNotFound, fmt::format("no VM '{}'", name));
-    return fake_.vm;
+    return vm;
   }
   Result<VmInfo> stop_vm(const std::string& name, const StopRequest& request) override {
     if (!request.force) return fail(ErrorCode::kTimedOut, "the guest does not power down");
@@ -73,28 +71,20 @@ class PretendedService final : public Service {
   }
   Result<VmStats> vm_stats(const std::string& name) override {
     FR_CHECK(get_vm(name));
-    return fake_.stats;
+    return stats;
   }
-  LaunchReport launches() override { return fake_.launches(); }
-  Result<LaunchImportInfo> import_launches(const LaunchImportRequest& request) override {
-    return fake_.import_launches(request);
-  }
-  HostStats host_stats() override { return fake_.host; }
-  std::vector<Check> run_checks() override { return fake_.run_checks(); }
-  std::string metrics_text() override { return fake_.metrics_text(); }
 
  private:
   OperationInfo begin(const std::string& subject, const std::string& message) {
     const std::scoped_lock lock(mutex_);
-    fake_.operation.subject = subject;
-    fake_.operation.message = message;
-    fake_.operation.state = OperationState::kRunning;
+    operation.subject = subject;
+    operation.message = message;
+    operation.state = OperationState::kRunning;
     questions_ = 0;
-    return fake_.operation;
+    return operation;
   }
 
-  std::mutex mutex_;  // guards fake_.operation and questions_
-  FakeService fake_;
+  std::mutex mutex_;  // guards operation and questions_
   int questions_ = 0;
 };
 
