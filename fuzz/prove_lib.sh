@@ -1,11 +1,7 @@
 #!/usr/bin/env bash
 # For the prove.sh of a part: prove TARGET BUG shows that fuzz_TARGET crashes within a minute when the bounds check that
 # BUG names is taken out of a parser, and does not in the same number of seconds without that. Expects `part`, the
-<<<<<<< HEAD
 # folder, and `sources`, what the targets are linked of, and may have more `libraries`.
-=======
-# folder, `sources`, what the targets are linked of, and maybe `libraries` that they need besides.
->>>>>>> main
 set -euo pipefail
 libraries=("${libraries[@]}")
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)

@@ -123,4 +123,24 @@ Result<KernelFiles> Kernels::provide(const Digest& digest) {
   return files;
 }
 
+Status add_kernel(const ImageCatalog::Layout& layout, const ImageCatalog& catalog, Kernels& kernels,
+                  api::RunRequest& request) {
+  if (!request.kernel.empty() || request.disk_only || layout.parts.empty()) return {};
+  for (const auto& [component, part] : layout.parts) {
+    if (part.function != "kernel") continue;
+    auto files = kernels.provide(catalog.digest_of(component));
+    if (!files)
+      return std::unexpected(std::move(files.error()).within("cannot take the disk's kernel"));
+    request.kernel = files->kernel;
+    if (request.initrd.empty()) request.initrd = files->initrd;
+    const bool is_nvme = request.disk_bus == api::DiskBus::kNvme;
+    request.append = fmt::format("console=ttyS0 root=/dev/{} rw{}{}", is_nvme ? "nvme0n1" : "vda",
+                                 request.append.empty() ? "" : " ", request.append);
+    return {};
+  }
+  return fail(ErrorCode::kInvalid,
+              "the disk is composed of components without a kernel among them, and a composed disk "
+              "has no boot loader: add a kernel component, or give --kernel");
+}
+
 }  // namespace forerun::daemon

@@ -6,8 +6,10 @@
 #include <mutex>
 #include <string>
 
+#include "api/service.h"
 #include "core/id.h"
 #include "core/result.h"
+#include "daemon/image_catalog.h"
 #include "repository/source.h"
 
 namespace forerun::daemon {
@@ -32,5 +34,10 @@ class Kernels {
   repository::Source& source_;
   std::mutex mutex_;  // one fetches, the others then find it
 };
+
+// Names the kernel that comes with the disk, unless the request names one or needs none.
+// ERRORS: as provide(); kInvalid: a composed disk has neither kernel nor boot loader.
+Status add_kernel(const ImageCatalog::Layout& layout, const ImageCatalog& catalog, Kernels& kernels,
+                  api::RunRequest& request);
 
 }  // namespace forerun::daemon

@@ -115,25 +115,6 @@ Result<ImageCatalog::LayoutPtr> VmManager::disk_of(const api::RunRequest& reques
   return image.layout;
 }
 
-Status VmManager::add_kernel(const ImageCatalog::Layout& layout, api::RunRequest& request) {
-  if (!request.kernel.empty() || request.disk_only || layout.parts.empty()) return {};
-  for (const auto& [component, part] : layout.parts) {
-    if (part.function != "kernel") continue;
-    auto files = parts_.kernels.provide(parts_.catalog.digest_of(component));
-    if (!files)
-      return std::unexpected(std::move(files.error()).within("cannot take the disk's kernel"));
-    request.kernel = files->kernel;
-    if (request.initrd.empty()) request.initrd = files->initrd;
-    const bool is_nvme = request.disk_bus == api::DiskBus::kNvme;
-    request.append = fmt::format("console=ttyS0 root=/dev/{} rw{}{}", is_nvme ? "nvme0n1" : "vda",
-                                 request.append.empty() ? "" : " ", request.append);
-    return {};
-  }
-  return fail(ErrorCode::kInvalid,
-              "the disk is composed of components without a kernel among them, and a composed disk "
-              "has no boot loader: add a kernel component, or give --kernel");
-}
-
 Result<std::shared_ptr<VmManager::Vm>> VmManager::prepare(const api::RunRequest& request,
                                                           const Digest& image) {
   const std::lock_guard lock(mutex_);
@@ -230,7 +211,7 @@ Result<api::VmInfo> VmManager::run(const api::RunRequest& asked) {
   FR_TRY(const auto layout, disk_of(asked));
   const Digest digest = layout->digest;
   api::RunRequest request = asked;
-  FR_CHECK(add_kernel(*layout, request));
+  FR_CHECK(add_kernel(*layout, parts_.catalog, parts_.kernels, request));
   vmm::QemuOptions options = qemu_options(request);
   FR_TRY(auto pmem, add_pmem(request, options));
   FR_TRY(const auto vm, prepare(request, digest));

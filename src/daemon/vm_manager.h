@@ -70,8 +70,6 @@ class VmManager {
   std::shared_ptr<Vm> find(const std::string& name);
   // Returns the VM's own disk if it exists, otherwise that of the image named.
   Result<ImageCatalog::LayoutPtr> disk_of(const api::RunRequest& request);
-  // Names the kernel that comes with the disk, unless the request names one.
-  Status add_kernel(const ImageCatalog::Layout& layout, api::RunRequest& request);
   Result<std::shared_ptr<Vm>> prepare(const api::RunRequest& request, const Digest& image);
   uint64_t boot_token() const;
   Status open_disk(Vm& vm, bool is_boot);
