@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <map>
+#include <optional>
 #include <set>
 
 #include "image/boot_graph.h"
@@ -99,10 +100,10 @@ std::vector<std::shared_ptr<const predict::BlockSequence>> sequences_of(const Bo
   for (const BootRead& read : graph.reads) {
     if (read.is_record) records.insert(read.range.offset / kChunkSize);
   }
-  uint64_t before = 0;
+  std::optional<uint64_t> before;
   for (const uint64_t record : records) {
-    if (record - before <= kBetweenRecordsMax && before > 0)
-      blocks.add({(before + 1) * kChunkSize, (record - before - 1) * kChunkSize}, 0,
+    if (before && record - *before <= kBetweenRecordsMax)
+      blocks.add({(*before + 1) * kChunkSize, (record - *before - 1) * kChunkSize}, 0,
                  kBetweenRecordsShare);
     before = record;
   }
