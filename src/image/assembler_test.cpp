@@ -230,6 +230,33 @@ TEST_F(AssemblerTest, FarFromItsDataABootIsForeseenByWhatOthersForesaw) {
     EXPECT_FALSE(front.contains(repository::chunk_path(ref.id)));
 }
 
+// Where the records of files stand that no boot graph knows, ones that a boot reads stand too.
+TEST_F(AssemblerTest, RecordsBetweenThoseOfTheBootAreForeseenFaintly) {
+  std::vector<StoredEntry> files{{"/sbin/init", std::string(200'000, 'i')}};
+  for (int i = 0; i < 2000; ++i) files.push_back({fmt::format("/data/{}", i), "x"});
+  add("many", "service", files);
+  const auto image = assemble_text(
+      "version=1\nbase=\"debian-12\"\ncomponents=[\"many\"]\nwritable_bytes=16777216");
+  ASSERT_TRUE(image) << image.error().message;
+  const auto prior = fetch_prior(store, part_prior_path(image->tag.index, 0));
+  ASSERT_TRUE(prior) << prior.error().message;
+  const auto faint =
+      std::count_if((*prior)->entries.begin(), (*prior)->entries.end(),
+                    [](const auto& entry) { return std::abs(entry.support - 0.35f) < 0.01f; });
+  EXPECT_GE(faint, 4);  // of 8 chunks of records
+}
+
+TEST_F(AssemblerTest, AUnitMayBeAFileOfTheManifest) {
+  const auto image = assemble_text(
+      "version=1\nbase=\"debian-12\"\nwritable_bytes=16777216\nenable=[\"own.service\"]\n"
+      "[[file]]\npath=\"/etc/systemd/system/own.service\"\n"
+      "content=\"[Install]\\nWantedBy=multi-user.target\\n\"");
+  ASSERT_TRUE(image) << image.error().message;
+  StoredDisk disk(store, image->composition);
+  const auto files = open_ext4(disk, {0, disk.size_bytes()}).value();
+  EXPECT_TRUE(PathFinder(*files).find("/etc/systemd/system/multi-user.target.wants/own.service"));
+}
+
 TEST_F(AssemblerTest, SaysWhatIsMissing) {
   EXPECT_THAT(assemble_text("version=1\nbase=\"debian-13\"").error().message,
               HasSubstr("component debian-13"));
@@ -238,7 +265,7 @@ TEST_F(AssemblerTest, SaysWhatIsMissing) {
               HasSubstr("app needs python, which the repository does not have"));
   EXPECT_THAT(
       assemble_text("version=1\nbase=\"debian-12\"\nenable=[\"x.service\"]").error().message,
-      HasSubstr("no component brings the unit x.service"));
+      HasSubstr("neither a component nor a file of the manifest is the unit x.service"));
   EXPECT_THAT(assemble_text("version=1\nbase=\"debian-12\"\n[[user]]\nname=\"a\"\ngroups=[\"g\"]")
                   .error()
                   .message,

@@ -56,9 +56,9 @@ class Settings {
     }
     if (manifest_.network) add_network(*manifest_.network);
     for (const ManifestUser& user : manifest_.users) FR_CHECK(add_user(user));
+    for (const ManifestFile& file : manifest_.files) FR_CHECK(add_file(file));
     for (const std::string& unit : manifest_.enable) FR_CHECK(enable(unit));
     for (const std::string& unit : manifest_.mask) link("/etc/systemd/system/" + unit, "/dev/null");
-    for (const ManifestFile& file : manifest_.files) FR_CHECK(add_file(file));
     return {};
   }
 
@@ -118,9 +118,23 @@ class Settings {
                        [&](const ComponentFiles& files) { return files.find(path) != nullptr; });
   }
 
+  // Returns the text of a file of the manifest itself.
+  std::optional<std::string> own_text(std::string_view path) const {
+    for (const ManifestFile& file : manifest_.files) {
+      if (file.path == path) return file.content;
+    }
+    return std::nullopt;
+  }
+
   // As systemctl enable: links in the .wants and .requires folders of what [Install] names.
   Status enable(const std::string& unit) {
     const std::string generic = template_of(unit);
+    for (const std::string_view folder : kUnitFolders) {
+      for (const std::string& name : {unit, generic}) {
+        const std::string path = fmt::format("{}/{}", folder, name);
+        if (const auto text = own_text(path)) return enable(unit, path, *text);
+      }
+    }
     for (auto files = components_.rbegin(); files != components_.rend(); ++files) {
       for (const std::string_view folder : kUnitFolders) {
         for (const std::string& name : {unit, generic}) {
@@ -131,7 +145,8 @@ class Settings {
         }
       }
     }
-    return fail(ErrorCode::kNotFound, fmt::format("no component brings the unit {}", unit));
+    return fail(ErrorCode::kNotFound,
+                fmt::format("neither a component nor a file of the manifest is the unit {}", unit));
   }
 
   Status enable(const std::string& unit, const std::string& path, std::string_view text) {
