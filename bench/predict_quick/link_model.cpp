@@ -11,11 +11,13 @@ namespace {
 // Likely ones first, as the daemon's prefetcher orders them.
 int band_of(float probability) { return probability >= 0.5f ? 0 : probability >= 0.2f ? 1 : 2; }
 
+using Block = std::pair<ComponentId, uint64_t>;
+
 struct Wish {
   int band = 0;
   Time due{};
   uint64_t sequence = 0;
-  uint64_t block = 0;
+  Block block;
   auto operator<=>(const Wish&) const = default;
 };
 
@@ -24,6 +26,7 @@ enum class State : uint8_t { kUnderWay, kHere };
 struct Chunk {
   State state = State::kUnderWay;
   Time arrives{};
+  uint32_t bytes = 0;
   bool prefetched = false;
   bool used = false;
 };
@@ -33,8 +36,7 @@ class Simulation {
   Simulation(predict::Arbiter& arbiter, const RunOptions& options)
       : arbiter_(arbiter), options_(options) {
     const double window = options.link.rate_bytes_per_s * to_seconds(options.link.round_trip);
-    in_flight_max_ = static_cast<size_t>(window / options.link.block_bytes) + 1;
-    block_time_ = from_seconds(options.link.block_bytes / options.link.rate_bytes_per_s);
+    in_flight_max_ = static_cast<uint64_t>(window) + options.link.block_bytes;
   }
 
   RunResult play(const std::vector<TraceRead>& reads) {
@@ -62,34 +64,63 @@ class Simulation {
 
  private:
   void observe(const TraceRead& read, Nanos waited) {
-    trace::Access access{
-        .at = now_, .first_block = read.first_block, .block_count = read.block_count};
-    access.served_from =
-        waited > Nanos{0} ? trace::ServedFrom::kRepository : trace::ServedFrom::kMemory;
-    proposals_.clear();
-    const auto before = std::chrono::steady_clock::now();
-    arbiter_.on_access(access, proposals_);
-    spent_ns_.push_back(static_cast<double>((std::chrono::steady_clock::now() - before).count()));
-    offer(proposals_);
+    for (const TraceRun& run : read.runs) {
+      trace::Access access{.at = now_,
+                           .component = run.component,
+                           .first_block = run.first_block,
+                           .block_count = run.block_count};
+      access.served_from =
+          waited > Nanos{0} ? trace::ServedFrom::kRepository : trace::ServedFrom::kMemory;
+      proposals_.clear();
+      const auto before = std::chrono::steady_clock::now();
+      arbiter_.on_access(access, proposals_);
+      spent_ns_.push_back(static_cast<double>((std::chrono::steady_clock::now() - before).count()));
+      offer(proposals_);
+    }
     pump();
   }
 
-  // Puts one block on the wire. Returns when it arrives.
-  Time send(uint64_t block, bool prefetched) {
-    busy_until_ = std::max(busy_until_, now_ + options_.link.round_trip / 2) + block_time_;
+  uint32_t bytes_of(const Block& block) const {
+    return options_.bytes_of ? options_.bytes_of(block.first, block.second)
+                             : options_.link.block_bytes;
+  }
+
+  // Puts one block on the wire. Returns when it arrives; zeroes are here.
+  Time send(const Block& block, bool prefetched) {
+    const uint32_t bytes = bytes_of(block);
+    if (bytes == 0) {
+      chunks_[block] = {State::kHere, now_, 0, false, false};
+      return now_;
+    }
+    busy_until_ = std::max(busy_until_, now_ + options_.link.round_trip / 2) +
+                  from_seconds(bytes / options_.link.rate_bytes_per_s);
     const Time arrives =
         std::max(busy_until_ + options_.link.round_trip / 2, now_ + options_.link.round_trip);
-    chunks_[block] = {State::kUnderWay, arrives, prefetched, false};
-    under_way_.emplace(arrives, block);
+    chunks_[block] = {State::kUnderWay, arrives, bytes, prefetched, false};
+    under_way_.emplace(arrives, bytes);
+    under_way_bytes_ += bytes;
     ++result_.fetched;
-    result_.prefetched += prefetched ? 1 : 0;
+    PartResult& part = result_.parts[block.first];
+    if (prefetched) {
+      ++result_.prefetched;
+      result_.prefetched_bytes += bytes;
+      ++part.prefetched;
+      part.prefetched_bytes += bytes;
+    } else {
+      ++part.demanded;
+      part.demand_bytes += bytes;
+    }
     return arrives;
   }
 
+  void land() {
+    under_way_bytes_ -= under_way_.begin()->second;
+    under_way_.erase(under_way_.begin());
+  }
+
   void pump() {
-    while (!under_way_.empty() && under_way_.begin()->first <= now_)
-      under_way_.erase(under_way_.begin());
-    while (options_.prefetches && under_way_.size() < in_flight_max_ && !wishes_.empty()) {
+    while (!under_way_.empty() && under_way_.begin()->first <= now_) land();
+    while (options_.prefetches && under_way_bytes_ < in_flight_max_ && !wishes_.empty()) {
       const Wish best = *wishes_.begin();
       wishes_.erase(wishes_.begin());
       wished_.erase(best.block);
@@ -99,7 +130,7 @@ class Simulation {
 
   void advance(Time until) {
     for (pump(); !under_way_.empty() && under_way_.begin()->first <= until; pump())
-      now_ = under_way_.begin()->first;
+      now_ = std::max(now_, under_way_.begin()->first);
     now_ = std::max(now_, until);
     pump();
   }
@@ -107,29 +138,34 @@ class Simulation {
   // Asks for what is missing. Returns when all of the read is here.
   Time demand(const TraceRead& read) {
     Time ready = now_;
-    for (uint64_t block = read.first_block; block < read.first_block + read.block_count; ++block) {
-      auto found = chunks_.find(block);
-      if (const auto wish = wished_.find(block); wish != wished_.end()) {
-        wishes_.erase(wish->second);
-        wished_.erase(wish);
-      }
-      if (found == chunks_.end()) {
-        ready = std::max(ready, send(block, false));
-        chunks_[block].used = true;
-        continue;
-      }
-      Chunk& chunk = found->second;
-      if (chunk.prefetched && !chunk.used) ++(chunk.arrives > now_ ? result_.late : result_.hit);
-      chunk.used = true;
-      ready = std::max(ready, chunk.arrives);
+    for (const TraceRun& run : read.runs) {
+      for (uint32_t i = 0; i < run.block_count; ++i)
+        ready = std::max(ready, demand({run.component, run.first_block + i}));
     }
     return ready;
+  }
+
+  Time demand(const Block& block) {
+    if (const auto wish = wished_.find(block); wish != wished_.end()) {
+      wishes_.erase(wish->second);
+      wished_.erase(wish);
+    }
+    const auto found = chunks_.find(block);
+    if (found == chunks_.end()) {
+      const Time arrives = send(block, false);
+      chunks_[block].used = true;
+      return arrives;
+    }
+    Chunk& chunk = found->second;
+    if (chunk.prefetched && !chunk.used) ++(chunk.arrives > now_ ? result_.late : result_.hit);
+    chunk.used = true;
+    return chunk.arrives;
   }
 
   void offer(const std::vector<predict::Proposal>& proposals) {
     for (const auto& proposal : proposals) {
       for (uint32_t i = 0; i < proposal.block_count; ++i) {
-        const uint64_t block = proposal.first_block + i;
+        const Block block{proposal.component, proposal.first_block + i};
         if (chunks_.contains(block)) continue;
         Wish wish{band_of(proposal.probability), proposal.due, sequence_++, block};
         if (const auto known = wished_.find(block); known != wished_.end()) {
@@ -145,8 +181,13 @@ class Simulation {
 
   RunResult finish() {
     arbiter_.on_end(now_);
-    for (const auto& [block, chunk] : chunks_)
-      result_.wasted += chunk.prefetched && !chunk.used ? 1 : 0;
+    for (const auto& [block, chunk] : chunks_) {
+      if (!chunk.prefetched || chunk.used) continue;
+      ++result_.wasted;
+      result_.wasted_bytes += chunk.bytes;
+      ++result_.parts[block.first].wasted;
+      result_.parts[block.first].wasted_bytes += chunk.bytes;
+    }
     result_.total_s = to_seconds(now_ - Time{});
     result_.wait_p99_ms = percentile(waits_ms_, 0.99);
     result_.ns_per_access_p50 = percentile(spent_ns_, 0.5);
@@ -166,12 +207,12 @@ class Simulation {
   RunOptions options_;
   Time now_ = Time{} + 1s;
   Time busy_until_{};
-  Nanos block_time_{};
-  size_t in_flight_max_ = 1;
-  std::map<uint64_t, Chunk> chunks_;
-  std::multimap<Time, uint64_t> under_way_;  // demand and prefetch
+  uint64_t in_flight_max_ = 0;  // bytes
+  uint64_t under_way_bytes_ = 0;
+  std::map<Block, Chunk> chunks_;
+  std::multimap<Time, uint32_t> under_way_;  // bytes, by arrival; demand and prefetch
   std::set<Wish> wishes_;
-  std::map<uint64_t, Wish> wished_;
+  std::map<Block, Wish> wished_;
   uint64_t sequence_ = 0;
   std::vector<predict::Proposal> proposals_;
   std::vector<double> waits_ms_, spent_ns_;

@@ -9,6 +9,8 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <map>
 #include <memory>
 #include <vector>
 
@@ -24,10 +26,24 @@ struct Link {
   uint32_t block_bytes = 23 * 1024;  // a 64 KiB chunk of a Debian disk, compressed, on average
 };
 
-struct TraceRead {
-  Nanos at{};  // recorded
+// Blocks of one component that a read touches.
+struct TraceRun {
+  ComponentId component{};
   uint64_t first_block = 0;
   uint32_t block_count = 0;
+};
+
+struct TraceRead {
+  Nanos at{};  // recorded
+  std::vector<TraceRun> runs;
+};
+
+// What came of one component.
+struct PartResult {
+  uint64_t demanded = 0;      // blocks that the guest waited for without a prefetch
+  uint64_t demand_bytes = 0;  // of these, on the wire
+  uint64_t wasted = 0, wasted_bytes = 0;
+  uint64_t prefetched = 0, prefetched_bytes = 0;
 };
 
 struct RunResult {
@@ -37,6 +53,8 @@ struct RunResult {
   uint64_t prefetched = 0, hit = 0, late = 0, wasted = 0;
   double wait_p99_ms = 0;  // of the reads that waited
   double ns_per_access_p50 = 0;
+  uint64_t prefetched_bytes = 0, wasted_bytes = 0;  // on the wire
+  std::map<ComponentId, PartResult> parts;
   std::vector<predict::ModelReport> models;
 
   double waste_share() const {
@@ -49,6 +67,11 @@ struct RunOptions {
   double think_scale =
       1;  // of the recorded think times; 0.1 is what a guest with hardware acceleration shows
   bool prefetches = true;  // false: on demand
+  float probability_min = predict::Arbiter::Options{}.probability_min;
+  bool is_priced = true;  // the arbiter knows what a block costs
+  // Returns the bytes of a block on the wire; 0: zeroes, which need no fetch. Empty: all have
+  // link.block_bytes.
+  std::function<uint32_t(ComponentId component, uint64_t block)> bytes_of;
 };
 
 // Replays the reads through the arbiter. The models inside it see the run's own times, not the

@@ -40,7 +40,8 @@ std::vector<TraceRead> load(const std::string& path, size_t reads_max) {
       continue;
     const uint64_t begin = first / kSectorsPerBlock;
     const uint64_t end = (first + sectors - 1) / kSectorsPerBlock + 1;
-    reads.push_back({std::chrono::microseconds(at_us), begin, static_cast<uint32_t>(end - begin)});
+    reads.push_back({std::chrono::microseconds(at_us),
+                     {{ComponentId{}, begin, static_cast<uint32_t>(end - begin)}}});
   }
   return reads;
 }

@@ -52,7 +52,8 @@ struct Config {
   double tier_stall_ratio = 0.10;  // between the two: share of time that tasks waited for memory
 
   PrefetchPolicy prefetch = PrefetchPolicy::kOn;
-  std::vector<std::string> models = {"replay", "prior", "sequential", "stride", "neighbourhood"};
+  std::vector<std::string> models = {"replay", "prior",     "sequential",
+                                     "stride", "successor", "neighbourhood"};
   double probability_min = 0.55;        // a proposal below this is not fetched
   uint64_t budget_bytes = 64ull << 20;  // each VM's first prefetch allowance
   double rate_bytes_per_s_max =

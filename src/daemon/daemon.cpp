@@ -168,6 +168,7 @@ Status Daemon::Parts::build_data_plane() {
     predict::ModelNeeds needs;
     needs.components = components;
     if (is_boot) needs.history = histories->replay();
+    needs.successors = histories->successors();
     if (is_boot) needs.priors = priors;
     for (const ComponentId component : components) histories->load(component);
     return predict::make_models(names, needs);
@@ -176,8 +177,12 @@ Status Daemon::Parts::build_data_plane() {
   if (auto models = predict::make_models(names, {}); !models)
     return std::unexpected(std::move(models.error()).within("prefetch.models"));
   tier::Tier& cache = tier->tier();
+  Foresight::Options foreseeing = foresight_options(config);
+  foreseeing.arbiter.bytes_of = [this](ComponentId component, uint64_t block) {
+    return catalog->resolve(component, block).stored_size;
+  };
   foresight = std::make_unique<Foresight>(
-      foresight_options(config), clock,
+      foreseeing, clock,
       [this](ComponentId component, uint64_t block) { return catalog->resolve(component, block); },
       [&cache](const ChunkId& id) { return cache.where(id) != tier::Level::kNone; },
       [make](const std::vector<ComponentId>& components, const predict::Priors& priors,

@@ -1,5 +1,5 @@
-// What was learned of components, kept in files over restarts: state_dir/history/<digest>.
-// docs/format_history.md.
+// What was learned of components, kept in files over restarts: state_dir/history/<digest>, and
+// <digest>.successors. docs/format_history.md.
 #pragma once
 
 #include <memory>
@@ -7,6 +7,7 @@
 
 #include "daemon/image_catalog.h"
 #include "predict/replay.h"
+#include "predict/successor.h"
 
 namespace forerun::daemon {
 
@@ -16,11 +17,15 @@ class Histories {
   Histories(std::string folder, const ImageCatalog& catalog)
       : folder_(std::move(folder)),
         catalog_(catalog),
-        replay_(std::make_shared<predict::ReplayHistory>()) {}
+        replay_(std::make_shared<predict::ReplayHistory>(
+            predict::ReplayHistory::Options{},
+            [&catalog](ComponentId component) { return catalog.name_of(component); })),
+        successors_(std::make_shared<predict::SuccessorStatistics>()) {}
 
   const std::shared_ptr<predict::ReplayHistory>& replay() const { return replay_; }
+  const std::shared_ptr<predict::SuccessorStatistics>& successors() const { return successors_; }
   // Loads what is kept of a component, unless something is known already. A damaged file is set
-  // aside under the name <digest>.damaged and said so; learning starts afresh.
+  // aside under its name and ".damaged", and said so; learning starts afresh.
   void load(ComponentId component);
   // Saves what is known of a component.
   void save(ComponentId component);
@@ -28,11 +33,15 @@ class Histories {
   uint64_t boots(ComponentId component) const;
 
  private:
-  std::string path(ComponentId component) const;
+  template <typename Statistics>
+  void load(ComponentId component, std::string_view suffix, Statistics& statistics);
+  void save(ComponentId component, std::string_view suffix, const Buffer& saved);
+  std::string path(ComponentId component, std::string_view suffix) const;
 
   const std::string folder_;
   const ImageCatalog& catalog_;
   const std::shared_ptr<predict::ReplayHistory> replay_;
+  const std::shared_ptr<predict::SuccessorStatistics> successors_;
 };
 
 }  // namespace forerun::daemon

@@ -203,6 +203,12 @@ repository::ChunkRef ImageCatalog::resolve(ComponentId component, uint64_t block
   return block < chunks.size() ? chunks[block] : repository::ChunkRef{};
 }
 
+uint64_t ImageCatalog::name_of(ComponentId component) const {
+  const std::shared_lock lock(mutex_);
+  if (component.value >= by_id_.size() || !functions_.contains(component)) return 0;
+  return by_id_[component.value]->digest.prefix();
+}
+
 Digest ImageCatalog::digest_of(ComponentId component) const {
   const std::shared_lock lock(mutex_);
   return component.value < by_id_.size() ? by_id_[component.value]->digest : Digest{};

@@ -56,6 +56,9 @@ class ImageCatalog {
 
   // Returns the chunk at a block of a component, or a zero chunk if there is none.
   repository::ChunkRef resolve(ComponentId component, uint64_t block) const;
+  // Returns what a component is called where it is a companion of others, in every process: the
+  // first bytes of its digest; 0 for the metadata of one composed disk, which no other disk has.
+  uint64_t name_of(ComponentId component) const;
   // Returns the digest of a component's index.
   Digest digest_of(ComponentId component) const;
 

@@ -27,6 +27,13 @@ constexpr float kKnowsOrder = 0.9f;       // a model that covers this much has t
 constexpr Nanos kSooner = 100ms;          // a proposal is repeated if it is due this much sooner …
 constexpr float kSurer = 0.1f;            // … or this much likelier
 
+// What a wrong prefetch may cost. With p the probability, b the bytes, r the link's rate and T its
+// round trip, a prefetch gains p (T + b/r) and costs b/r of a guest's patience each time it is
+// wrong: worth it from p = c b / (b + k T r) on. T r is about 56 KB on the links of
+// docs/prediction.md, whether fast or slow. The curve passes probability_min at a usual chunk.
+constexpr float kUsualBytes = 23 * 1024;
+constexpr float kHalfBytes = 11 * 1024;
+
 struct Saying {
   BlockKey key;
   Time due{};
@@ -90,8 +97,13 @@ struct Arbiter::Impl {
   std::vector<BlockKey> recent_ring;
   size_t recent_next = 0;
   uint64_t reads = 0;
-  float covered = 0;                         // the largest coverage() a model claims now …
-  uint8_t covering = 0;                      // … and whose it is
+  // The largest coverage() a model claims now of each component asked about, and whose it is.
+  struct Covering {
+    ComponentId component;
+    float covered = 0;
+    uint8_t model = 0;
+  };
+  std::vector<Covering> coverings;           // scratch
   std::vector<std::vector<Candidate>> said;  // scratch, by model
   std::vector<BlockKey> changed;             // scratch: blocks of which something new was said
   std::vector<Proposal> proposals;           // scratch
@@ -240,6 +252,7 @@ struct Arbiter::Impl {
     int count = 0;
     Time due = kTimeNever, due_of_covering = kTimeNever;
     uint8_t model = 0;
+    const Covering& covering = covering_of(key.component);
     uint32_t heard = 0;  // each model's newest saying counts; lists are newest first
     for (uint32_t i = block.sayings; i != kNone; i = pool[i].next_of_block) {
       const Saying& saying = pool[i];
@@ -248,7 +261,8 @@ struct Arbiter::Impl {
       ++count;
       log_odds += std::log(saying.probability / (1 - saying.probability));
       due = std::min(due, saying.due);
-      if (covered >= kKnowsOrder && saying.model == covering) due_of_covering = saying.due;
+      if (covering.covered >= kKnowsOrder && saying.model == covering.model)
+        due_of_covering = saying.due;
       if (saying.probability <= best) continue;
       best = saying.probability;
       model = saying.model;
@@ -257,13 +271,21 @@ struct Arbiter::Impl {
     if (due_of_covering != kTimeNever) due = due_of_covering;
     const float probability =
         count == 1 ? best : 1 / (1 + std::exp(-log_odds / std::sqrt(static_cast<float>(count))));
-    if (probability < options.probability_min) return;
+    if (probability < worth_from(key)) return;
     const bool is_news = probability >= block.probability + kSurer || due + kSooner <= block.due;
     if (block.proposed && !is_news) return;
     if (!block.doubted) block.probability = probability;
     block.proposed = true;
     block.due = due;
     add(key, probability, model, due);
+  }
+
+  // Returns the probability from which on the block is worth its fetch.
+  float worth_from(const BlockKey& key) const {
+    if (!options.bytes_of) return options.probability_min;
+    const auto bytes = static_cast<float>(options.bytes_of(key.component, key.block));
+    const float price = bytes / (bytes + kHalfBytes) * (kUsualBytes + kHalfBytes) / kUsualBytes;
+    return options.probability_min * std::min(price, 1.0f);
   }
 
   void add(const BlockKey& key, float probability, uint8_t model, Time due) {
@@ -289,15 +311,33 @@ struct Arbiter::Impl {
     return false;
   }
 
-  void hear(uint8_t model, Time now) {
+  const Covering& covering_of(ComponentId component) {
+    for (const Covering& known : coverings) {
+      if (known.component == component) return known;
+    }
+    Covering covering{.component = component};
+    for (size_t m = 0; m < models.size(); ++m) {
+      const float covered = models[m]->coverage(component);
+      if (covered <= covering.covered) continue;
+      covering.covered = covered;
+      covering.model = static_cast<uint8_t>(m);
+    }
+    return coverings.emplace_back(covering);
+  }
+
+  // Hears what a model said of the components that it covers most, or of the others.
+  void hear(uint8_t model, bool as_covering, Time now) {
     for (const Candidate& candidate : said[model]) {
+      const Covering covering = covering_of(candidate.component);
+      const bool is_covering = covering.covered > 0 && covering.model == model;
+      if (is_covering != as_covering) continue;
       for (uint32_t i = 0; i < candidate.block_count; ++i) {
         const BlockKey key{candidate.component, candidate.first_block + i};
         const Time* read_at = recent.find(key);
         if (read_at && now - *read_at < options.horizon) continue;  // the tier just had it
         Candidate adjusted = candidate;
-        if (covered > 0 && model != covering && !is_said_by(covering, key))
-          adjusted.confidence *= 1 - covered;
+        if (covering.covered > 0 && !is_covering && !is_said_by(covering.model, key))
+          adjusted.confidence *= 1 - covering.covered;
         if (file(model, adjusted, key)) changed.push_back(key);
       }
     }
@@ -338,15 +378,9 @@ struct Arbiter::Impl {
       question(*models[m], said[m]);
     }
     // The one that covers most is heard first: what the others say is measured against its word.
-    covered = 0;
-    for (size_t m = 0; m < models.size(); ++m) {
-      if (models[m]->coverage() <= covered) continue;
-      covered = models[m]->coverage();
-      covering = static_cast<uint8_t>(m);
-    }
-    if (covered > 0) hear(covering, now);
-    for (uint8_t m = 0; m < models.size(); ++m) {
-      if (covered <= 0 || m != covering) hear(m, now);
+    coverings.clear();
+    for (const bool as_covering : {true, false}) {
+      for (uint8_t m = 0; m < models.size(); ++m) hear(m, as_covering, now);
     }
     for (const BlockKey& key : changed) {
       // Gone if the limit of pending ones was reached meanwhile.

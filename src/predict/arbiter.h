@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -51,6 +52,10 @@ class Arbiter {
     Nanos horizon =
         std::chrono::seconds(60);  // a candidate not read by due + horizon did not come true
     uint32_t proposals_per_access_max = 64;
+    // Returns the bytes that a block costs on the link; 0: nothing, it is zeroes. A wrong prefetch
+    // costs its bytes, a right one saves a round trip too: small blocks are proposed from a lower
+    // probability on. Empty: all are of the size that probability_min is meant for.
+    std::function<uint32_t(ComponentId component, uint64_t block)> bytes_of;
   };
   Arbiter(Options options, std::vector<std::unique_ptr<Model>> models);
   ~Arbiter();

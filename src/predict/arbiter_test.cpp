@@ -24,7 +24,7 @@ class Oracle final : public Model {
     speak_(access, out);
   }
   void on_end(Time) override {}
-  float coverage() const override { return covers_; }
+  float coverage(ComponentId) const override { return covers_; }
   size_t state_bytes() const override { return 0; }
 
  private:
@@ -147,6 +147,34 @@ TEST(Arbiter, AHistoryOutweighsGuessesAtWhatItDoesNotSay) {
   Arbiter arbiter({}, list(says("history", 1, 0.95f, 0.98f), says("guess", 2, 0.9f)));
   const auto blocks = blocks_of(ask(arbiter, read_of(10)));
   EXPECT_EQ(blocks, (std::set<uint64_t>{11}));
+}
+
+// What one component's history does not say is unlikely there, and no other component's business.
+TEST(Arbiter, AHistoryIsNoWitnessOfOtherComponents) {
+  class KnowsOne final : public Model {
+   public:
+    std::string_view name() const override { return "history"; }
+    void on_start(Time, std::vector<Candidate>&) override {}
+    void on_access(const trace::Access&, std::vector<Candidate>&) override {}
+    void on_end(Time) override {}
+    float coverage(ComponentId component) const override {
+      return component == kComponent ? 0.98f : 0;
+    }
+    size_t state_bytes() const override { return 0; }
+  };
+  Arbiter arbiter({}, list(std::make_unique<KnowsOne>(), says("guess", 2, 0.9f)));
+  EXPECT_THAT(ask(arbiter, read_of(10)), IsEmpty());
+  auto other = read_of(10);
+  other.component = ComponentId{2};
+  EXPECT_EQ(blocks_of(ask(arbiter, other)), (std::set<uint64_t>{12}));
+}
+
+TEST(Arbiter, SmallBlocksAreWorthLessLikelyPrefetches) {
+  const auto bytes_of = [](ComponentId, uint64_t block) { return block % 2 == 0 ? 2000u : 23552u; };
+  Arbiter arbiter({.bytes_of = bytes_of}, list(says("doubtful", 1, 0.3f)));
+  EXPECT_EQ(blocks_of(ask(arbiter, read_of(11))), (std::set<uint64_t>{12}));
+  EXPECT_THAT(ask(arbiter, read_of(12)), IsEmpty());
+  EXPECT_THAT(ask(arbiter, read_of(13)), testing::SizeIs(1));
 }
 
 TEST(Arbiter, PendingStaysWithinItsLimit) {

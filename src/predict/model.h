@@ -41,10 +41,10 @@ class Model {
   virtual void on_access(const trace::Access& access, std::vector<Candidate>& out) = 0;
   // The session ended or its learning window closed: learn from it as a whole.
   virtual void on_end(Time now) = 0;
-  // Returns the share of what the guest reads that this model claims to know beforehand, in [0, 1).
-  // What it does not say is then unlikely, whoever else says it: with a history, neighbours that no
-  // boot ever read are not worth a fetch.
-  virtual float coverage() const { return 0; }
+  // Returns the share of what the guest reads of this component that the model claims to know
+  // beforehand, in [0, 1). What it does not say is then unlikely, whoever else says it: with a
+  // history, neighbours that no boot ever read are not worth a fetch.
+  virtual float coverage(ComponentId) const { return 0; }
   // Returns the bytes of state held now; bounded by the model's Options.
   virtual size_t state_bytes() const = 0;
 };

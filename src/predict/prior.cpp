@@ -9,7 +9,7 @@ constexpr float kConfidenceMin = 0.02f, kConfidenceMax = 0.98f;
 constexpr float kKnownWeight = 0.03f;  // about the last 30 first touches
 constexpr float kCoverageMax = 0.85f;  // a streak of known reads is no proof, and replay goes first
 
-SequenceWalk::Word word_of(const BlockSequence&, const SequenceEntry& entry) {
+SequenceWalk::Word word_of(ComponentId, const BlockSequence&, const SequenceEntry& entry) {
   return {.confidence = std::clamp(entry.support, kConfidenceMin, kConfidenceMax), .context = 0};
 }
 
@@ -59,8 +59,8 @@ void PriorModel::on_access(const trace::Access& access, std::vector<Candidate>& 
   put_off(before, out);
 }
 
-float PriorModel::coverage() const {
-  return is_booting_ ? std::min(known_share_, kCoverageMax) : 0;
+float PriorModel::coverage(ComponentId component) const {
+  return is_booting_ && walk_.has(component) ? std::min(known_share_, kCoverageMax) : 0;
 }
 
 void PriorModel::on_end(Time) {

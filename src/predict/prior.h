@@ -19,8 +19,6 @@
 
 namespace forerun::predict {
 
-using Priors = std::map<ComponentId, std::shared_ptr<const BlockSequence>>;
-
 // One thread.
 class PriorModel final : public Model {
  public:
@@ -36,7 +34,7 @@ class PriorModel final : public Model {
   void on_start(Time now, std::vector<Candidate>& out) override;
   void on_access(const trace::Access& access, std::vector<Candidate>& out) override;
   void on_end(Time now) override;
-  float coverage() const override;
+  float coverage(ComponentId component) const override;
   size_t state_bytes() const override { return seen_.state_bytes() + walk_.state_bytes(); }
 
  private:

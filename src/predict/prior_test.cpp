@@ -37,7 +37,7 @@ TEST(Prior, IsSilentWithoutOne) {
   PriorModel model({}, {kComponent}, {});
   EXPECT_THAT(started(model), IsEmpty());
   EXPECT_THAT(said_of(model, read_of(3, 1, 101s)), IsEmpty());
-  EXPECT_EQ(model.coverage(), 0.0f);
+  EXPECT_EQ(model.coverage(kComponent), 0.0f);
 }
 
 TEST(Prior, SaysItsBlocksInTheirOrderAsLikelyAsTheyAre) {
@@ -63,12 +63,12 @@ TEST(Prior, IsSaidOnlySoFarAheadOfWhatCameTrue) {
 TEST(Prior, MeasuresWhatItCovers) {
   auto model = model_of(every_third(100));
   started(model);
-  EXPECT_EQ(model.coverage(), 0.0f);
+  EXPECT_EQ(model.coverage(kComponent), 0.0f);
   for (uint64_t i = 0; i < 100; ++i) said_of(model, read_of(3 * i, 1, 101s));
-  EXPECT_GT(model.coverage(), 0.8f);
-  EXPECT_LT(model.coverage(), 0.9f);  // replay, which knows, goes first
+  EXPECT_GT(model.coverage(kComponent), 0.8f);
+  EXPECT_LT(model.coverage(kComponent), 0.9f);  // replay, which knows, goes first
   for (uint64_t i = 0; i < 100; ++i) said_of(model, read_of(3 * i + 1, 1, 102s));
-  EXPECT_LT(model.coverage(), 0.1f);
+  EXPECT_LT(model.coverage(kComponent), 0.1f);
 }
 
 TEST(Prior, IsSilentAfterTheBoot) {
@@ -76,7 +76,7 @@ TEST(Prior, IsSilentAfterTheBoot) {
   started(model);
   EXPECT_THAT(said_of(model, read_of(0, 1, 111s)), IsEmpty());
   EXPECT_THAT(said_of(model, read_of(3, 1, 105s)), IsEmpty());
-  EXPECT_EQ(model.coverage(), 0.0f);
+  EXPECT_EQ(model.coverage(kComponent), 0.0f);
 }
 
 TEST(Prior, OfAnUnannouncedComponentIsSaidAtItsFirstTouch) {
@@ -113,7 +113,7 @@ TEST(Prior, AWrongOneWastesABoundedPart) {
 
 TEST(Prior, LeavesTheTimeToAModelThatCoversNearlyAll) {
   const auto history = std::make_shared<ReplayHistory>();
-  history->merge(kComponent, {{30, 5.0f}, {33, 6.0f}});
+  history->merge(kComponent, {}, {{30, 5.0f}, {33, 6.0f}});
   std::vector<std::unique_ptr<Model>> models;
   models.push_back(std::make_unique<PriorModel>(model_of(every_third(20))));
   models.push_back(

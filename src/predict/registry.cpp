@@ -19,8 +19,8 @@ struct Entry {
 
 std::unique_ptr<Model> make_replay(const ModelNeeds& needs) {
   auto history = needs.history ? needs.history : std::make_shared<ReplayHistory>();
-  return std::make_unique<ReplayModel>(ReplayModel::Options{}, std::move(history),
-                                       needs.components);
+  return std::make_unique<ReplayModel>(ReplayModel::Options{}, std::move(history), needs.components,
+                                       needs.priors);
 }
 
 constexpr std::array kModels{
@@ -37,6 +37,12 @@ constexpr std::array kModels{
     Entry{"stride",
           [](const ModelNeeds&) -> std::unique_ptr<Model> {
             return std::make_unique<StrideModel>();
+          }},
+    Entry{"successor",
+          [](const ModelNeeds& needs) -> std::unique_ptr<Model> {
+            return std::make_unique<SuccessorModel>(
+                SuccessorModel::Options{},
+                needs.successors ? needs.successors : std::make_shared<SuccessorStatistics>());
           }},
     Entry{"neighbourhood",
           [](const ModelNeeds&) -> std::unique_ptr<Model> {

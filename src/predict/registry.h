@@ -12,6 +12,7 @@
 #include "predict/model.h"
 #include "predict/prior.h"
 #include "predict/replay.h"
+#include "predict/successor.h"
 
 namespace forerun::predict {
 
@@ -19,8 +20,9 @@ namespace forerun::predict {
 struct ModelNeeds {
   std::vector<ComponentId> components;  // the VM's, in the order of its disk
   std::shared_ptr<ReplayHistory>
-      history;    // the host's; null: replay starts without a past and teaches nobody
-  Priors priors;  // boot priors by component; none for one that has none
+      history;  // the host's; null: replay starts without a past and teaches nobody
+  std::shared_ptr<SuccessorStatistics> successors;  // the host's; null: as history
+  Priors priors;                     // boot priors by component; none for one that has none
   uint32_t block_bytes = 64 * 1024;  // the unit of Access::first_block
 };
 

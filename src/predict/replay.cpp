@@ -5,46 +5,56 @@
 namespace forerun::predict {
 namespace {
 
-// Prior of "a block of an earlier boot is read in this one": 1 boot says 0.95, once of two 0.63,
-// once of five 0.32. Measured repeatability of first touches over boots is 0.99.
-constexpr float kPriorYes = 0.9f;
-constexpr float kPriorNo = 0.1f;
-constexpr float kKnownWeight = 0.03f;   // about the last 30 first touches
+constexpr float kKnownWeight = 0.03f;   // about the last 30 first touches of a component
 constexpr float kDivergedShare = 0.5f;  // below: this boot goes its own way
 constexpr uint16_t kContextsPerState = 8;
 
 }  // namespace
 
 ReplayModel::ReplayModel(Options options, std::shared_ptr<ReplayHistory> history,
-                         std::vector<ComponentId> components)
+                         std::vector<ComponentId> components, Priors priors)
     : options_(options),
       history_(std::move(history)),
+      disk_(components),
+      priors_(std::move(priors)),
       seen_(options.blocks_max),
-      walk_(options.walk, [this](const BlockSequence& sequence, const SequenceEntry& entry) {
-        return word(sequence, entry);
-      }) {
+      walk_(options.walk,
+            [this](ComponentId component, const BlockSequence& sequence,
+                   const SequenceEntry& entry) { return word(component, sequence, entry); }) {
   for (const ComponentId component : components) {
     if (part_of(component)) continue;
-    parts_.push_back({.component = component, .boot = {}});
-    walk_.add(component, history_->sequence(component));
+    const auto sequence = foresee(component);
+    parts_.push_back({.component = component, .is_known = sequence != nullptr});
+    walk_.add(component, sequence);
   }
 }
 
-ReplayModel::Part* ReplayModel::part_of(ComponentId component) {
-  for (Part& part : parts_) {
+std::shared_ptr<const BlockSequence> ReplayModel::foresee(ComponentId component) const {
+  const auto prior = priors_.find(component);
+  return history_->foresee(component, disk_,
+                           prior == priors_.end() ? nullptr : prior->second.get());
+}
+
+const ReplayModel::Part* ReplayModel::part_of(ComponentId component) const {
+  for (const Part& part : parts_) {
     if (part.component == component) return &part;
   }
   return nullptr;
 }
 
-SequenceWalk::Word ReplayModel::word(const BlockSequence& sequence,
+ReplayModel::Part* ReplayModel::part_of(ComponentId component) {
+  return const_cast<Part*>(std::as_const(*this).part_of(component));
+}
+
+SequenceWalk::Word ReplayModel::word(ComponentId component, const BlockSequence& sequence,
                                      const SequenceEntry& entry) const {
-  const bool diverged = known_share_ < kDivergedShare;
-  const float share =
-      (entry.support * sequence.boots + kPriorYes) / (sequence.boots + kPriorYes + kPriorNo);
+  const Part* part = part_of(component);
+  const float known_share = part ? part->known_share : kKnewFirst;
+  const bool diverged = known_share < kDivergedShare;
   const auto boots =
       static_cast<uint16_t>(std::min(sequence.boots, static_cast<float>(kContextsPerState - 1)));
-  return {.confidence = diverged ? share * known_share_ / kDivergedShare : share,
+  const float probability = std::clamp(entry.support, 0.02f, 0.98f);
+  return {.confidence = diverged ? probability * known_share / kDivergedShare : probability,
           .context = static_cast<uint16_t>(boots + (diverged ? kContextsPerState : 0))};
 }
 
@@ -73,16 +83,17 @@ void ReplayModel::on_access(const trace::Access& access, std::vector<Candidate>&
   if (!part) {
     if (parts_.size() >= 64) return;
     // A component nobody announced: its whole history becomes due with its first touch.
-    parts_.push_back({.component = access.component, .boot = {}});
+    const auto sequence = foresee(access.component);
+    parts_.push_back({.component = access.component, .is_known = sequence != nullptr});
     part = &parts_.back();
-    walk_.add_late(access.component, history_->sequence(access.component), access.at, out);
+    walk_.add_late(access.component, sequence, access.at, out);
   }
   if (walk_.has(access.component)) {
     for (uint32_t i = 0; i < access.block_count; ++i) {
       const BlockKey key{access.component, access.first_block + i};
       if (seen_.contains(key)) continue;
       const bool is_known = walk_.knows(key.component, key.block);
-      known_share_ += ((is_known ? 1.0f : 0.0f) - known_share_) * kKnownWeight;
+      part->known_share += ((is_known ? 1.0f : 0.0f) - part->known_share) * kKnownWeight;
       walk_.touch(key.component, key.block, access.at, out);
     }
   }
@@ -94,14 +105,15 @@ void ReplayModel::on_end(Time now) {
   learning_ = false;
   const auto observed_s = static_cast<float>(to_seconds(now - walk_.started()));
   for (Part& part : parts_) {
-    history_->merge(part.component, part.boot, observed_s);
+    history_->merge(part.component, disk_, part.boot, observed_s);
     part.boot = {};
   }
   seen_.clear();
 }
 
-float ReplayModel::coverage() const {
-  return learning_ && !walk_.is_empty() ? std::min(known_share_, 0.99f) : 0;
+float ReplayModel::coverage(ComponentId component) const {
+  const Part* part = part_of(component);
+  return learning_ && part && part->is_known ? std::min(part->known_share, 0.99f) : 0;
 }
 
 size_t ReplayModel::state_bytes() const {

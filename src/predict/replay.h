@@ -1,49 +1,51 @@
 // Replay: what earlier boots of a component read first, in which order and when, merged over boots.
 // A boot repeats itself almost exactly (99 % of the blocks, rank correlation 0.99), so from the
-// second boot on this model foresees it.
-//
-// Per block: the share of boots that touched it, old boots fading; the mean rank of its first
-// touch; the mean time since the start. What one VM taught serves every VM that holds the
-// component.
+// second boot on this model foresees it; and what one VM taught serves every VM that holds the
+// component, in whatever company (component_history.h).
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <vector>
 
 #include "core/bytes.h"
 #include "core/result.h"
 #include "predict/block_table.h"
+#include "predict/component_history.h"
 #include "predict/model.h"
 #include "predict/sequence.h"
 #include "predict/sequence_walk.h"
 
 namespace forerun::predict {
 
-struct FirstTouch {
-  uint64_t block = 0;
-  float time_s = 0;
-};
-
 // The histories of all components on this host. Thread-safe.
 class ReplayHistory {
  public:
   struct Options {
-    uint32_t blocks_max = kSequenceBlocksMax;  // per component; the least supported are dropped
-    uint32_t components_max = 256;             // the one merged longest ago is dropped
-    float keep = 0.8f;          // weight of all earlier boots when a new one is merged
-    float support_min = 0.05f;  // blocks that fewer boots touched are dropped
+    MergeOptions merge;
+    uint32_t components_max = 256;  // the one merged longest ago is dropped
   };
-  ReplayHistory();
-  explicit ReplayHistory(Options options);
+  // Returns a component's name in every process; 0: it belongs to one disk alone (its metadata) and
+  // is nobody's companion.
+  using NameOf = std::function<ComponentName(ComponentId)>;
 
-  // Returns the history of `component`; null if none is known.
-  std::shared_ptr<const BlockSequence> sequence(ComponentId component) const;
-  // Merges one boot: its first touches in order. `observed_s`: how long it was watched; blocks that
-  // earlier boots touched later than that had no chance and keep their support. Ignores an empty
-  // boot and repeated blocks.
-  void merge(ComponentId component, const std::vector<FirstTouch>& boot, float observed_s = 1e7f);
+  ReplayHistory();
+  explicit ReplayHistory(Options options, NameOf name_of = {});
+
+  bool knows(ComponentId component) const;
+  // Returns the boots that were merged, old ones fading; 0: none is known.
+  float boots(ComponentId component) const;
+  // Returns what a boot of `component` will read on a disk of the components `disk`; null if no
+  // history is known. `prior`: of the component on this disk, or null.
+  std::shared_ptr<const BlockSequence> foresee(ComponentId component,
+                                               std::span<const ComponentId> disk,
+                                               const BlockSequence* prior = nullptr) const;
+  // Merges one boot of a component on such a disk: see merge_boot.
+  void merge(ComponentId component, std::span<const ComponentId> disk,
+             const std::vector<FirstTouch>& boot, float observed_s = 1e7f);
   void forget(ComponentId component);
 
   // Returns the component's history as docs/format_history.md says; empty if none is known.
@@ -55,13 +57,18 @@ class ReplayHistory {
   size_t state_bytes() const;
 
  private:
+  using HistoryPtr = std::shared_ptr<const ComponentHistory>;
   struct Known {
-    std::shared_ptr<const BlockSequence> sequence;
+    HistoryPtr history;
     uint64_t merged_at = 0;  // a count of merges and loads, for dropping the oldest
   };
-  void put(ComponentId component, std::shared_ptr<const BlockSequence> sequence);
+  HistoryPtr find(ComponentId component) const;
+  std::vector<ComponentName> companions(ComponentId component,
+                                        std::span<const ComponentId> disk) const;
+  void put(ComponentId component, HistoryPtr history);
 
   const Options options_;
+  const NameOf name_of_;
   mutable std::mutex mutex_;  // guards all below
   std::map<ComponentId, Known> known_;
   uint64_t merges_ = 0;
@@ -77,15 +84,16 @@ class ReplayModel final : public Model {
     uint32_t blocks_max = kSequenceBlocksMax;  // recorded per boot
     SequenceWalk::Options walk;
   };
+  // `components`: the disk's, in its order; `priors`: of those that have one.
   ReplayModel(Options options, std::shared_ptr<ReplayHistory> history,
-              std::vector<ComponentId> components);
+              std::vector<ComponentId> components, Priors priors = {});
 
   std::string_view name() const override { return "replay"; }
   void on_start(Time now, std::vector<Candidate>& out) override;
   void on_access(const trace::Access& access, std::vector<Candidate>& out) override;
   // Merges this boot into the history, once; later calls and accesses change the history no more.
   void on_end(Time now) override;
-  float coverage() const override;
+  float coverage(ComponentId component) const override;
   size_t state_bytes() const override;
 
   // Returns how much slower than its history this boot runs; 1: as fast.
@@ -94,19 +102,26 @@ class ReplayModel final : public Model {
  private:
   struct Part {
     ComponentId component;
-    std::vector<FirstTouch> boot;  // recorded now
+    bool is_known = false;           // it has a history
+    float known_share = kKnewFirst;  // of recent first touches, those that the history knew
+    std::vector<FirstTouch> boot;    // recorded now
   };
+  static constexpr float kKnewFirst = 0.98f;
+  std::shared_ptr<const BlockSequence> foresee(ComponentId component) const;
   Part* part_of(ComponentId component);
+  const Part* part_of(ComponentId component) const;
   void record(const trace::Access& access, Part& part);
-  SequenceWalk::Word word(const BlockSequence& sequence, const SequenceEntry& entry) const;
+  SequenceWalk::Word word(ComponentId component, const BlockSequence& sequence,
+                          const SequenceEntry& entry) const;
 
   Options options_;
   std::shared_ptr<ReplayHistory> history_;
+  const std::vector<ComponentId> disk_;
+  const Priors priors_;
   std::vector<Part> parts_;
   BlockTable<uint8_t> seen_;  // first touches of this boot
   SequenceWalk walk_;
-  bool learning_ = false;      // between on_start and the end of the window
-  float known_share_ = 0.98f;  // of recent first touches, those that the history knew
+  bool learning_ = false;  // between on_start and the end of the window
 };
 
 }  // namespace forerun::predict

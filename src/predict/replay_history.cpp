@@ -1,4 +1,4 @@
-// ReplayHistory: merging boots.
+// ReplayHistory: the histories of a host's components.
 #include <algorithm>
 
 #include "predict/replay.h"
@@ -6,60 +6,57 @@
 namespace forerun::predict {
 
 ReplayHistory::ReplayHistory() : ReplayHistory(Options{}) {}
-ReplayHistory::ReplayHistory(Options options) : options_(options) {}
+ReplayHistory::ReplayHistory(Options options, NameOf name_of)
+    : options_(options), name_of_(std::move(name_of)) {}
 
-std::shared_ptr<const BlockSequence> ReplayHistory::sequence(ComponentId component) const {
+ReplayHistory::HistoryPtr ReplayHistory::find(ComponentId component) const {
   const std::lock_guard lock(mutex_);
   const auto known = known_.find(component);
-  return known == known_.end() ? nullptr : known->second.sequence;
+  return known == known_.end() ? nullptr : known->second.history;
 }
 
-// Weights: every boot so far counts `keep` of what it did, the new one 1. Support is a weighted
-// share; rank and time are means over the boots that touched the block, so two boots merged in
-// either order differ only by their weights.
-void ReplayHistory::merge(ComponentId component, const std::vector<FirstTouch>& boot,
-                          float observed_s) {
+std::vector<ComponentName> ReplayHistory::companions(ComponentId component,
+                                                     std::span<const ComponentId> disk) const {
+  std::vector<ComponentName> names;
+  for (const ComponentId other : disk) {
+    if (other == component) continue;
+    // Without names they are told apart within this process.
+    const ComponentName name = name_of_ ? name_of_(other) : ComponentName{other.value} + 1;
+    if (name != 0 && names.size() < ComponentHistory::kCompanionsMax) names.push_back(name);
+  }
+  std::sort(names.begin(), names.end());
+  names.erase(std::unique(names.begin(), names.end()), names.end());
+  return names;
+}
+
+bool ReplayHistory::knows(ComponentId component) const { return find(component) != nullptr; }
+
+float ReplayHistory::boots(ComponentId component) const {
+  const auto history = find(component);
+  return history ? history->boots() : 0;
+}
+
+std::shared_ptr<const BlockSequence> ReplayHistory::foresee(ComponentId component,
+                                                            std::span<const ComponentId> disk,
+                                                            const BlockSequence* prior) const {
+  const auto history = find(component);
+  return history ? predict::foresee(*history, companions(component, disk), prior) : nullptr;
+}
+
+void ReplayHistory::merge(ComponentId component, std::span<const ComponentId> disk,
+                          const std::vector<FirstTouch>& boot, float observed_s) {
   if (boot.empty()) return;
+  const auto beside = companions(component, disk);
   const std::lock_guard lock(mutex_);
   const auto known = known_.find(component);
-  const float old_boots = known == known_.end() ? 0 : known->second.sequence->boots * options_.keep;
-  const float boots = std::min(old_boots + 1, kSequenceBootsMax);
-  std::map<uint64_t, SequenceEntry> merged;
-  if (known != known_.end()) {
-    for (SequenceEntry entry : known->second.sequence->entries) {
-      if (entry.time_s <= observed_s) entry.support *= old_boots / boots;
-      merged.emplace(entry.block, entry);
-    }
-  }
-  float rank = 0;  // counts distinct blocks
-  std::map<uint64_t, bool> in_boot;
-  for (const FirstTouch& touch : boot) {
-    if (!in_boot.emplace(touch.block, true).second || in_boot.size() > options_.blocks_max)
-      continue;
-    SequenceEntry& entry = merged[touch.block];
-    const float old_weight = entry.support * boots;
-    const float share = 1 / (old_weight + 1);
-    entry.block = touch.block;
-    entry.rank += (rank - entry.rank) * share;
-    entry.time_s += (std::clamp(touch.time_s, 0.0f, kSequenceTimeMaxS) - entry.time_s) * share;
-    entry.support = std::min(1.0f, (old_weight + 1) / boots);
-    rank += 1;
-  }
-  std::vector<SequenceEntry> entries;
-  for (const auto& [block, entry] : merged) {
-    if (entry.support >= options_.support_min) entries.push_back(entry);
-  }
-  if (entries.size() > options_.blocks_max) {
-    std::sort(entries.begin(), entries.end(), [](const SequenceEntry& a, const SequenceEntry& b) {
-      return a.support != b.support ? a.support > b.support : a.block < b.block;
-    });
-    entries.resize(options_.blocks_max);
-  }
-  put(component, make_block_sequence(boots, std::move(entries)));
+  auto merged = known == known_.end() ? std::make_shared<ComponentHistory>()
+                                      : std::make_shared<ComponentHistory>(*known->second.history);
+  merge_boot(*merged, beside, boot, observed_s, options_.merge);
+  put(component, std::move(merged));
 }
 
-void ReplayHistory::put(ComponentId component, std::shared_ptr<const BlockSequence> sequence) {
-  known_[component] = {std::move(sequence), ++merges_};
+void ReplayHistory::put(ComponentId component, HistoryPtr history) {
+  known_[component] = {std::move(history), ++merges_};
   if (known_.size() <= options_.components_max) return;
   const auto oldest = std::min_element(
       known_.begin(), known_.end(),
@@ -73,23 +70,25 @@ void ReplayHistory::forget(ComponentId component) {
 }
 
 Buffer ReplayHistory::save(ComponentId component) const {
-  const auto known = sequence(component);
-  return known ? serialize(*known) : Buffer{};
+  const auto history = find(component);
+  return history ? serialize(*history) : Buffer{};
 }
 
 Status ReplayHistory::load(ComponentId component, ByteView saved) {
-  FR_TRY(auto sequence, parse_block_sequence(saved, options_.blocks_max));
+  FR_TRY(auto history, parse_component_history(saved, options_.merge.blocks_max));
   const std::lock_guard lock(mutex_);
-  put(component, std::move(sequence));
+  put(component, std::make_shared<const ComponentHistory>(std::move(history)));
   return {};
 }
 
 size_t ReplayHistory::state_bytes() const {
   const std::lock_guard lock(mutex_);
   size_t bytes = 0;
-  for (const auto& [component, known] : known_)
-    bytes +=
-        sizeof known + known.sequence->entries.size() * (sizeof(SequenceEntry) + sizeof(uint32_t));
+  for (const auto& [component, known] : known_) {
+    bytes += sizeof known + known.history->entries.size() * sizeof(ComponentHistory::Entry);
+    for (const auto& kind : known.history->kinds)
+      bytes += sizeof kind + kind.companions.size() * sizeof(ComponentName);
+  }
   return bytes;
 }
 

@@ -10,11 +10,12 @@ namespace {
 
 constexpr ComponentId kOne{1};
 
-void teach(ReplayHistory& history, uint64_t blocks) {
+// A boot on a disk that also holds component `companion`.
+void teach(ReplayHistory& history, uint64_t blocks, uint32_t companion = 2) {
   std::vector<FirstTouch> boot;
   for (uint64_t i = 0; i < blocks; ++i)
     boot.push_back({i * 7 % 1000, static_cast<float>(i) * 0.01f});
-  history.merge(kOne, boot);
+  history.merge(kOne, std::array{kOne, ComponentId{companion}}, boot);
 }
 
 // Returns `saved` with a fresh checksum, as an attacker would write it.
@@ -28,11 +29,11 @@ Buffer sealed(Buffer saved) {
 TEST(SavedHistory, ComesBackAsItWas) {
   ReplayHistory history, loaded;
   teach(history, 50);
-  teach(history, 30);
+  teach(history, 30, 3);
   const Buffer saved = history.save(kOne);
   ASSERT_TRUE(loaded.load(kOne, saved).has_value());
-  EXPECT_EQ(loaded.sequence(kOne)->entries, history.sequence(kOne)->entries);
-  EXPECT_EQ(loaded.sequence(kOne)->boots, history.sequence(kOne)->boots);
+  EXPECT_EQ(loaded.foresee(kOne, {})->entries, history.foresee(kOne, {})->entries);
+  EXPECT_EQ(loaded.boots(kOne), history.boots(kOne));
   teach(history, 40);
   teach(loaded, 40);
   EXPECT_EQ(loaded.save(kOne), history.save(kOne));
@@ -67,20 +68,31 @@ TEST(SavedHistory, RefusesWellSealedNonsense) {
     ReplayHistory loaded;
     return loaded.load(kOne, sealed(bad));
   };
-  EXPECT_TRUE(with(8, 1).has_value());  // the version it has
-  EXPECT_EQ(with(8, 2).error().code, ErrorCode::kUnsupported);
-  EXPECT_EQ(with(12, 0).error().code, ErrorCode::kCorrupt);           // no boots
-  EXPECT_EQ(with(12, 0x7fc00000).error().code, ErrorCode::kCorrupt);  // NaN
+  // 20: the kind's boots, its one companion; 36: four entries of 17 bytes.
+  EXPECT_TRUE(with(8, 2).has_value());  // the version it has
+  EXPECT_EQ(with(8, 3).error().code, ErrorCode::kUnsupported);
+  EXPECT_EQ(with(12, 0).error().code, ErrorCode::kCorrupt);           // no kinds
+  EXPECT_EQ(with(12, 17).error().code, ErrorCode::kCorrupt);          // too many
   EXPECT_EQ(with(16, 1000).error().code, ErrorCode::kCorrupt);        // more entries than bytes
-  EXPECT_EQ(with(28, 0x40000000).error().code, ErrorCode::kCorrupt);  // a support of 2
-  Buffer twice = saved;
-  std::memcpy(twice.data() + 40, saved.data() + 20, 8);
+  EXPECT_EQ(with(20, 0x7fc00000).error().code, ErrorCode::kCorrupt);  // boots: NaN
+  EXPECT_EQ(with(24, 400).error().code, ErrorCode::kCorrupt);         // more companions than bytes
+  EXPECT_EQ(with(44, 0xbf800000).error().code, ErrorCode::kCorrupt);  // a rank of -1
+  EXPECT_EQ(with(36 + 17, 0).error().code, ErrorCode::kCorrupt);      // a block twice
+}
+
+TEST(SavedHistory, OfVersion1IsReadAsBootsWithoutCompanions) {
   ReplayHistory loaded;
-  EXPECT_EQ(loaded.load(kOne, sealed(twice)).error().code, ErrorCode::kCorrupt);
+  const auto old = make_block_sequence(2, {{5, 1, 0, 0.5f}, {9, 0.5f, 1, 1.5f}});
+  ASSERT_TRUE(loaded.load(kOne, serialize(*old)));
+  const auto known = loaded.foresee(kOne, {});
+  ASSERT_EQ(known->entries.size(), 2u);
+  EXPECT_GT(known->entries[0].support, 0.9f);
+  EXPECT_LT(known->entries[1].support, 0.7f);
+  EXPECT_FLOAT_EQ(known->entries[1].time_s, 1.5f);
 }
 
 TEST(SavedHistory, RefusesWhatIsOverItsLimit) {
-  ReplayHistory history, small({.blocks_max = 10});
+  ReplayHistory history, small({.merge = {.blocks_max = 10}});
   teach(history, 11);
   EXPECT_EQ(small.load(kOne, history.save(kOne)).error().code, ErrorCode::kTooLarge);
 }

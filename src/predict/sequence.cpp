@@ -1,37 +1,16 @@
 #include "predict/sequence.h"
 
 #include <algorithm>
-#include <cstring>
 #include <numeric>
 
-#include "core/codec.h"
-#include "core/id.h"
+#include "predict/saved_form.h"
 
 namespace forerun::predict {
 namespace {
 
-constexpr std::string_view kMagic = "FRHIST\r\n";
 constexpr uint32_t kVersion = 1;
-constexpr size_t kHeaderBytes = 8 + 4 + 4 + 4;
+constexpr size_t kFieldsBytes = 4 + 4;
 constexpr size_t kEntryBytes = 8 + 4 + 4 + 4;
-constexpr size_t kDigestBytes = 32;
-
-// Saved as IEEE bits, so that a saved history merges exactly as the live one.
-uint32_t to_bits(float value) {
-  uint32_t bits = 0;
-  std::memcpy(&bits, &value, sizeof bits);
-  return bits;
-}
-
-float from_bits(uint32_t bits) {
-  float value = 0;
-  std::memcpy(&value, &bits, sizeof value);
-  return value;
-}
-
-bool in_range(float value, float low, float high) {
-  return value >= low && value <= high;
-}  // false for NaN
 
 bool earlier(const SequenceEntry& a, const SequenceEntry& b) {
   return a.rank != b.rank ? a.rank < b.rank : a.block < b.block;
@@ -70,9 +49,7 @@ std::shared_ptr<const BlockSequence> make_block_sequence(float boots,
 }
 
 Buffer serialize(const BlockSequence& sequence) {
-  ByteWriter out;
-  out.bytes(as_bytes(kMagic));
-  out.u32(kVersion);
+  ByteWriter out = begin_saved(SavedKind::kHistory, kVersion);
   out.u32(to_bits(sequence.boots));
   out.u32(static_cast<uint32_t>(sequence.entries.size()));
   for (const SequenceEntry& entry : sequence.entries) {
@@ -81,33 +58,20 @@ Buffer serialize(const BlockSequence& sequence) {
     out.u32(to_bits(entry.rank));
     out.u32(to_bits(entry.time_s));
   }
-  const Digest digest = sha256(out.view());
-  out.bytes({reinterpret_cast<const std::byte*>(digest.bytes.data()), digest.bytes.size()});
-  return out.take();
+  return seal(std::move(out));
 }
 
 Result<std::shared_ptr<const BlockSequence>> parse_block_sequence(ByteView saved,
                                                                   uint32_t blocks_max) {
-  if (saved.size() < kHeaderBytes + kDigestBytes)
-    return fail(ErrorCode::kCorrupt, fmt::format("saved sequence: only {} bytes", saved.size()));
-  if (saved.size() > kHeaderBytes + kDigestBytes + uint64_t{blocks_max} * kEntryBytes)
-    return fail(ErrorCode::kTooLarge,
-                fmt::format("saved sequence: {} bytes are over the limit", saved.size()));
-  ByteReader in(saved);
-  if (as_text(in.bytes(kMagic.size())) != kMagic)
-    return fail(ErrorCode::kCorrupt, "saved sequence: it does not begin with its mark");
-  if (const uint32_t version = in.u32(); version != kVersion)
-    return fail(ErrorCode::kUnsupported,
-                fmt::format("saved sequence: version {} is not known", version));
-  const size_t body_bytes = saved.size() - kDigestBytes;
-  const Digest digest = sha256(saved.first(body_bytes));
-  if (std::memcmp(digest.bytes.data(), saved.data() + body_bytes, kDigestBytes) != 0)
-    return fail(ErrorCode::kCorrupt, "saved sequence: its checksum does not match");
+  const uint64_t bytes_max =
+      kSavedHeadBytes + kFieldsBytes + uint64_t{blocks_max} * kEntryBytes + kSavedDigestBytes;
+  FR_TRY(const OpenedForm form, open_saved(saved, SavedKind::kHistory, bytes_max, kVersion));
+  ByteReader in(form.body);
   const float boots = from_bits(in.u32());
   const uint32_t count = in.u32();
   if (!in_range(boots, 1, kSequenceBootsMax))
     return fail(ErrorCode::kCorrupt, "saved sequence: its boots are out of range");
-  if (body_bytes - kHeaderBytes != uint64_t{count} * kEntryBytes)
+  if (!in.good() || in.left() != uint64_t{count} * kEntryBytes)
     return fail(ErrorCode::kCorrupt,
                 fmt::format("saved sequence: {} entries do not fill it", count));
   std::vector<SequenceEntry> entries(count);

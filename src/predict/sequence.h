@@ -4,11 +4,13 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <vector>
 
 #include "core/bytes.h"
+#include "core/id.h"
 #include "core/result.h"
 
 namespace forerun::predict {
@@ -31,6 +33,9 @@ struct BlockSequence {
   // Returns the index of `block` in entries.
   std::optional<uint32_t> find(uint64_t block) const;
 };
+
+// Boot priors, by component.
+using Priors = std::map<ComponentId, std::shared_ptr<const BlockSequence>>;
 
 // Returns the sequence of these entries, ordered and indexed. REQUIRES: no block stands twice.
 std::shared_ptr<const BlockSequence> make_block_sequence(float boots,

@@ -32,7 +32,7 @@ void SequenceWalk::emit(Part& part, uint32_t index, Time due, Candidates& out) {
   const SequenceEntry& entry = part.sequence->entries[index];
   if (!part.said[index]) ++unconfirmed_;
   part.said[index] = true;
-  const Word word = say_(*part.sequence, entry);
+  const Word word = say_(part.component, *part.sequence, entry);
   if (!out.empty()) {
     Candidate& last = out.back();
     if (last.component == part.component && last.first_block + last.block_count == entry.block &&

@@ -28,7 +28,8 @@ class SequenceWalk {
     uint16_t context = 0;
   };
   // Returns what the model says of an entry.
-  using Say = std::function<Word(const BlockSequence& sequence, const SequenceEntry& entry)>;
+  using Say = std::function<Word(ComponentId component, const BlockSequence& sequence,
+                                 const SequenceEntry& entry)>;
   using Candidates = std::vector<Candidate>;
 
   SequenceWalk(Options options, Say say) : options_(options), say_(std::move(say)) {}

@@ -25,7 +25,7 @@ std::shared_ptr<const BlockSequence> every_second(uint64_t first, uint32_t count
   return make_block_sequence(1, std::move(entries));
 }
 
-SequenceWalk::Word its_support(const BlockSequence&, const SequenceEntry& entry) {
+SequenceWalk::Word its_support(ComponentId, const BlockSequence&, const SequenceEntry& entry) {
   return {entry.support, 3};
 }
 
