@@ -24,8 +24,9 @@ test-s3: build
 	packaging/install packages-s3.txt
 	cd $(BUILD) && ctest --output-on-failure -L s3
 
+# WITH, TRAINED_ON: components of a composed image and the images it is foreseen from (bench/boot --help).
 bench-boot: build
-	bench/boot --out build/bench/boot.json
+	bench/boot $(if $(WITH),--with $(WITH)) $(if $(TRAINED_ON),--trained-on $(TRAINED_ON)) --out build/bench/boot.json
 
 bench-boot-replay: build
 	bench/boot_replay --out build/bench/boot_replay.json

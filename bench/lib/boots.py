@@ -1,29 +1,39 @@
 """One boot (or replayed boot) of the guest in one of the modes that are compared, over one link."""
 
+import contextlib
 import json
 import os
 import shutil
 import subprocess
 import time
 
-from . import children, replay
+from . import children, probes, replay, workloads
 from .forerund import Forerund
-from .guest import LocalVm, wait_for_http
+from .guest import LocalVm
 from .servers import Link, Nginx
 
 MODES = ["local", "copy_first", "on_demand", "trace_replay_fifo", "forerun_first", "forerun_learned"]
+COMPOSED_MODES = ["on_demand", "image_trace", "forerun_static", "forerun_new_service", "forerun_unseen",
+                  "forerun_learned"]
 IMAGE = "nginx"
 # What was fetched for nothing is counted once the guest has read nothing for this long after its service answered:
 # systemd goes on for a while, the longer the slower the machine.
 QUIET_S = 2.0
 SETTLE_S_MAX = 20.0
 
-# mode: (forerund's prefetch.mode, whether it starts with the history of two earlier boots)
+# What a mode may know when its VM starts: boots of this very image, of images with parts of this one, of images with
+# its base and kernel but none of its services.
+OWN, PARTS, BASE = "own", "parts", "base"
+# mode: (forerund's prefetch.mode, what it has learned from)
 _DAEMON_MODES = {
-    "on_demand": ("off", False),
-    "trace_replay_fifo": ("trace_replay_fifo", True),
-    "forerun_first": ("on", False),
-    "forerun_learned": ("on", True),
+    "on_demand": ("off", None),
+    "trace_replay_fifo": ("trace_replay_fifo", OWN),
+    "image_trace": ("trace_replay_fifo", OWN),
+    "forerun_first": ("on", None),
+    "forerun_static": ("on", None),
+    "forerun_new_service": ("on", BASE),
+    "forerun_unseen": ("on", PARTS),
+    "forerun_learned": ("on", OWN),
 }
 
 
@@ -56,43 +66,65 @@ def ensure_repository(bin_folder, guest, folder, work, on_progress=None):
 
 
 class VmWorkload:
-    """Boots the guest under QEMU; its service is ready when GET / answers 200."""
+    """Boots a guest under QEMU; it is ready when every probe was answered. `disk`: its image as a file, if it is one."""
 
-    def __init__(self, guest):
+    def __init__(self, guest, image=IMAGE, questions=(workloads.Probe("http", 80),), disk=None, memory_mib=512):
         self.guest = guest
+        self.image = image
+        self.disk = disk
+        self.memory_mib = memory_mib
+        self.probes = list(questions)
 
     def run(self, daemon, name, prefetch):
-        port = children.free_port()
+        forwards = self._forwards()
         began = time.monotonic()
-        daemon.run_vm(name, IMAGE, self.guest, port, prefetch)
+        console = daemon.run_vm(name, self.image, self.guest, forwards, prefetch, self.memory_mib)["log_path"]
 
         def alive():
             vm = daemon.vm(name)
             if vm["state"] != "running":
                 raise children.Failure(f"the VM is {vm['state']}: {vm['detail']}", vm["log_path"])
 
-        return wait_for_http(port, began, alive)
+        return probes.wait_for_all(self._questions(forwards, console), began, alive)
 
     def run_local(self, raw, work):
-        port = children.free_port()
-        vm = LocalVm(self.guest, raw, work, port)
+        with self.local_vm(raw, work) as vm:
+            return vm.service_s
+
+    @contextlib.contextmanager
+    def local_vm(self, raw, work):
+        """Boots from `raw` (a file or a JSON spec) until it is ready; its VM has `service_s`, and ends with the block."""
+        forwards = self._forwards()
+        vm = LocalVm(self.guest, raw, work, forwards, self.memory_mib)
         try:
-            return wait_for_http(port, vm.began, vm.check_alive)
+            questions = self._questions(forwards, vm.console_log)
+            vm.service_s = probes.wait_for_all(questions, vm.began, vm.check_alive)
+            yield vm
         finally:
             vm.stop()
+
+    def _forwards(self):
+        return [(children.free_port(), probe.guest_port) for probe in self.probes if probe.guest_port]
+
+    def _questions(self, forwards, console):
+        ports = {its: ours for ours, its in forwards}
+        return [probes.TcpQuestion(probe.protocol, ports[probe.guest_port]) if probe.guest_port
+                else probes.ConsoleQuestion(console, workloads.READY_MARK) for probe in self.probes]
 
 
 class ReplayWorkload:
     """Replays a recorded boot's reads; ready when the last one is answered."""
 
-    def __init__(self, trace, think_scale, check):
+    def __init__(self, trace, think_scale, check, disk=None):
+        self.image = IMAGE
+        self.disk = disk
         self.trace = trace
         self.think_scale = think_scale
         self.check = check  # a function (offset, data) that raises if the data is wrong
 
     def run(self, daemon, name, prefetch):
         began = time.monotonic()
-        daemon.export_disk(name, IMAGE, prefetch)
+        daemon.export_disk(name, self.image, prefetch)
         return replay.replay(daemon.nbd_socket(), name, self.trace, self.think_scale, began, self.check)
 
     def run_local(self, raw, work):
@@ -118,9 +150,8 @@ def wait_for_path(path, child, timeout=20):
 class Bed:
     """The repository behind one link, and boots over it. Every boot starts with an empty tier."""
 
-    def __init__(self, bin_folder, guest, repository, link, work):
+    def __init__(self, bin_folder, repository, link, work):
         self.bin_folder = bin_folder
-        self.guest = guest
         self.work = work
         os.makedirs(work, exist_ok=True)
         self.nginx = Nginx(repository, work)
@@ -130,7 +161,7 @@ class Bed:
     def run(self, mode, workload, history=None, keep_history=None):
         """Returns the figures of one boot. `history`, `keep_history`: folders to start from and to save to."""
         if mode == "local":
-            return _figures(workload.run_local(self.guest.disk, self.work), None, None, 0)
+            return _figures(workload.run_local(workload.disk, self.work), None, None, 0)
         bytes_before = self.link.stats()["bytes_down"]
         state = os.path.join(self.work, "state")
         shutil.rmtree(state, ignore_errors=True)
@@ -159,7 +190,7 @@ class Bed:
     def _copy_first(self, daemon, workload, bytes_before):
         raw = os.path.join(self.work, "copy.raw")
         began = time.monotonic()
-        uri = daemon.export_disk("copy", IMAGE, "off")
+        uri = daemon.export_disk("copy", workload.image, "off")
         copied = subprocess.run([children.program("nbdcopy", "libnbd-bin"), uri, raw], capture_output=True,
                                 text=True, check=False)
         if copied.returncode != 0:
@@ -174,12 +205,13 @@ class Bed:
         figures["copy_s"] = round(copy_s, 3)
         return figures
 
-    def train(self, workload, folder, boots=2):
-        """Lets forerund learn from `boots` boots over this link. Returns the history's folder and their figures."""
+    def train(self, taught, folder):
+        """Lets forerund learn from one boot after another of these workloads over this link. Returns the history's
+        folder and the boots' figures."""
         history, figures = None, []
-        for index in range(boots):
+        for index, workload in enumerate(taught):
             kept = os.path.join(folder, f"history-{index + 1}")
-            figures.append(self.run("forerun_first", workload, history, kept))
+            figures.append({"image": workload.image, **self.run("forerun_first", workload, history, kept)})
             history = kept
         return history, figures
 
@@ -199,8 +231,9 @@ def _settle(daemon, reads):
             reads, quiet_since = now, time.monotonic()
 
 
-def needs_history(mode):
-    return _DAEMON_MODES.get(mode, ("", False))[1]
+def learned_from(mode):
+    """Returns what the mode has learned from: OWN, PARTS, BASE or None."""
+    return _DAEMON_MODES.get(mode, ("", None))[1]
 
 
 def _figures(service_s, at_ready, at_end, fetched_bytes):
@@ -226,5 +259,7 @@ def _figures(service_s, at_ready, at_end, fetched_bytes):
         "wasted_bytes": wasted_bytes,
         "wasted_ratio": round(wasted_bytes / prefetched, 4) if prefetched else 0.0,
         "stall_bin_s": at_ready["stall_bin_seconds"], "stall_bin_ms": at_ready["stall_bin_ms"],
+        "chunks_by_model": {model["name"]: {outcome: model[outcome + "_chunks"] for outcome in ("issued", "wasted")}
+                            for model in at_end.get("models", []) if model.get("issued_chunks")},
     })
     return figures

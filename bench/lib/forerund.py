@@ -86,11 +86,12 @@ class Forerund:
             raise children.Failure(f"the import failed: {operation['error']['detail']}", self.log)
         return self.request("GET", f"/api/v1/images/{name}")
 
-    def run_vm(self, name, image, guest, http_port, prefetch="on", memory_mib=512):
+    def run_vm(self, name, image, guest, forwards, prefetch="on", memory_mib=512):
+        """`forwards`: pairs of a port of 127.0.0.1 and the guest's."""
         return self.request("POST", "/api/v1/vms", {
             "name": name, "image": image, "memory_bytes": memory_mib << 20, "cpus": 1,
             "kernel": guest.kernel, "initrd": guest.initrd, "append": guest.append, "prefetch": prefetch,
-            "forwards": [{"host_port": http_port, "guest_port": 80}]})
+            "forwards": [{"host_port": ours, "guest_port": its} for ours, its in forwards]})
 
     def export_disk(self, name, image, prefetch="on"):
         """Exports a new disk of the image without a VM and returns its NBD URI."""

@@ -1,16 +1,11 @@
-"""The guest of tools/guest/build: booting its disk from local storage, and telling when its service answers."""
+"""The guest of tools/guest/build, and booting a disk from local storage."""
 
 import json
 import os
-import selectors
-import socket
 import subprocess
 import time
 
 from . import children
-
-PROBE_EVERY_S = 0.05
-PROBE_LIFE_S = 1.0
 
 
 class Guest:
@@ -36,67 +31,6 @@ def build(repo_root, folder):
     return Guest(folder)
 
 
-def wait_for_http(port, began, alive, timeout=300):
-    """Returns the seconds from `began` (monotonic) until GET / answers 200.
-
-    An accepted connection proves nothing: QEMU's user network accepts before the guest does, and a request to a
-    guest without network hangs. So a new request starts every 50 ms and each has a second.
-    """
-    selector = selectors.DefaultSelector()
-    probes = {}
-    try:
-        while time.monotonic() - began < timeout:
-            _start_probe(port, selector, probes)
-            until = time.monotonic() + PROBE_EVERY_S
-            while (left := until - time.monotonic()) > 0:
-                for key, _ in selector.select(left):
-                    if _ask(key.fileobj, selector, probes):
-                        return time.monotonic() - began
-            for probe in [p for p, (born, _) in probes.items() if time.monotonic() - born > PROBE_LIFE_S]:
-                _end_probe(probe, selector, probes)
-            alive()
-    finally:
-        for probe in list(probes):
-            _end_probe(probe, selector, probes)
-        selector.close()
-    raise children.Failure(f"the guest did not answer HTTP within {timeout} s")
-
-
-def _start_probe(port, selector, probes):
-    probe = socket.socket()
-    probe.setblocking(False)
-    probe.connect_ex(("127.0.0.1", port))
-    probes[probe] = (time.monotonic(), b"")
-    selector.register(probe, selectors.EVENT_WRITE)
-
-
-def _end_probe(probe, selector, probes):
-    selector.unregister(probe)
-    del probes[probe]
-    probe.close()
-
-
-def _ask(probe, selector, probes):
-    """Sends the request once connected, then reads; returns whether the answer was 200."""
-    born, answer = probes[probe]
-    try:
-        if selector.get_key(probe).events == selectors.EVENT_WRITE:
-            probe.send(b"GET / HTTP/1.0\r\nHost: guest\r\n\r\n")
-            selector.modify(probe, selectors.EVENT_READ)
-            return False
-        data = probe.recv(4096)
-    except OSError:
-        data = b""
-    answer += data
-    if answer[:16].split(b" ")[1:2] == [b"200"]:
-        return True
-    if data:
-        probes[probe] = (born, answer)
-    else:
-        _end_probe(probe, selector, probes)
-    return False
-
-
 def accelerator():
     """Returns what forerund's probe chooses: kvm needs the processor's flag, not only the device."""
     with open("/proc/cpuinfo", encoding="utf-8") as file:
@@ -106,11 +40,17 @@ def accelerator():
 
 
 class LocalVm:
-    """The guest booted by QEMU alone, its disk a qcow2 overlay over `backing` (a raw file's path or a JSON spec)."""
+    """A guest booted by QEMU alone, its disk a qcow2 overlay over `backing` (a raw file's path or a JSON spec).
 
-    def __init__(self, guest, backing, work, http_port, memory_mib=512):
+    `forwards`: pairs of a port of 127.0.0.1 and the guest's.
+    """
+
+    def __init__(self, guest, backing, work, forwards, memory_mib=512):
         self.overlay = os.path.join(work, "overlay.qcow2")
         self.log = os.path.join(work, "qemu.log")
+        self.console_log = os.path.join(work, "console.log")
+        children.remove(self.console_log)
+        network = ",".join(["user,id=n0", *(f"hostfwd=tcp:127.0.0.1:{ours}-:{its}" for ours, its in forwards)])
         subprocess.run([children.program("qemu-img", "qemu-utils"), "create", "-q", "-f", "qcow2", "-o",
                         "cluster_size=128k,extended_l2=on", "-F", "raw", "-b", backing, self.overlay], check=True)
         kvm = accelerator() == "kvm"
@@ -119,11 +59,11 @@ class LocalVm:
             [children.program("qemu-system-x86_64", "qemu-system-x86"), "-accel", "kvm" if kvm else "tcg,thread=multi",
              "-cpu", "host" if kvm else "max", "-smp", "1", "-m", str(memory_mib),
              "-nodefaults", "-display", "none", "-no-reboot",
-             "-serial", f"file:{os.path.join(work, 'console.log')}",
+             "-serial", f"file:{self.console_log}",
              "-kernel", guest.kernel, "-initrd", guest.initrd, "-append", guest.append,
              "-drive", f"if=none,id=d0,file={self.overlay},format=qcow2,cache=writeback,aio=threads,discard=unmap",
              "-device", "virtio-blk-pci,drive=d0",
-             "-netdev", f"user,id=n0,hostfwd=tcp:127.0.0.1:{http_port}-:80",
+             "-netdev", network,
              "-device", "virtio-net-pci,netdev=n0,romfile=", "-device", "virtio-rng-pci"], self.log)
 
     def check_alive(self):

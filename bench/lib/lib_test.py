@@ -2,14 +2,17 @@
 """What the benchmarks' helpers compute: the picture, medians, the trace of a log, and a replay over real NBD."""
 
 import os
+import socket
 import struct
 import sys
 import tempfile
+import threading
 import time
+import tomllib
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-from lib import boots, children, picture, replay, report  # noqa: E402
+from lib import boots, children, components, composed, picture, probes, replay, report, workloads  # noqa: E402
 
 LOG = """\
 2026-11-21 03:17:15.000000 Ready thread_model=3
@@ -49,6 +52,18 @@ class Report(unittest.TestCase):
         self.assertEqual(spread, {"link": {"mode": {"s": [1, 3]}}})
 
 
+class Composed(unittest.TestCase):
+    def test_a_composed_image_adds_its_modes_beside_the_single_guests(self):
+        single = {"medians": {"l": {"on_demand": 1}}, "spread": {}}
+        other = dict.fromkeys(["with", "trained_on", "base_from", "boots", "guest", "image", "definitions", "training",
+                               "runs"], None)
+        other.update(medians={"l": {"on_demand": 2, "forerun_unseen": 3}}, spread={"l": {"image_trace": 4}})
+        composed.add_to(single, other)
+        self.assertEqual(single["medians"], {"l": {"on_demand": 1, "composed_on_demand": 2, "forerun_unseen": 3}})
+        self.assertEqual(single["spread"], {"l": {"image_trace": 4}})
+        self.assertEqual(single["composed"]["medians"], other["medians"])
+
+
 class Figures(unittest.TestCase):
     def test_what_is_undecided_at_the_end_counts_as_wasted(self):
         ready = {"stall_seconds": 1.5, "demand_p99_seconds": 0.02, "demand_p50_seconds": 0.01, "demand_reads": 7,
@@ -59,6 +74,71 @@ class Figures(unittest.TestCase):
         self.assertEqual(figures["wasted"], 15)
         self.assertEqual(figures["wasted_bytes"], 150)
         self.assertEqual(figures["wasted_ratio"], 0.15)
+
+
+class Workloads(unittest.TestCase):
+    def test_what_the_catalogue_does_not_know_is_a_package_ready_with_the_default_target(self):
+        one = workloads.workload("g++")
+        self.assertEqual((one.packages, one.component), (("g++",), "bench-g__"))
+        self.assertEqual([probe.protocol for probe in one.probes], ["console"])
+        self.assertIs(workloads.workload("python"), workloads.CATALOGUE["python-flask"])
+        with self.assertRaises(children.Failure):
+            workloads.workload("No Package")
+
+    def test_images_to_learn_from_are_lists_of_lists(self):
+        self.assertEqual(workloads.parse_sets("nginx,redis+node"), [("nginx",), ("redis", "nodejs")])
+        self.assertEqual(components.image_name(("nginx", "g++")), "bench.nginx.g__")
+
+    def test_a_manifest_holds_the_files_of_all_and_asks_for_the_console_only_if_it_must(self):
+        both = tomllib.loads(workloads.manifest("b", "k", [workloads.workload("postgresql"), workloads.workload("node")]))
+        self.assertEqual(both["components"], ["k", "bench-postgresql", "bench-nodejs"])
+        self.assertEqual(both["enable"], ["systemd-networkd.service", "bench-node.service"])
+        self.assertIn("/etc/postgresql/15/main/conf.d/bench.conf", [file["path"] for file in both["file"]])
+        plain = tomllib.loads(workloads.manifest("b", "k", [workloads.workload("cron")]))
+        script = next(file["content"] for file in plain["file"] if file["path"] == "/opt/bench/ready")
+        self.assertIn("for package in cron; do", script)
+        self.assertIn("bench-ready.service", plain["enable"])
+
+
+class Probes(unittest.TestCase):
+    def test_ready_is_when_the_last_service_answers(self):
+        server = socket.create_server(("127.0.0.1", 0))
+
+        def serve():
+            silent, _ = server.accept()  # as QEMU's network does for a guest without one
+            talking, _ = server.accept()
+            talking.recv(100)
+            talking.sendall(b"+PO")
+            talking.sendall(b"NG\r\n")
+            silent.close()
+            talking.close()
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        with tempfile.NamedTemporaryFile("w", suffix=".log") as console:
+            console.write("starting\n[ 3.1] bench-ready:\n")
+            console.flush()
+            questions = [probes.TcpQuestion("redis", server.getsockname()[1]),
+                         probes.ConsoleQuestion(console.name, "bench-ready:")]
+            self.assertGreater(probes.wait_for_all(questions, time.monotonic(), lambda: None, 20), 0)
+        thread.join()
+        server.close()
+
+    def test_a_unit_that_does_not_run_is_named(self):
+        with tempfile.NamedTemporaryFile("w", suffix=".log") as console:
+            console.write("bench-ready: cron.service\n")
+            console.flush()
+            with self.assertRaisesRegex(children.Failure, "cron.service"):
+                probes.wait_for_all([probes.ConsoleQuestion(console.name, "bench-ready:")], time.monotonic(),
+                                    lambda: None, 20)
+
+    def test_answers_of_the_protocols(self):
+        for protocol, answer, other in (("http", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 502 Bad\r\n"),
+                                        ("memcached", b"VERSION 1.6\r\n", b"ERROR\r\n"),
+                                        ("postgresql", b"N", b"E"),
+                                        ("mariadb", b"\x6c\0\0\0\x0a5.5", b"\x6c\0\0\0\xff5.5")):
+            self.assertTrue(probes.PROTOCOLS[protocol][1](answer))
+            self.assertFalse(probes.PROTOCOLS[protocol][1](other))
 
 
 class Replay(unittest.TestCase):

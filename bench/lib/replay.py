@@ -10,32 +10,30 @@ import threading
 import time
 
 from . import children
-from .guest import LocalVm, wait_for_http
 
 _LOG_LINE = re.compile(r"(\S+ \S+) connection=(\d+) (\.\.\.)?Read id=(\d+)(?: offset=(\S+) count=(\S+))?")
 
 
-def record(guest, work, path):
-    """Boots the guest from local storage once and writes its reads: issue and completion in µs, offset, length."""
+def record(workload, disk, work, path):
+    """Boots the workload from its disk's file once and writes its reads: issue and completion in µs, offset, length."""
     sock = os.path.join(work, "record.sock")
     log = os.path.join(work, "record.log")
     children.remove(sock)
     children.remove(log)
     server = children.start(
         [children.program("nbdkit", "nbdkit"), "-f", "-r", "-U", sock, "--threads", "16", "--filter=log", "file",
-         guest.disk, f"logfile={log}"], os.path.join(work, "nbdkit.log"))
+         disk, f"logfile={log}"], os.path.join(work, "nbdkit.log"))
     while not os.path.exists(sock):
         if server.poll() is not None:
             raise children.Failure("nbdkit does not start", server.log)
         time.sleep(0.01)
     spec = f'json:{{"driver":"raw","file":{{"driver":"nbd","server":{{"type":"unix","path":"{sock}"}}}}}}'
-    port = children.free_port()
-    began_wall = time.time()
-    vm = LocalVm(guest, spec, work, port)
+    began, began_wall = time.monotonic(), time.time()
     try:
-        service_s = wait_for_http(port, vm.began, vm.check_alive)
+        with workload.local_vm(spec, work) as vm:
+            began_wall += vm.began - began
+            service_s = vm.service_s
     finally:
-        vm.stop()
         children.stop(server)
     reads = _parse_log(log, began_wall, began_wall + service_s)
     with open(path + ".new", "w", newline="", encoding="utf-8") as file:
