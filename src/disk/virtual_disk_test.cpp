@@ -50,6 +50,7 @@ const TestImage& test_image() {
 class VirtualDiskTest : public testing::Test {
  protected:
   void open(uint64_t tier_chunks, bool writable, image::MappingTable table) {
+    disk_.reset();  // before the tier that it reads from
     tier_ = std::move(*tier::Tier::open(
         {.memory_bytes_max = tier_chunks * kChunkSize, .file_bytes_max = 0}, nullptr, nullptr));
     std::unique_ptr<Overlay> overlay;
@@ -188,6 +189,20 @@ TEST_F(VirtualDiskTest, TouchesOfAdjacentChunksAreOneRun) {
                                        {ComponentId{7}, 2, 1, ServedFrom::kLocal},
                                        {ComponentId{7}, 3, 3, ServedFrom::kMemory}};
   EXPECT_EQ(work_.touches, expected);
+}
+
+TEST_F(VirtualDiskTest, TwoDisksOfOneImageHoldItsChunksOnce) {
+  open(64, false);
+  read({0, 4096});  // waits for the first chunk
+  {
+    VirtualDisk other(image::MappingTable::whole(test_image().whole), nullptr, *tier_);
+    ReadSlices out;
+    ASSERT_TRUE(*other.try_read({0, 4096}, out, work_, {}));
+    EXPECT_EQ(tier_->stats().memory_bytes, kChunkSize);
+    EXPECT_EQ(tier_->pool().shared_bytes, kChunkSize);
+    EXPECT_EQ(tier_->pool().copies_bytes, 2 * kChunkSize);
+  }
+  EXPECT_EQ(tier_->pool().copies_bytes, kChunkSize) << "the other disk is gone";
 }
 
 TEST_F(VirtualDiskTest, TierFileIsReadOnlyWhereAllowed) {
