@@ -239,11 +239,16 @@ Status DebReader::add_data(const ByteStream& data, ComponentBuilder& builder) {
 }
 
 Status DebReader::add_entry(TarReader& archive, TarEntry entry, ComponentBuilder& builder) {
-  if (entry.kind == TarEntry::Kind::kHardLink)
+  if (entry.kind == TarEntry::Kind::kHardLink) {
+    const auto sum = sums_.find(entry.link_target);
+    if (sum != sums_.end()) sums_[entry.path] = sum->second;
     return builder.add_link(entry.path, entry.link_target);
+  }
   entry.inode.gives_way = entry.inode.kind == InodeKind::kDirectory;
   const auto conffile = conffiles_.find(entry.path);
-  if (conffile == conffiles_.end() || entry.inode.kind != InodeKind::kRegular)
+  // dpkg makes the list of sums that a package does not bring.
+  const bool is_summed = conffile != conffiles_.end() || !info_.contains("md5sums");
+  if (!is_summed || entry.inode.kind != InodeKind::kRegular)
     return builder.add(entry.path, std::move(entry.inode),
                        [&](MutableByteView out) { return archive.read(out); });
   Md5 md5;
@@ -253,7 +258,7 @@ Status DebReader::add_entry(TarReader& archive, TarEntry entry, ComponentBuilder
         md5.add(out.first(count));
         return count;
       }));
-  conffile->second = md5.finish();
+  (conffile == conffiles_.end() ? sums_[entry.path] : conffile->second) = md5.finish();
   return {};
 }
 
@@ -263,6 +268,11 @@ Status DebReader::add_database(ComponentBuilder& builder) {
     inode.size = content.size();
     return builder.add(path, std::move(inode), stream_of(as_bytes(content)));
   };
+  if (!info_.contains("md5sums")) {
+    InfoFile& made = info_["md5sums"];
+    made.inode = file_inode(made_at_s_, 0644, 0);
+    for (const auto& [path, sum] : sums_) made.content += fmt::format("{}  {}\n", sum, path);
+  }
   for (const auto& [file, content] : info_) {
     FR_CHECK(
         add(fmt::format("{}info/{}.{}", kDatabase, name, file), content.inode, content.content));

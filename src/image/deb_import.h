@@ -64,6 +64,7 @@ class DebReader {
   std::map<std::string, InfoFile> info_;          // by name: "md5sums"
   std::map<std::string, std::string> conffiles_;  // by plain path: MD5, once it is known
   std::vector<std::string> conffile_order_;
+  std::map<std::string, std::string> sums_;  // MD5 of the other files, if the package has none
   std::string list_;
   int64_t made_at_s_ = 0;  // the control file's time: that of what is made here
 };

@@ -84,6 +84,11 @@ TEST_F(DebImportTest, ScriptsAreKeptAndNotSaidToHaveRun) {
   EXPECT_THAT(file(*built, "/var/lib/dpkg/status.d/tool:amd64"),
               HasSubstr("Status: install ok unpacked\n"));
   EXPECT_EQ(file(*built, "/var/lib/dpkg/info/tool:amd64.postinst"), "#!/bin/sh\n");
+  // As dpkg does, sums are made where the package has none.
+  EXPECT_EQ(file(*built, "/var/lib/dpkg/info/tool:amd64.md5sums"),
+            "9358f2568f3316fe7e78a4fa7707c414  etc/tool.conf\n"
+            "a9c449d4fa44e9e5a41c574ae55ce4d9  usr/bin/tool\n"
+            "a9c449d4fa44e9e5a41c574ae55ce4d9  usr/bin/tool2\n");
 }
 
 TEST_F(DebImportTest, TellsWhatCannotBeMadeUpFor) {

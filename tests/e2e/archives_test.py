@@ -95,7 +95,8 @@ class ArchivesTest(unittest.TestCase):
         lab.run("dpkg-deb", "--root-owner-group", "-b", root, self.path("tool.deb"))
         base = io.BytesIO(tar_of({"usr/": None, "usr/lib/": None, "var/": None, "var/lib/": None, "var/lib/dpkg/": None,
                                   "var/lib/dpkg/info/": None, "var/lib/dpkg/updates/": None,
-                                  "var/lib/dpkg/info/base-files.list": "/.\n", "var/lib/dpkg/status": STATUS}))
+                                  "var/lib/dpkg/info/base-files.list": "/.\n", "var/lib/dpkg/info/base-files.md5sums": "",
+                                   "var/lib/dpkg/status": STATUS}))
         with tarfile.open(fileobj=base, mode="a") as tar:
             link = tarfile.TarInfo("lib")
             link.type, link.linkname = tarfile.SYMTYPE, "usr/lib"
