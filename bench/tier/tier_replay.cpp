@@ -358,7 +358,7 @@ int main(int argc, char** argv) {
   Scenario foreseen = mix("mix_foreseen", each_alone, false);
   foreseen.is_foreseen = true;
   run(foreseen);
-  for (const int percent : {80, 10}) {
+  for (const int percent : {80, 40}) {
     Scenario prefetched = mix(fmt::format("mix_prefetched_{}", percent), each_alone, false);
     prefetched.prefetch_precision = percent / 100.0;
     run(prefetched);
