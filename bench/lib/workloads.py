@@ -60,7 +60,7 @@ CATALOGUE = {workload.name: workload for workload in (
     Workload("postgresql", ("postgresql",), (Probe("postgresql", 5432),), (
         ("/etc/postgresql/15/main/conf.d/bench.conf", "listen_addresses = '*'\n"),)),
     Workload("mariadb", ("mariadb-server",), (Probe("mariadb", 3306),), (
-        ("/etc/mysql/mariadb.conf.d/99-bench.cnf", "[mysqld]\nbind-address = 0.0.0.0\n"),)),
+        ("/etc/mysql/mariadb.conf.d/99-bench.cnf", "[mysqld]\nbind-address = 0.0.0.0\nskip-name-resolve\n"),)),
     Workload("nodejs", ("nodejs",), (Probe("http", 3000),), (
         ("/opt/bench/app.js", _NODE_APP), _service("bench-node", "/usr/bin/node /opt/bench/app.js")),
         ("bench-node.service",)),
