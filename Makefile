@@ -1,5 +1,5 @@
 # The two commands of the README: `make demo` and `make test`. The rest serves developers.
-.PHONY: demo test test-s3 build packages clean bench-boot bench-boot-replay bench-nbd bench-observe bench-launches bench-map bench-tier
+.PHONY: demo test test-s3 build packages clean bench-boot bench-boot-replay bench-nbd bench-observe bench-launches bench-map bench-compose bench-storm bench-dedup bench-tier
 
 BUILD := build/release
 JOBS  := 2
@@ -41,6 +41,15 @@ bench-observe: build
 bench-map: build
 	mkdir -p build/bench
 	$(BUILD)/bin/map_bench build/bench/map.json $$(git rev-parse --short=12 HEAD || echo unknown)
+
+bench-compose: build
+	bench/compose --out build/bench/compose.json
+
+bench-storm: build
+	bench/storm --out build/bench/storm.json
+
+bench-dedup: build
+	bench/dedup --out build/bench/dedup.json
 
 # LAUNCHES: the folder of the traces (docs/launches.md).
 bench-launches: build

@@ -1,5 +1,6 @@
 """Base, kernel and services as components, built once, and images composed of any of them."""
 
+import contextlib
 import json
 import os
 import re
@@ -28,35 +29,55 @@ class ComposedGuest:
 class Library:
     """A repository of components in `folder`, and the images composed of them.
 
-    What is there is not built again: remove the folder to build from newer packages.
+    What is there is not built again: remove the folder to build from newer packages. `base`: the name of the base
+    component; `include`: packages that it has besides the usual ones.
     """
 
-    def __init__(self, bin_folder, folder, say):
+    def __init__(self, bin_folder, folder, say, base=BASE, include=""):
         self.bin_folder = bin_folder
         self.folder = os.path.abspath(folder)
         self.repository = os.path.join(self.folder, "repository")
         self.say = say
+        self.base, self.include = base, include
         self.images = {}  # workload names: the image's figures
 
     def build(self, sets):
         """Builds what is missing of the sets' components, then composes an image of each set. Returns the guest."""
-        os.makedirs(self.repository, exist_ok=True)
-        state = tempfile.mkdtemp(prefix="build-", dir=self.folder)
-        daemon = Forerund(self.bin_folder, state, self.repository)
-        try:
-            known = {item["name"] for item in self._forerun(daemon, "component", "list", "-o", "json")["items"]}
-            if BASE not in known:
-                self._make(daemon, BASE, "--base", BASE)
-            if KERNEL not in known:
-                self._make(daemon, KERNEL, "--kernel", KERNEL)
-            for name in dict.fromkeys(name for names in sets for name in names):
-                one = workloads.workload(name)
-                if one.component not in known:
-                    self._make(daemon, one.component, "--on", BASE, "--apt", " ".join(one.packages), "--name",
-                               one.component)
+        with self._daemon("build-") as daemon:
+            self._build_components(daemon, dict.fromkeys(name for names in sets for name in names))
             for names in dict.fromkeys(sets):
                 self._compose(daemon, names)
             return self._guest(daemon, sets[0])
+
+    def build_components(self, names):
+        """Builds what is missing of base, kernel and these workloads' components."""
+        with self._daemon("build-") as daemon:
+            self._build_components(daemon, names)
+
+    def ensure(self, daemon, name, how):
+        """Builds component `name` with `forerun component build HOW` if it is not there."""
+        if name not in {item["name"] for item in daemon.request("GET", "/api/v1/components")["items"]}:
+            self.say(f"building component {name}")
+            began = time.monotonic()
+            self._forerun(daemon, "component", "build", *how)
+            self.say(f"building component {name} took {time.monotonic() - began:.0f} s")
+
+    def _build_components(self, daemon, names):
+        self.ensure(daemon, self.base, ["--base", self.base, *(["--include", self.include] if self.include else [])])
+        self.ensure(daemon, KERNEL, ["--kernel", KERNEL])
+        for name in names:
+            one = workloads.workload(name)
+            self.ensure(daemon, one.component,
+                        ["--on", self.base, "--apt", " ".join(one.packages), "--name", one.component])
+
+    @contextlib.contextmanager
+    def _daemon(self, prefix):
+        """A daemon over the repository, with a state folder of its own."""
+        os.makedirs(self.repository, exist_ok=True)
+        state = tempfile.mkdtemp(prefix=prefix, dir=self.folder)
+        daemon = Forerund(self.bin_folder, state, self.repository)
+        try:
+            yield daemon
         finally:
             daemon.stop()
             shutil.rmtree(state, ignore_errors=True)
@@ -68,16 +89,10 @@ class Library:
             raise children.Failure(f"forerun {' '.join(arguments[:3])} failed: {done.stderr.strip()[-2000:]}", daemon.log)
         return json.loads(done.stdout) if "json" in arguments else None
 
-    def _make(self, daemon, name, *how):
-        self.say(f"building component {name}")
-        began = time.monotonic()
-        self._forerun(daemon, "component", "build", *how)
-        self.say(f"building component {name} took {time.monotonic() - began:.0f} s")
-
     def _compose(self, daemon, names):
         manifest = os.path.join(self.folder, image_name(names) + ".toml")
         with open(manifest, "w", encoding="utf-8") as file:
-            file.write(workloads.manifest(BASE, KERNEL, [workloads.workload(name) for name in names]))
+            file.write(workloads.manifest(self.base, KERNEL, [workloads.workload(name) for name in names]))
         began = time.monotonic()
         self._forerun(daemon, "image", "compose", manifest, "--name", image_name(names))
         figures = self._forerun(daemon, "image", "show", image_name(names), "-o", "json")
@@ -102,13 +117,16 @@ class Library:
 
     def copy_disk(self, names, raw):
         """Copies the composed disk of `names` into a sparse file, from the repository itself."""
-        state = tempfile.mkdtemp(prefix="copy-", dir=self.folder)
-        daemon = Forerund(self.bin_folder, state, self.repository)
-        try:
+        with self._daemon("copy-") as daemon:
             self.copy(daemon, names, raw)
-        finally:
-            daemon.stop()
-            shutil.rmtree(state, ignore_errors=True)
+
+    def stored_bytes(self, names):
+        """Returns {component: stored bytes} of what an image of these workloads is composed of."""
+        with self._daemon("list-") as daemon:
+            stored = {item["name"]: item["stored_bytes"]
+                      for item in daemon.request("GET", "/api/v1/components")["items"]}
+        return {name: stored[name] for name in
+                [self.base, KERNEL] + [workloads.workload(name).component for name in names]}
 
     @staticmethod
     def copy(daemon, names, raw):

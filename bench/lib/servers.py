@@ -20,7 +20,7 @@ pid {prefix}/nginx.pid;
 error_log stderr warn;
 events {{ worker_connections 4096; }}
 http {{
-  access_log off;
+  {access_log}
   sendfile on;
   tcp_nodelay on;
   keepalive_timeout 300s;
@@ -37,19 +37,27 @@ http {{
 
 
 class Nginx:
-    """A static web server over a folder, as one unprivileged-style process on 127.0.0.1."""
+    """A static web server over a folder, as one unprivileged-style process on 127.0.0.1.
 
-    def __init__(self, root, work):
+    With `keeps_log`, `access_log` has a line "PATH STATUS BYTES" for each request once the server has ended.
+    """
+
+    def __init__(self, root, work, keeps_log=False):
         self.port = children.free_port()
         prefix = os.path.join(work, "nginx")
         os.makedirs(prefix, exist_ok=True)
         conf = os.path.join(prefix, "nginx.conf")
         with open(conf, "w", encoding="utf-8") as file:
-            file.write(_NGINX_CONF.format(prefix=prefix, port=self.port, root=os.path.abspath(root)))
+            file.write(_NGINX_CONF.format(prefix=prefix, port=self.port, root=os.path.abspath(root),
+                                          access_log=self._log_to(prefix) if keeps_log else "access_log off;"))
         self.log = os.path.join(prefix, "error.log")
         self.child = children.start(
             [children.program("nginx", "nginx-light"), "-p", prefix, "-c", conf, "-e", self.log], self.log)
         wait_for_port(self.port, self.child, "nginx")
+
+    def _log_to(self, prefix):
+        self.access_log = os.path.join(prefix, "access.log")
+        return f"log_format served '$uri $status $body_bytes_sent';\n  access_log {self.access_log} served;"
 
     def stop(self):
         children.stop(self.child)
