@@ -373,9 +373,9 @@ class RepositoryTest(unittest.TestCase):
         car = os.path.join(self.daemon.folder, "all.car")
         done = json.loads(self.daemon.cli("repository", "export", "--car", car, "-o", "json").stdout)["result"]
         with open(car, "rb") as data:
-            archive = car_reader.Car(data.read())
-        self.assertEqual(archive.root_text(), done["root"])
-        found = archive.files()
+            read = car_reader.Car(data.read())
+        self.assertEqual(read.root_text(), done["root"])
+        found = read.files()
         listed = json.loads(found.pop("images.json"))
         self.assertEqual(sorted(listed["images"]), ["one", "web"])
         self.assertEqual(set(found), self.files())
@@ -388,7 +388,7 @@ class RepositoryTest(unittest.TestCase):
             if os.path.getsize(os.path.join(self.repository, path)) > 1 << 20:
                 continue
             digest = bytes.fromhex(os.path.basename(path))
-            self.assertIn(bytes([1, 0x55, 0x12, 32]) + digest, archive.blocks)
+            self.assertIn(bytes([1, 0x55, 0x12, 32]) + digest, read.blocks)
         again = os.path.join(self.daemon.folder, "again.car")
         self.daemon.cli("repository", "export", "--car", again)
         lab.run("cmp", car, again)
