@@ -371,11 +371,11 @@ void Host::check_limits() {
                         stats.memory_bytes, limits.memory_bytes_max, stats.file_bytes,
                         limits.file_bytes_max));
   }
-  const double probation =
-      limits.probation_ratio * static_cast<double>(limits.memory_bytes_max + limits.file_bytes_max);
-  if (static_cast<double>(stats.probation_bytes) > probation) {
-    violate(fmt::format("the tier holds {} bytes of unused prefetches, {:.0f} allowed",
-                        stats.probation_bytes, probation));
+  const tier::PoolStats pool = tier_->pool();
+  if (const uint64_t sum = pool.reserved_bytes + pool.prefetched_bytes + pool.used_bytes;
+      sum != stats.memory_bytes || pool.in_use_bytes > pool.reserved_bytes) {
+    violate(fmt::format("the tier holds {} bytes in memory and accounts for {}, {} of them in use",
+                        stats.memory_bytes, sum, pool.in_use_bytes));
   }
   if (queue_.pending_count() > options_.queue.scheduler.queued_max) {
     violate(fmt::format("{} fetches pending", queue_.pending_count()));
