@@ -1,6 +1,7 @@
 """Base, kernel and services as components, built once, and images composed of any of them."""
 
 import contextlib
+import hashlib
 import json
 import os
 import re
@@ -161,5 +162,6 @@ class Library:
 
 
 def image_name(names):
-    """Returns the name of the image composed of these workloads."""
-    return "bench." + ".".join(workloads.workload(name).component.removeprefix("bench-") for name in names)
+    """Returns the name of the image composed of these workloads; names have at most 64 characters."""
+    name = "bench." + ".".join(workloads.workload(name).component.removeprefix("bench-") for name in names)
+    return name if len(name) <= 64 else name[:51] + "." + hashlib.sha256(name.encode()).hexdigest()[:12]

@@ -88,6 +88,10 @@ class Workloads(unittest.TestCase):
     def test_images_to_learn_from_are_lists_of_lists(self):
         self.assertEqual(workloads.parse_sets("nginx,redis+node"), [("nginx",), ("redis", "nodejs")])
         self.assertEqual(components.image_name(("nginx", "g++")), "bench.nginx.g__")
+        many = [components.image_name(("nginx", "redis", "postgresql", "mariadb", "python", "nodejs", last))
+                for last in ("memcached", "memcache")]
+        self.assertEqual([len(name) for name in many], [64, 64])
+        self.assertNotEqual(*many)
 
     def test_a_manifest_holds_the_files_of_all_and_asks_for_the_console_only_if_it_must(self):
         both = tomllib.loads(workloads.manifest("b", "k", [workloads.workload("postgresql"), workloads.workload("node")]))
