@@ -20,6 +20,9 @@ IMAGE = "nginx"
 # systemd goes on for a while, the longer the slower the machine.
 QUIET_S = 2.0
 SETTLE_S_MAX = 20.0
+# A boot that is learned from lasts until all of it is over, as a VM that is not measured would.
+LEARNING_QUIET_S = 8.0
+LEARNING_SETTLE_S_MAX = 60.0
 
 # What a mode may know when its VM starts: boots of this very image, of images with parts of this one, of images with
 # its base and kernel but none of its services.
@@ -159,7 +162,8 @@ class Bed:
         self.url = f"http://127.0.0.1:{self.link.port}/"
 
     def run(self, mode, workload, history=None, keep_history=None):
-        """Returns the figures of one boot. `history`, `keep_history`: folders to start from and to save to."""
+        """Returns the figures of one boot. `history`, `keep_history`: folders to start from and to save to; a boot that
+        is kept goes on for longer after its service answered."""
         if mode == "local":
             return _figures(workload.run_local(workload.disk, self.work), None, None, 0)
         bytes_before = self.link.stats()["bytes_down"]
@@ -176,7 +180,10 @@ class Bed:
             service_s = workload.run(daemon, "guest", prefetch)
             at_ready = daemon.vm_stats("guest")
             fetched = self.link.stats()["bytes_down"] - bytes_before
-            _settle(daemon, at_ready["reads"])
+            if keep_history:
+                _settle(daemon, at_ready["reads"], LEARNING_QUIET_S, LEARNING_SETTLE_S_MAX)
+            else:
+                _settle(daemon, at_ready["reads"], QUIET_S, SETTLE_S_MAX)
             daemon.stop_vm("guest")
             at_end = daemon.vm_stats("guest")
         finally:
@@ -221,10 +228,11 @@ class Bed:
         shutil.rmtree(self.work, ignore_errors=True)
 
 
-def _settle(daemon, reads):
-    deadline = time.monotonic() + SETTLE_S_MAX
+def _settle(daemon, reads, quiet_s, settle_s_max):
+    """Waits until the guest has read nothing for `quiet_s`, at most `settle_s_max`."""
+    deadline = time.monotonic() + settle_s_max
     quiet_since = time.monotonic()
-    while time.monotonic() < deadline and time.monotonic() - quiet_since < QUIET_S:
+    while time.monotonic() < deadline and time.monotonic() - quiet_since < quiet_s:
         time.sleep(0.1)
         now = daemon.vm_stats("guest")["reads"]
         if now != reads:

@@ -24,7 +24,10 @@ class _UnixConnection(http.client.HTTPConnection):
 
 
 class Forerund:
-    """One daemon. `state_dir` holds what it keeps: VMs, histories, its tier."""
+    """One daemon. `state_dir` holds what it keeps: VMs, histories, its tier.
+
+    It fetches nothing for launches to come: on demand would not be on demand.
+    """
 
     def __init__(self, bin_folder, state_dir, repository, mode="on", extra_toml=""):
         os.makedirs(state_dir, exist_ok=True)
@@ -39,7 +42,7 @@ class Forerund:
             file.write(f'[daemon]\nstate_dir = "{self.state_dir}"\nrun_dir = "{self.run_dir}"\n'
                        f'socket = "{self.socket}"\n\n[[repository]]\n{kind} = "{repository}"\n'
                        'allow_unsigned = true\n\n'
-                       f'[prefetch]\nmode = "{mode}"\n{extra_toml}')
+                       f'[launches]\nmode = "off"\n\n[prefetch]\nmode = "{mode}"\n{extra_toml}')
         self.child = children.start([os.path.join(bin_folder, "forerund"), "--config", config], self.log)
         self._wait_until_ready()
 
