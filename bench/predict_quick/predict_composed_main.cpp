@@ -132,7 +132,7 @@ class Table {
                  const std::shared_ptr<predict::ReplayHistory>& history, bool has_prior,
                  bool prefetches) {
     predict::ModelNeeds needs{.components = boot.layout->components(), .history = history};
-    if (has_prior) needs.priors = boot.layout->priors;
+    if (has_prior) needs.priors = boot.layout->priors();
     RunOptions options = options_;
     options.prefetches = prefetches;
     predict::Arbiter::Options arbiter_options;

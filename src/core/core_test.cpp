@@ -4,6 +4,7 @@
 #include "core/metrics.h"
 #include "core/result.h"
 #include "core/rng.h"
+#include "core/zeroed_memory.h"
 
 namespace forerun {
 namespace {
@@ -61,6 +62,29 @@ TEST(Codec, ReaderTurnsBadPastTheEndAndStaysBad) {
   EXPECT_EQ(reader.u64(), 0u);
   EXPECT_FALSE(reader.good());
   EXPECT_EQ(reader.u8(), 0u);
+}
+
+TEST(ZeroedMemory, GivesZeroesThatAreAlignedAndStay) {
+  ZeroedMemory memory;
+  std::vector<std::byte*> pieces;
+  for (int i = 0; i < 40; ++i) {  // two slabs' worth
+    std::byte* piece = memory.allocate(64 * kKiB);
+    EXPECT_EQ(reinterpret_cast<uintptr_t>(piece) % (64 * kKiB), 0u);
+    EXPECT_TRUE(all_zero({piece, 64 * kKiB}));
+    std::memset(piece, i, 64 * kKiB);
+    pieces.push_back(piece);
+  }
+  const ZeroedMemory moved = std::move(memory);
+  for (int i = 0; i < 40; ++i) EXPECT_EQ(pieces[i][kKiB], static_cast<std::byte>(i));
+}
+
+TEST(ZeroedMemory, AlignsEachToItsSize) {
+  ZeroedMemory memory;
+  memory.allocate(16);
+  EXPECT_EQ(reinterpret_cast<uintptr_t>(memory.allocate(4096)) % 4096, 0u);
+  std::byte* whole = memory.allocate(ZeroedMemory::kSlabBytes);
+  EXPECT_EQ(reinterpret_cast<uintptr_t>(whole) % ZeroedMemory::kSlabBytes, 0u);
+  EXPECT_TRUE(all_zero({whole, ZeroedMemory::kSlabBytes}));
 }
 
 TEST(Rng, SameSeedSameNumbers) {

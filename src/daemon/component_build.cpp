@@ -180,6 +180,7 @@ Result<image::Composition> make_lower(const ImportJob& job) {
   options.image_name.resize(std::min<size_t>(options.image_name.size(), 64));
   options.created = os::utc_now();
   options.is_tagged = false;
+  options.foresees = image::AssembleOptions::Foresees::kNever;
   options.parallel_for = on_all_processors;
   FR_TRY(const auto assembled, image::assemble(manifest, job.store, options));
   FR_TRY(auto composition, image::fetch_composition(job.store, assembled.tag.index));

@@ -117,6 +117,7 @@ struct Daemon::Parts {
   std::unique_ptr<nbd::NbdServer> nbd;
   std::unique_ptr<repository::LayeredStore> all_repositories;
   std::unique_ptr<repository::LayeredStore> plain_repositories;  // before plain_store
+  std::unique_ptr<FirstBoots> first_boots;
   std::unique_ptr<Kernels> kernels;
   std::unique_ptr<VmComposer> composer;
   std::unique_ptr<PmemStore> pmem;
@@ -139,6 +140,7 @@ Daemon::Parts::~Parts() {
   if (nbd) nbd->shut_down_connections();
   if (fetches) fetches->stop();
   if (nbd) nbd->stop();
+  if (first_boots) first_boots->stop();
   if (foresight) foresight->stop();
   if (launches) launches->stop();
 }
@@ -252,19 +254,19 @@ Status Daemon::Parts::build_control_plane(uint64_t epoch) {
   plain_repositories = std::make_unique<repository::LayeredStore>(
       *repositories.plain_store, repositories.sources, index_cache.get());
   kernels = std::make_unique<Kernels>(config.state_dir + "/kernels", *all_repositories);
-  composer = std::make_unique<VmComposer>(*all_repositories);
+  first_boots = std::make_unique<FirstBoots>(*all_repositories, *catalog);
+  composer = std::make_unique<VmComposer>(*all_repositories, *first_boots);
   pmem = std::make_unique<PmemStore>(config.state_dir + "/pmem", *catalog, *all_repositories);
   vms = std::make_unique<VmManager>(VmManager::Parts{config, clock, *catalog, tier->tier(),
                                                      *fetches, *foresight, *exports, *nbd, *kernels,
-                                                     *pmem, *launches, epoch});
+                                                     *pmem, *launches, *first_boots, epoch});
   // VMs are exported before anyone can connect, so that a QEMU that comes back finds its disk.
   FR_CHECK(vms->recover());
   FR_CHECK(listen_nbd());
-  service = std::make_unique<DaemonService>(
-      DaemonService::Parts{config, clock, repositories.sources, repositories.store,
-                           repositories.plain_store, *plain_repositories, repositories.store_trust,
-                           *catalog, *histories, tier->tier(), *fetches, *vms, *composer, *memory,
-                           *launches});
+  service = std::make_unique<DaemonService>(DaemonService::Parts{
+      config, clock, repositories.sources, repositories.store, repositories.plain_store,
+      *plain_repositories, repositories.store_trust, *catalog, *histories, tier->tier(), *fetches,
+      *vms, *composer, *memory, *launches});
   router = std::make_unique<api::Router>(*service, os::unix_seconds);
   net::HttpServerOptions options;
   options.unix_path = config.api_socket();

@@ -1,8 +1,16 @@
 #include "daemon/foresight.h"
 
+#include <utility>
+
 namespace forerun::daemon {
 
 using prefetch::PrefetchCommand;
+
+namespace {
+
+constexpr size_t kHeldMax = 4096;  // accesses: a tenth of a boot's
+
+}  // namespace
 
 Foresight::Foresight(Options options, const Clock& clock, prefetch::Prefetcher::Resolve resolve,
                      prefetch::Prefetcher::IsHere is_here, MakeModels make_models,
@@ -33,15 +41,36 @@ void Foresight::stop() {
 
 void Foresight::start_vm(VmId vm, std::vector<ComponentId> components,
                          const predict::Priors& priors, Mode mode, bool is_boot) {
-  const Time now = clock_.now();
   const std::lock_guard lock(mutex_);
   Session& session = sessions_[vm];
   session.mode = mode;
-  session.started = now;
-  session.has_learned = !is_boot;  // a VM found running shows no boot
-  session.arbiter = std::make_unique<predict::Arbiter>(options_.arbiter,
-                                                       make_models_(components, priors, is_boot));
   session.components = std::move(components);
+  session.started = clock_.now();
+  begin(vm, session, priors, is_boot);
+}
+
+void Foresight::start_vm_without_priors(VmId vm, std::vector<ComponentId> components, Mode mode) {
+  const std::lock_guard lock(mutex_);
+  Session& session = sessions_[vm];
+  session.mode = mode;
+  session.components = std::move(components);
+  session.started = clock_.now();
+  session.awaits_priors = true;
+}
+
+void Foresight::give_priors(VmId vm, const predict::Priors& priors) {
+  const std::lock_guard lock(mutex_);
+  const auto found = sessions_.find(vm);
+  if (found == sessions_.end() || !found->second.awaits_priors) return;
+  begin(vm, found->second, priors, true);
+}
+
+void Foresight::begin(VmId vm, Session& session, const predict::Priors& priors, bool is_boot) {
+  const Time now = clock_.now();
+  session.has_learned = !is_boot;  // a VM found running shows no boot
+  session.awaits_priors = false;
+  session.arbiter = std::make_unique<predict::Arbiter>(
+      options_.arbiter, make_models_(session.components, priors, is_boot));
   std::vector<std::string> names;
   for (const auto& model : session.arbiter->models()) names.emplace_back(model->name());
   prefetcher_.start_vm(vm, std::move(names), now);
@@ -50,7 +79,16 @@ void Foresight::start_vm(VmId vm, std::vector<ComponentId> components,
     session.arbiter->on_start(now, proposals_);
     offer(vm, session);
   }
+  for (const trace::Access& access : std::exchange(session.held, {}))
+    show(vm, session, access, now);
   wake();
+}
+
+void Foresight::show(VmId vm, Session& session, const trace::Access& access, Time now) {
+  prefetcher_.on_access(access, now);
+  proposals_.clear();
+  session.arbiter->on_access(access, proposals_);
+  offer(vm, session);
 }
 
 void Foresight::end_vm(VmId vm) {
@@ -59,8 +97,11 @@ void Foresight::end_vm(VmId vm) {
   {
     const std::lock_guard lock(mutex_);
     const auto found = sessions_.find(vm);
-    if (found == sessions_.end() || !found->second.arbiter) return;
+    if (found == sessions_.end()) return;
     Session& session = found->second;
+    session.awaits_priors = false;  // one that ended before they came teaches nothing
+    session.held.clear();
+    if (!session.arbiter) return;
     session.arbiter->on_end(now);
     session.last_report = session.arbiter->report();
     session.arbiter.reset();
@@ -134,11 +175,13 @@ size_t Foresight::round(std::vector<PrefetchCommand>& commands) {
   for (size_t i = 0; i < count; ++i) {
     const trace::Access& access = accesses_[i];
     const auto session = sessions_.find(access.vm);
-    if (session == sessions_.end() || !session->second.arbiter) continue;
-    prefetcher_.on_access(access, now);
-    proposals_.clear();
-    session->second.arbiter->on_access(access, proposals_);
-    offer(access.vm, session->second);
+    if (session == sessions_.end()) continue;
+    if (session->second.awaits_priors) {
+      session->second.held.push_back(access);
+      if (session->second.held.size() >= kHeldMax) begin(access.vm, session->second, {}, true);
+    } else if (session->second.arbiter) {
+      show(access.vm, session->second, access, now);
+    }
   }
   for (const Event& event : events) {
     if (event.kind == Event::Kind::kEvicted)

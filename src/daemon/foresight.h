@@ -62,6 +62,10 @@ class Foresight {
   // running.
   void start_vm(VmId vm, std::vector<ComponentId> components, const predict::Priors& priors,
                 Mode mode, bool is_boot);
+  // The same, at power-on, for one whose priors are still being made: what it reads is kept until
+  // give_priors(), up to a bound, and then shown to the models.
+  void start_vm_without_priors(VmId vm, std::vector<ComponentId> components, Mode mode);
+  void give_priors(VmId vm, const predict::Priors& priors);
   // It ended: models learn from its session. Its figures stay readable.
   void end_vm(VmId vm);
 
@@ -86,6 +90,8 @@ class Foresight {
     std::vector<ComponentId> components;
     Time started{};
     bool has_learned = false;
+    bool awaits_priors = false;
+    std::vector<trace::Access> held;            // meanwhile
     std::unique_ptr<predict::Arbiter> arbiter;  // null once ended
     std::vector<predict::ModelReport> last_report;
   };
@@ -99,6 +105,9 @@ class Foresight {
   size_t round(std::vector<prefetch::PrefetchCommand>& commands);
   void act(const std::vector<prefetch::PrefetchCommand>& commands);
   void close_learning_windows();
+  // Gives a session its models. REQUIRES: mutex_ is held.
+  void begin(VmId vm, Session& session, const predict::Priors& priors, bool is_boot);
+  void show(VmId vm, Session& session, const trace::Access& access, Time now);
   void offer(VmId vm, const Session& session);
   void wake() noexcept;
 

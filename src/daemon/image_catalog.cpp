@@ -41,6 +41,11 @@ std::vector<ComponentId> ImageCatalog::Layout::components() const {
   return ids;
 }
 
+predict::Priors ImageCatalog::Layout::priors() const {
+  const std::lock_guard lock(mutex_);
+  return priors_;
+}
+
 template <typename T, typename Parse>
 Result<T> ImageCatalog::load(const std::string& path, const Digest& digest, size_t size_max,
                              const Parse& parse) {
@@ -75,6 +80,46 @@ Result<ImageCatalog::PriorPtr> ImageCatalog::load_prior(const std::string& path)
   return prior;
 }
 
+bool ImageCatalog::add_priors(const Layout& layout) {
+  {
+    const std::shared_lock lock(mutex_);
+    if (expected_priors_.contains(layout.digest)) return false;
+  }
+  predict::Priors priors;
+  const auto add = [&](ComponentId component, const std::string& path) {
+    auto prior = load_prior(path);
+    if (prior && *prior) priors.emplace(component, std::move(*prior));
+    return prior.has_value();
+  };
+  const auto components = layout.components();
+  if (layout.parts.empty()) {
+    add(components.front(), image::prior_path(layout.digest));
+  } else {
+    for (const auto& [component, part] : layout.parts) {
+      // No repository answers: do not wait for one again and again.
+      if (!add(component, image::part_prior_path(layout.digest, part.number))) break;
+    }
+  }
+  const std::lock_guard lock(layout.mutex_);
+  layout.priors_ = std::move(priors);
+  return true;
+}
+
+void ImageCatalog::expect_priors(const Digest& digest) {
+  const std::unique_lock lock(mutex_);
+  expected_priors_.insert(digest);
+}
+
+void ImageCatalog::load_priors(const Digest& digest) {
+  LayoutPtr layout;
+  {
+    const std::unique_lock lock(mutex_);
+    expected_priors_.erase(digest);
+    if (const auto found = layouts_.find(digest); found != layouts_.end()) layout = found->second;
+  }
+  if (layout) add_priors(*layout);  // otherwise whoever opens it will
+}
+
 Result<image::ComponentPtr> ImageCatalog::open_part(const image::CompositionPart& part) {
   {
     const std::shared_lock lock(mutex_);
@@ -94,17 +139,39 @@ Result<image::ComponentPtr> ImageCatalog::open_part(const image::CompositionPart
     data = std::move(index.data);
     function = std::move(index.info.function);
   }
+  return know(part.digest, std::move(data), std::move(function));
+}
+
+image::ComponentPtr ImageCatalog::know(const Digest& digest, repository::ImageIndex data,
+                                       std::optional<std::string> function) {
   const std::unique_lock lock(mutex_);
-  if (const auto found = by_digest_.find(part.digest); found != by_digest_.end())
-    return found->second;
+  if (const auto found = by_digest_.find(digest); found != by_digest_.end()) return found->second;
   auto component = std::make_shared<image::Component>();
   component->id = ComponentId{static_cast<uint32_t>(by_id_.size())};
-  component->digest = part.digest;
+  component->digest = digest;
   component->index = std::move(data);
   by_id_.push_back(component);
-  by_digest_.emplace(part.digest, component);
+  by_digest_.emplace(digest, component);
   if (function) functions_.emplace(component->id, std::move(*function));
-  return image::ComponentPtr(component);
+  return component;
+}
+
+void ImageCatalog::add_component(const Digest& digest, const repository::ImageIndex& data,
+                                 const std::string& function) {
+  {
+    const std::shared_lock lock(mutex_);
+    if (by_digest_.contains(digest)) return;
+  }
+  know(digest, data, function);
+}
+
+void ImageCatalog::keep_component(const Digest& digest) {
+  const std::string path = image::component_path(digest);
+  if (cache_.contains(path)) return;
+  [[maybe_unused]] const auto kept =
+      load<bool>(path, digest, image::kComponentIndexBytesMax, [](ByteView) -> Result<bool> {
+        return true;  // its digest is the one that was parsed
+      });
 }
 
 Result<ImageCatalog::LayoutPtr> ImageCatalog::compose(const Digest& digest,
@@ -121,20 +188,14 @@ Result<ImageCatalog::LayoutPtr> ImageCatalog::compose(const Digest& digest,
   for (const image::CompositionExtent& extent : composition.extents)
     extents.push_back({extent.range, parts[extent.part], extent.part_offset});
   FR_TRY(auto table, image::MappingTable::create(composition.size_bytes, std::move(extents)));
-  auto layout = std::make_shared<Layout>(digest, std::move(table), predict::Priors{},
-                                         std::map<ComponentId, Part>{});
+  auto layout = std::make_shared<Layout>(digest, std::move(table));
   for (uint32_t i = 0; i < parts.size(); ++i) {
     const std::shared_lock lock(mutex_);
     const auto function = functions_.find(parts[i]->id);
     layout->parts.emplace(
-        parts[i]->id, Part{composition.parts[i].name,
+        parts[i]->id, Part{i, composition.parts[i].name,
                            composition.parts[i].kind == image::CompositionPart::Kind::kComponent,
                            function == functions_.end() ? "" : function->second});
-  }
-  for (uint32_t part = 0; part < parts.size(); ++part) {
-    auto prior = load_prior(image::part_prior_path(digest, part));
-    if (!prior) break;  // no repository answers: do not wait for one again and again
-    if (*prior) layout->priors.emplace(parts[part]->id, std::move(*prior));
   }
   return layout;
 }
@@ -154,11 +215,7 @@ Result<ImageCatalog::LayoutPtr> ImageCatalog::open_digest(const Digest& digest) 
     FR_TRY(const auto composition, load_composition());
     FR_TRY(layout, compose(digest, composition));
   } else if (auto whole = open_part({image::CompositionPart::Kind::kIndex, digest, "image"})) {
-    predict::Priors priors;
-    if (auto prior = load_prior(image::prior_path(digest)); prior && *prior)
-      priors.emplace((*whole)->id, std::move(*prior));
-    layout = std::make_shared<Layout>(digest, image::MappingTable::whole(std::move(*whole)),
-                                      std::move(priors), std::map<ComponentId, Part>{});
+    layout = std::make_shared<Layout>(digest, image::MappingTable::whole(std::move(*whole)));
   } else if (whole.error().code == ErrorCode::kNotFound) {
     const auto composition = load_composition();
     if (!composition) return std::unexpected(std::move(whole.error()));
@@ -166,8 +223,15 @@ Result<ImageCatalog::LayoutPtr> ImageCatalog::open_digest(const Digest& digest) 
   } else {
     return std::unexpected(std::move(whole.error()));
   }
-  const std::unique_lock lock(mutex_);
-  return layouts_.emplace(digest, std::move(layout)).first->second;
+  const bool has_priors = add_priors(*layout);
+  bool came_late = false;  // the priors, while the disk was opened without them
+  {
+    const std::unique_lock lock(mutex_);
+    layout = layouts_.emplace(digest, std::move(layout)).first->second;
+    came_late = !has_priors && !expected_priors_.contains(digest);
+  }
+  if (came_late) add_priors(*layout);
+  return layout;
 }
 
 class ImageCatalog::Opening {

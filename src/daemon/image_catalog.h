@@ -3,6 +3,8 @@
 #pragma once
 
 #include <map>
+#include <mutex>
+#include <optional>
 #include <set>
 #include <shared_mutex>
 #include <string>
@@ -29,17 +31,26 @@ class ImageCatalog {
 
   // What a composition says of one of its parts.
   struct Part {
+    uint32_t number = 0;  // in the composition
     std::string name;
     bool is_component = false;  // otherwise the metadata made for this disk
     std::string function;       // of a component
   };
   // What a disk begins as: the parts of a composition, or one whole-image component.
-  struct Layout {
-    Digest digest;  // of the composition, or of the component's index
-    image::MappingTable table;
-    predict::Priors priors;             // what a first boot is expected to read; may be empty
+  class Layout {
+   public:
+    Layout(const Digest& of, image::MappingTable mapping) : digest(of), table(std::move(mapping)) {}
+    const Digest digest;  // of the composition, or of the component's index
+    const image::MappingTable table;
     std::map<ComponentId, Part> parts;  // of a composition; empty for a whole image
     std::vector<ComponentId> components() const;
+    // What a first boot is expected to read; may be empty, and grow while it is being foreseen.
+    predict::Priors priors() const;
+
+   private:
+    friend class ImageCatalog;
+    mutable std::mutex mutex_;  // guards priors_
+    mutable predict::Priors priors_;
   };
   using LayoutPtr = std::shared_ptr<const Layout>;
   struct Image {
@@ -54,6 +65,15 @@ class ImageCatalog {
   // Returns the image of this digest, whatever its name points at now: a VM keeps the image it
   // began with.
   Result<LayoutPtr> open_digest(const Digest& digest);
+  // The priors of the disk `digest` are being made: nobody looks for them until load_priors() says
+  // that they are there.
+  void expect_priors(const Digest& digest);
+  void load_priors(const Digest& digest);
+  // Makes a component known whose index was read already.
+  void add_component(const Digest& digest, const repository::ImageIndex& data,
+                     const std::string& function);
+  // Keeps the index of a component for the next run, if it is not kept yet.
+  void keep_component(const Digest& digest);
   // For garbage collection of a repository (repository/gc.h): the disks that are open, or being
   // opened, by whoever holds their layout.
   std::set<Digest> open_disks() const;
@@ -78,12 +98,17 @@ class ImageCatalog {
   Result<T> load(const std::string& path, const Digest& digest, size_t size_max,
                  const Parse& parse);
   Result<image::ComponentPtr> open_part(const image::CompositionPart& part);
+  // Returns the component as it is known from now on.
+  image::ComponentPtr know(const Digest& digest, repository::ImageIndex data,
+                           std::optional<std::string> function);
   Result<LayoutPtr> compose(const Digest& digest, const image::Composition& composition);
   // What is being opened is in use before its first byte is read.
   class Opening;
   using PriorPtr = std::shared_ptr<const predict::BlockSequence>;
   // Returns the prior at `path`, or null if there is none.
   Result<PriorPtr> load_prior(const std::string& path);
+  // Finds the priors of a disk. Returns false if it did not look, as they are being made.
+  bool add_priors(const Layout& layout);
 
   struct FoundTag {
     repository::ImageTag tag;
@@ -101,6 +126,7 @@ class ImageCatalog {
   std::vector<image::ComponentPtr> by_id_;
   std::map<ComponentId, std::string> functions_;  // of components that are no whole image
   std::multiset<Digest> opening_;
+  std::set<Digest> expected_priors_;  // of these disks
 };
 
 }  // namespace forerun::daemon

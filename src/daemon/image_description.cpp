@@ -64,7 +64,7 @@ api::ImageInfo describe(const std::string& name, const ImageCatalog::Image& imag
   info.size_bytes = image.tag.size_bytes;
   info.stored_bytes = image.tag.stored_bytes;
   info.chunk_bytes = repository::kChunkSize;
-  for (const auto& [component, prior] : image.layout->priors)
+  for (const auto& [component, prior] : image.layout->priors())
     info.prior_chunk_count += prior->entries.size();
   for (const auto& component : image.layout->table.components()) {
     for (const auto& chunk : component->index.chunks)

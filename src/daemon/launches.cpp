@@ -251,10 +251,11 @@ Result<LaunchLoop::Chunks> Launches::look(const std::string& image) {
   std::vector<Foreseen> all;
   std::set<ChunkId> seen;
   const auto disk = layout->components();
+  const auto priors = layout->priors();
   for (const ComponentId component : disk) {
     parts_.histories.load(component);
-    const auto known = layout->priors.find(component);
-    const auto prior = known == layout->priors.end() ? nullptr : known->second;
+    const auto known = priors.find(component);
+    const auto prior = known == priors.end() ? nullptr : known->second;
     auto sequence = parts_.histories.replay()->foresee(component, disk, prior.get());
     if (!sequence) sequence = prior;
     if (!sequence) continue;

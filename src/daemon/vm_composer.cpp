@@ -72,12 +72,14 @@ Result<std::string> VmComposer::compose(const api::RunRequest& request,
   options.image_name = image_name_of(request.name);
   options.created = os::utc_now();
   options.parallel_for = on_all_processors;
+  options.foresees = image::AssembleOptions::Foresees::kLater;
   if (!existing_digest.empty()) options.image_name += ".next";
   if (!is_valid_name(options.image_name))
     return fail(ErrorCode::kInvalid, fmt::format("the VM's name {} is too long to name an image "
                                                  "after it",
                                                  request.name));
-  FR_TRY(const auto image, image::assemble(manifest, store_, options));
+  FR_TRY(auto image, image::assemble(manifest, store_, options));
+  if (image.first_boot) first_boots_.add(std::move(image.first_boot));
   if (existing_digest.empty()) return options.image_name;
   FR_CHECK(forget(request.name + ".next"));
   if (image.tag.index.hex() != existing_digest)

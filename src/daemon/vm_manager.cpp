@@ -149,16 +149,27 @@ Status VmManager::open_disk(Vm& vm, bool is_boot) {
                                      parts_.clock, parts_.tier, parts_.fetches, parts_.foresight));
   vm.disk = std::move(disk);
   vm.layout = layout;
-  if (observed) {
-    const bool acts = prefetch_mode(vm.record) == api::PrefetchMode::kOn &&
-                      parts_.config.prefetch != PrefetchPolicy::kObserve;
-    parts_.foresight.start_vm(vm.id, layout->components(), layout->priors,
-                              acts ? Foresight::Mode::kOn : Foresight::Mode::kObserve, is_boot);
-  }
+  if (observed) start_foresight(vm, is_boot);
   nbd::Export entry;
   entry.device = vm.disk;
   entry.description = fmt::format("disk of VM {}, image {}", vm.record.name, vm.record.image);
   return parts_.exports.add(vm.record.name, entry);
+}
+
+void VmManager::start_foresight(const Vm& vm, bool is_boot) {
+  const bool acts = prefetch_mode(vm.record) == api::PrefetchMode::kOn &&
+                    parts_.config.prefetch != PrefetchPolicy::kObserve;
+  const auto mode = acts ? Foresight::Mode::kOn : Foresight::Mode::kObserve;
+  const auto& layout = vm.layout;
+  if (!is_boot || !parts_.first_boots.is_pending(layout->digest)) {
+    parts_.foresight.start_vm(vm.id, layout->components(), layout->priors(), mode, is_boot);
+    return;
+  }
+  parts_.foresight.start_vm_without_priors(vm.id, layout->components(), mode);
+  const auto give = [&foresight = parts_.foresight, layout, id = vm.id] {
+    foresight.give_priors(id, layout->priors());
+  };
+  if (!parts_.first_boots.when_foreseen(layout->digest, give)) give();
 }
 
 void VmManager::close_disk(Vm& vm) {

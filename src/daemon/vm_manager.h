@@ -15,6 +15,7 @@
 #include "core/time.h"
 #include "daemon/config.h"
 #include "daemon/exports.h"
+#include "daemon/first_boots.h"
 #include "daemon/foresight.h"
 #include "daemon/image_catalog.h"
 #include "daemon/kernels.h"
@@ -43,6 +44,7 @@ class VmManager {
     Kernels& kernels;
     PmemStore& pmem;
     Launches& launches;
+    FirstBoots& first_boots;
     uint64_t owner_token;  // of this run of the daemon; larger than every earlier one's
   };
   explicit VmManager(Parts parts);
@@ -74,6 +76,8 @@ class VmManager {
   uint64_t boot_token() const;
   Status open_disk(Vm& vm, bool is_boot);
   void close_disk(Vm& vm);
+  // Has the VM, whose disk is open, foreseen.
+  void start_foresight(const Vm& vm, bool is_boot);
   Status start_qemu(Vm& vm);
   // Takes hold of the files of the images that the guest is to have as persistent memory, and
   // names them in `options`.

@@ -2,12 +2,14 @@
 // change, applies the settings, composes the disk, and puts metadata, composition and tag.
 #pragma once
 
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "core/result.h"
 #include "image/composer.h"
 #include "image/composition.h"
+#include "image/first_boot.h"
 #include "image/manifest.h"
 #include "repository/source.h"
 
@@ -18,6 +20,9 @@ struct AssembleOptions {
   std::string created;  // RFC 3339, UTC: the tag's time
   // False: the image gets no tag. It is for this process, at once; the collector takes it later.
   bool is_tagged = true;
+  // When the first boot is foreseen: for a disk that others will boot, before its tag is returned;
+  // for one that starts at once, beside that; for one that is not to boot, never.
+  enum class Foresees : uint8_t { kNow, kLater, kNever } foresees = Foresees::kNow;
   ParallelFor parallel_for;
 };
 
@@ -28,6 +33,7 @@ struct AssembledImage {
   ComposeStatistics statistics;
   // Chunks that the first boot is expected to read; 0: the disk tells nothing.
   size_t prior_block_count = 0;
+  std::shared_ptr<const FirstBoot> first_boot;  // what is left to do, if that was left for later
 };
 
 // Composes `manifest` in `store`, where its components are, and tags it; nothing of their data is

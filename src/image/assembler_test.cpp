@@ -258,6 +258,34 @@ TEST_F(AssemblerTest, FarFromItsDataABootIsForeseenByWhatOthersForesaw) {
     EXPECT_FALSE(front.contains(repository::chunk_path(ref.id)));
 }
 
+TEST_F(AssemblerTest, AFirstBootForeseenLaterIsForeseenTheSame) {
+  add("init", "service", {{"/sbin/init", std::string(200'000, 'i')}});
+  const Manifest manifest =
+      parse_manifest(
+          "version=1\nbase=\"debian-12\"\ncomponents=[\"init\"]\nwritable_bytes=16777216", "m.toml")
+          .value();
+  AssembleOptions options{.image_name = "web", .created = "2026-11-21T02:40:00Z"};
+  options.foresees = AssembleOptions::Foresees::kLater;
+  const auto image = assemble(manifest, store, options);
+  ASSERT_TRUE(image) << image.error().message;
+  EXPECT_EQ(image->prior_block_count, 0u);
+  EXPECT_FALSE(store.contains(part_prior_path(image->tag.index, 2)));
+  ASSERT_NE(image->first_boot, nullptr);
+  EXPECT_EQ(image->first_boot->image(), image->tag.index);
+  const size_t foreseen = image->first_boot->foresee(store).value();
+  const Buffer prior = store.fetch(part_prior_path(image->tag.index, 2), kMiB).value();
+
+  for (const std::string& path :
+       {composed_path(image->composition.manifest), part_prior_path(image->tag.index, 2)})
+    ASSERT_TRUE(store.remove(path, store.now().value()));
+  options.foresees = AssembleOptions::Foresees::kNow;
+  const auto at_once = assemble(manifest, store, options);
+  ASSERT_TRUE(at_once) << at_once.error().message;
+  EXPECT_EQ(at_once->tag.index, image->tag.index);
+  EXPECT_EQ(at_once->prior_block_count, foreseen);
+  EXPECT_EQ(store.fetch(part_prior_path(image->tag.index, 2), kMiB).value(), prior);
+}
+
 // Where the records of files stand that no boot graph knows, ones that a boot reads stand too.
 TEST_F(AssemblerTest, RecordsBetweenThoseOfTheBootAreForeseenFaintly) {
   std::vector<StoredEntry> files{{"/sbin/init", std::string(200'000, 'i')}};

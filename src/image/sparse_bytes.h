@@ -1,12 +1,10 @@
 // Bytes of a disk of which most are zero: only pieces that were written take memory.
 #pragma once
 
-#include <array>
-#include <cstring>
-#include <memory>
 #include <vector>
 
 #include "core/bytes.h"
+#include "core/zeroed_memory.h"
 
 namespace forerun::image {
 
@@ -19,8 +17,8 @@ class SparseBytes {
   MutableByteView at(uint64_t offset, size_t size) {
     const uint64_t number = offset / kPieceSize;
     if (number >= pieces_.size()) pieces_.resize(number + 1);
-    if (pieces_[number] == nullptr) pieces_[number] = std::make_unique<Piece>();
-    return MutableByteView(*pieces_[number]).subspan(offset % kPieceSize, size);
+    if (pieces_[number] == nullptr) pieces_[number] = memory_.allocate(kPieceSize);
+    return MutableByteView(pieces_[number], kPieceSize).subspan(offset % kPieceSize, size);
   }
   void write(uint64_t offset, ByteView data) {
     while (!data.empty()) {
@@ -47,13 +45,13 @@ class SparseBytes {
   // Returns the piece of that number, or nothing if it was never written.
   ByteView find(uint64_t number) const {
     if (number >= pieces_.size() || pieces_[number] == nullptr) return {};
-    return *pieces_[number];
+    return {pieces_[number], kPieceSize};
   }
   uint64_t piece_count() const { return pieces_.size(); }  // one more than the last one's number
 
  private:
-  using Piece = std::array<std::byte, kPieceSize>;
-  std::vector<std::unique_ptr<Piece>> pieces_;
+  ZeroedMemory memory_;
+  std::vector<std::byte*> pieces_;  // by number; null where nothing was written
 };
 
 }  // namespace forerun::image

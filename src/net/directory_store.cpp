@@ -410,25 +410,29 @@ void DirectoryStore::remember_put(const std::string& path) {
   unflushed_.clear();
 }
 
-// The object, then every folder on its way: each may have been made for it.
-Status DirectoryStore::flush_one(const std::string& path) const {
+Status DirectoryStore::sync(std::string_view path, bool is_folder) const {
   const std::string attempted = fmt::format("make {} durable", full(path));
   FR_TRY(const Place place, walk_to(path, false));
-  const os::Fd file(
-      openat(place.folder.get(), place.leaf.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
-  if (!file.is_open()) return fail_open(attempted, errno);
-  if (fsync(file.get()) != 0) return fail_errno(attempted, errno);
-  std::string_view folder = path;
-  while (true) {
-    const size_t slash = folder.rfind('/');
-    folder = slash == std::string_view::npos ? std::string_view{} : folder.substr(0, slash);
-    FR_TRY(const Place above, walk_to(folder, false));
-    const os::Fd opened =
-        open_folder_to_list(above.folder.get(), folder.empty() ? "." : above.leaf.c_str());
-    if (!opened.is_open()) return fail_open(attempted, errno);
-    if (fsync(opened.get()) != 0) return fail_errno(attempted, errno);
-    if (folder.empty()) return {};
+  const char* const leaf = path.empty() ? "." : place.leaf.c_str();
+  const os::Fd opened =
+      is_folder ? open_folder_to_list(place.folder.get(), leaf)
+                : os::Fd(openat(place.folder.get(), leaf, O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
+  if (!opened.is_open()) return fail_open(attempted, errno);
+  if (fsync(opened.get()) != 0) return fail_errno(attempted, errno);
+  return {};
+}
+
+// The objects, then every folder on their ways, from the inside: each may have been made for them.
+Status DirectoryStore::sync_each(const std::set<std::string>& paths) const {
+  std::set<std::string_view, std::greater<>> folders;
+  for (const std::string_view path : paths) {
+    FR_CHECK(sync(path, false));
+    for (size_t slash = path.rfind('/'); slash != path.npos; slash = path.rfind('/', slash - 1)) {
+      if (!folders.insert(path.substr(0, slash)).second || slash == 0) break;
+    }
   }
+  for (const std::string_view folder : folders) FR_CHECK(sync(folder, true));
+  return paths.empty() ? Status() : sync("", true);
 }
 
 Status DirectoryStore::flush() {
@@ -442,7 +446,7 @@ Status DirectoryStore::flush() {
   Status status;
   if (all && syncfs(root_.get()) != 0)
     status = fail_errno(fmt::format("make {} durable", name_), errno);
-  for (auto path = paths.begin(); status && path != paths.end(); ++path) status = flush_one(*path);
+  if (status) status = sync_each(paths);
   if (!status) {
     const std::lock_guard lock(mutex_);
     flush_all_ = true;  // nobody knows what is durable

@@ -73,7 +73,8 @@ class DirectoryStore final : public repository::Store, public repository::LinkTa
   Status list_folder(os::Fd folder, const std::string& path, size_t depth,
                      const Visit& visit) const;
   void remember_put(const std::string& path);
-  Status flush_one(const std::string& path) const;
+  Status sync(std::string_view path, bool is_folder) const;
+  Status sync_each(const std::set<std::string>& paths) const;
 
   const std::string name_;
   const os::Fd root_;

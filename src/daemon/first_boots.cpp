@@ -1,0 +1,73 @@
+#include "daemon/first_boots.h"
+
+#include "core/log.h"
+
+namespace forerun::daemon {
+
+FirstBoots::FirstBoots(repository::Store& store, ImageCatalog& catalog)
+    : store_(store), catalog_(catalog), thread_([this] { run(); }) {}
+
+FirstBoots::~FirstBoots() { stop(); }
+
+void FirstBoots::stop() {
+  {
+    const std::lock_guard lock(mutex_);
+    is_stopping_ = true;
+  }
+  changed_.notify_all();
+  if (thread_.joinable()) thread_.join();
+}
+
+void FirstBoots::add(std::shared_ptr<const image::FirstBoot> boot) {
+  const std::lock_guard lock(mutex_);
+  if (is_stopping_ || !pending_.try_emplace(boot->image()).second) return;
+  for (const image::ResolvedComponent& found : boot->components())
+    catalog_.add_component(*found.wish.digest, found.index.data, found.index.info.function);
+  catalog_.expect_priors(boot->image());
+  waiting_.push_back(std::move(boot));
+  changed_.notify_all();
+}
+
+bool FirstBoots::is_pending(const Digest& image) const {
+  const std::lock_guard lock(mutex_);
+  return pending_.contains(image);
+}
+
+bool FirstBoots::when_foreseen(const Digest& image, std::function<void()> then) {
+  const std::lock_guard lock(mutex_);
+  const auto found = pending_.find(image);
+  if (found == pending_.end()) return false;
+  found->second.push_back(std::move(then));
+  return true;
+}
+
+void FirstBoots::foresee(const image::FirstBoot& boot) {
+  if (const auto blocks = boot.foresee(store_); !blocks)
+    log::warn("the first boot of {} is not foreseen: {}", boot.image().short_hex(),
+              blocks.error().message);
+  catalog_.load_priors(boot.image());
+  std::vector<std::function<void()>> after;
+  {
+    const std::lock_guard lock(mutex_);
+    after = std::move(pending_.extract(boot.image()).mapped());
+  }
+  for (const auto& then : after) then();
+  for (const image::ResolvedComponent& found : boot.components())
+    catalog_.keep_component(*found.wish.digest);
+}
+
+void FirstBoots::run() {
+  for (;;) {
+    std::shared_ptr<const image::FirstBoot> boot;
+    {
+      std::unique_lock lock(mutex_);
+      changed_.wait(lock, [&] { return is_stopping_ || !waiting_.empty(); });
+      if (is_stopping_) return;
+      boot = std::move(waiting_.front());
+      waiting_.pop_front();
+    }
+    foresee(*boot);
+  }
+}
+
+}  // namespace forerun::daemon
