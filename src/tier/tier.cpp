@@ -52,7 +52,8 @@ void Tier::Impl::left_file(Shard& s, std::vector<ChunkId>& unused) {
 }
 
 void Tier::Impl::report(const std::vector<ChunkId>& unused) const {
-  if (!evicted_unused_callback) return;
+  // A writer that has nothing to write yet may run while the callback is being set.
+  if (unused.empty() || !evicted_unused_callback) return;
   for (const ChunkId& id : unused) evicted_unused_callback(id);
 }
 

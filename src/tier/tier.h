@@ -120,7 +120,8 @@ class Tier {
   Status sync();
 
   // Called without any lock when a prefetched chunk leaves the tier (is in neither level any more)
-  // without having been used; once for each such chunk. Set it before other threads use the tier.
+  // without having been used; once for each such chunk. Set it before anything is inserted; a
+  // thread may be in write_back() by then.
   void on_evicted_unused(std::function<void(const ChunkId&)> callback);
 
   // Tells the time, by which needs end. Called now and then.

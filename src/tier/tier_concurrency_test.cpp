@@ -74,5 +74,28 @@ TEST_F(TierConcurrencyTest, ReadersWritersAndErasersAgree) {
   EXPECT_EQ(tier_->stats().file_bytes, kSlots * kChunk);
 }
 
+TEST_F(TierConcurrencyTest, TheWriterMayRunBeforeAnyoneHearsOfEvictions) {
+  auto opened = Tier::open(options(4, 4), std::make_unique<FakeFile>(data_),
+                           std::make_unique<FakeFile>(index_));
+  ASSERT_TRUE(opened);
+  tier_ = std::move(*opened);
+  std::atomic<uint64_t> rounds{0};
+  std::atomic<bool> stop{false};
+  std::thread writer([&] {
+    while (!stop) {
+      EXPECT_TRUE(tier_->write_back(3));
+      rounds.fetch_add(1, std::memory_order_relaxed);  // which orders nothing
+    }
+  });
+  while (rounds.load(std::memory_order_relaxed) == 0) std::this_thread::yield();
+  std::atomic<uint64_t> reported{0};
+  tier_->on_evicted_unused([&](const ChunkId&) { ++reported; });
+  for (const ChunkPtr& chunk : chunks_) prefetch(chunk);
+  stop = true;
+  writer.join();
+  EXPECT_GT(reported, 0u);
+  EXPECT_EQ(reported, tier_->stats().evicted_unused);
+}
+
 }  // namespace
 }  // namespace forerun::tier
