@@ -97,6 +97,7 @@ void FetchService::stop() {
 void FetchService::abandon(VmId vm) {
   const std::lock_guard lock(mutex_);
   abandoned_.insert(vm);
+  if (abandoned_.size() > options_.abandoned_vms_max) abandoned_.erase(abandoned_.begin());
   for (auto& [id, waiters] : waits_)
     for (Wait* wait : waiters) {
       if (wait->vm != vm) continue;

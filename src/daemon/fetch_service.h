@@ -29,6 +29,9 @@ class FetchService {
     // One of the sources that is on this host and quickly says what it has; others are asked first
     // only for the rest. Null: the first is always asked first.
     repository::Store* local = nullptr;
+    // VMs that were abandoned and are remembered. Ids only grow, and no read outlives its VM for
+    // long, so the lowest are forgotten first.
+    size_t abandoned_vms_max = 1024;
   };
   using OnEnd = std::function<void(const prefetch::FetchEnd&)>;
 
