@@ -182,6 +182,7 @@ Result<image::Composition> make_lower(const ImportJob& job) {
   options.is_tagged = false;
   options.foresees = image::AssembleOptions::Foresees::kNever;
   options.parallel_for = on_all_processors;
+  options.parallel_fetch = while_waiting;
   FR_TRY(const auto assembled, image::assemble(manifest, job.store, options));
   FR_TRY(auto composition, image::fetch_composition(job.store, assembled.tag.index));
   FR_TRY(const auto table, image::map_composition(composition, job.store));

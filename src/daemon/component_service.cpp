@@ -22,6 +22,7 @@ Result<std::string> compose(const image::Manifest& manifest, const std::string& 
   options.image_name = name;
   options.created = os::utc_now();
   options.parallel_for = on_all_processors;
+  options.parallel_fetch = while_waiting;
   FR_TRY(const auto image, image::assemble(manifest, store, options));
   if (image.is_reused) return fmt::format("image {}: composed before", image.tag.index.short_hex());
   return fmt::format(

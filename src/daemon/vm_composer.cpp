@@ -72,6 +72,7 @@ Result<std::string> VmComposer::compose(const api::RunRequest& request,
   options.image_name = image_name_of(request.name);
   options.created = os::utc_now();
   options.parallel_for = on_all_processors;
+  options.parallel_fetch = while_waiting;
   options.foresees = image::AssembleOptions::Foresees::kLater;
   if (!existing_digest.empty()) options.image_name += ".next";
   if (!is_valid_name(options.image_name))

@@ -137,20 +137,22 @@ Result<AssembledImage> assemble(const Manifest& manifest, repository::Store& sto
                                 const AssembleOptions& options) {
   if (!is_valid_name(options.image_name))
     return fail(ErrorCode::kInvalid, fmt::format("'{}' cannot name an image", options.image_name));
-  FR_TRY(Manifest pinned, pin_manifest(manifest, store));
+  FR_TRY(Manifest pinned, pin_manifest(manifest, store, options.parallel_fetch));
   FR_TRY(auto same, reuse(digest_of(pinned), store, options));
   if (same) return std::move(*same);
   // What was added or reordered has an identity of its own; it is known only from the components.
-  FR_TRY(auto found, resolve_components(pinned, store));
+  FR_TRY(auto found, resolve_components(pinned, store, options.parallel_fetch));
   pinned.components.clear();
   for (size_t i = 1; i < found.size(); ++i) pinned.components.push_back(found[i].wish);
   const Digest identity = digest_of(pinned);
   FR_TRY(same, reuse(identity, store, options));
   if (same) return std::move(*same);
+  FetchedChunks chunks(store);
   std::vector<ComponentFiles> files;
-  for (const ResolvedComponent& component : found) files.emplace_back(component.index, store);
+  for (const ResolvedComponent& component : found) files.emplace_back(component.index, chunks);
   std::vector<std::vector<uint32_t>> sees;  // by component
   for (const ResolvedComponent& component : found) sees.push_back(component.built_on);
+  chunks.fetch(chunks_to_merge(files, sees), options.parallel_fetch);
   FR_TRY(KindMerge merge, merge_by_kind(files, sees));
   FR_CHECK(apply_settings(manifest, files, kMadeAt, merge));
 

@@ -23,7 +23,8 @@ struct AssembleOptions {
   // When the first boot is foreseen: for a disk that others will boot, before its tag is returned;
   // for one that starts at once, beside that; for one that is not to boot, never.
   enum class Foresees : uint8_t { kNow, kLater, kNever } foresees = Foresees::kNow;
-  ParallelFor parallel_for;
+  ParallelFor parallel_for;    // work on processors; empty: one after the other
+  ParallelFor parallel_fetch;  // waits for the store
 };
 
 struct AssembledImage {

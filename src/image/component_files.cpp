@@ -2,14 +2,12 @@
 
 #include <fmt/format.h>
 
-#include "repository/fetch.h"
-
 namespace forerun::image {
 
 using repository::kChunkSize;
 
-ComponentFiles::ComponentFiles(const ComponentIndex& index, repository::Source& source)
-    : index_(index), source_(source), subtree_end_(index.tree.names.size()) {
+ComponentFiles::ComponentFiles(const ComponentIndex& index, FetchedChunks& chunks)
+    : index_(index), chunks_(chunks), subtree_end_(index.tree.names.size()) {
   for (uint32_t i = 0; i < subtree_end_.size(); ++i) subtree_end_[i] = i + 1;
   for (size_t i = subtree_end_.size(); i-- > 1;) {
     uint32_t& parent_end = subtree_end_[index.tree.names[i].parent];
@@ -48,6 +46,17 @@ std::vector<std::string_view> ComponentFiles::list(std::string_view path) const 
   return children;
 }
 
+void ComponentFiles::add_chunks(std::string_view path,
+                                std::vector<repository::ChunkRef>& chunks) const {
+  const TreeInode* inode = find(path);
+  if (inode == nullptr || inode->kind != InodeKind::kRegular) return;
+  for (const FileExtent& extent : inode->extents) {
+    const uint64_t end = extent.data_offset + extent.length;
+    for (uint64_t at = extent.data_offset; at < end; at = round_down(at, kChunkSize) + kChunkSize)
+      chunks.push_back(index_.data.chunks.at(at / kChunkSize));
+  }
+}
+
 Result<std::optional<std::string>> ComponentFiles::text(std::string_view path,
                                                         uint64_t bytes_max) const {
   const TreeInode* inode = find(path);
@@ -63,7 +72,7 @@ Result<std::optional<std::string>> ComponentFiles::text(std::string_view path,
       const uint64_t in_chunk = at % kChunkSize;
       const uint64_t count = std::min(extent.length - done, kChunkSize - in_chunk);
       if (!ref.is_zero()) {
-        FR_TRY(const repository::ChunkPtr chunk, repository::fetch_chunk(source_, ref));
+        FR_TRY(const repository::ChunkPtr chunk, chunks_.get(ref));
         const std::string_view bytes = as_text(chunk->content);
         if (in_chunk < bytes.size())
           content.replace(extent.file_offset + done, std::min(count, bytes.size() - in_chunk),

@@ -9,15 +9,15 @@
 
 #include "core/result.h"
 #include "image/component_index.h"
-#include "repository/source.h"
+#include "image/fetched_chunks.h"
 
 namespace forerun::image {
 
-// Thread-safe if the source is.
+// Thread-safe if the chunks' source is.
 class ComponentFiles {
  public:
   // Both outlive this object.
-  ComponentFiles(const ComponentIndex& index, repository::Source& source);
+  ComponentFiles(const ComponentIndex& index, FetchedChunks& chunks);
 
   const std::string& name() const { return index_.info.name; }
   const ComponentIndex& index() const { return index_; }
@@ -25,6 +25,8 @@ class ComponentFiles {
   const TreeInode* find(std::string_view path) const;
   // Returns the names in a directory, sorted; none if none stands there.
   std::vector<std::string_view> list(std::string_view path) const;
+  // Appends the chunks of the regular file at `path`, if one stands there.
+  void add_chunks(std::string_view path, std::vector<repository::ChunkRef>& chunks) const;
   // Returns a regular file's content; nothing if none stands there. ERRORS: kTooLarge over
   // `bytes_max`; as fetch_chunk.
   Result<std::optional<std::string>> text(std::string_view path, uint64_t bytes_max) const;
@@ -33,7 +35,7 @@ class ComponentFiles {
   std::optional<uint32_t> find_name(std::string_view path) const;
 
   const ComponentIndex& index_;
-  repository::Source& source_;
+  FetchedChunks& chunks_;
   std::vector<uint32_t> subtree_end_;  // by name: the first name after all below it
 };
 

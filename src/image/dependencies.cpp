@@ -17,6 +17,11 @@ std::unexpected<Error> about(std::string_view name, const Error& error) {
   return std::unexpected(Error(error).within(fmt::format("component {}", name)));
 }
 
+void each(size_t count, const ParallelFor& parallel_for, const std::function<void(size_t)>& body) {
+  if (parallel_for) return parallel_for(count, body);
+  for (size_t i = 0; i < count; ++i) body(i);
+}
+
 Status pin_one(ComponentWish& wish, repository::Source& source) {
   if (wish.digest) return {};
   const auto tag = fetch_component_tag(source, wish.name);
@@ -35,9 +40,12 @@ class Resolver {
   Resolver(const Manifest& manifest, repository::Store& store)
       : manifest_(manifest), store_(store) {}
 
-  Result<std::vector<ResolvedComponent>> run() {
-    FR_CHECK(load(manifest_.base));
-    for (const ComponentWish& wish : manifest_.components) FR_CHECK(load(wish));
+  Result<std::vector<ResolvedComponent>> run(const ParallelFor& parallel_fetch) {
+    std::vector<ComponentWish> wishes{manifest_.base};
+    wishes.insert(wishes.end(), manifest_.components.begin(), manifest_.components.end());
+    std::vector<Result<ComponentIndex>> indexes(wishes.size());
+    each(wishes.size(), parallel_fetch, [&](size_t i) { indexes[i] = fetch(wishes[i]); });
+    for (size_t i = 0; i < wishes.size(); ++i) FR_CHECK(add(wishes[i], std::move(indexes[i])));
     order_ = {0};
     state_.assign(loaded_.size(), State::kNew);
     state_[0] = State::kDone;
@@ -49,17 +57,20 @@ class Resolver {
   enum class State { kNew, kOpen, kDone };
 
   // REQUIRES: it is pinned.
-  Status load(const ComponentWish& wish) {
+  Result<ComponentIndex> fetch(const ComponentWish& wish) const {
+    // What is here stays while it is relied upon (repository/gc.h); what is elsewhere is not ours.
+    const std::string path = component_path(*wish.digest);
+    if (store_.contains(path)) [[maybe_unused]]
+      const Status renewed = store_.renew(path);  // gone meanwhile: the fetch says so
+    return fetch_component_index(store_, *wish.digest);
+  }
+
+  Status add(const ComponentWish& wish, Result<ComponentIndex> index) {
     for (const ResolvedComponent& other : loaded_) {
       if (other.wish.digest == wish.digest)
         return fail(ErrorCode::kInvalid, fmt::format("component {} is given twice, also as {}",
                                                      wish.name, other.wish.name));
     }
-    // What is here stays while it is relied upon (repository/gc.h); what is elsewhere is not ours.
-    const std::string path = component_path(*wish.digest);
-    if (store_.contains(path)) [[maybe_unused]]
-      const Status renewed = store_.renew(path);  // gone meanwhile: the fetch says so
-    auto index = fetch_component_index(store_, *wish.digest);
     if (!index) return about(wish.name, index.error());
     loaded_.push_back({wish, std::move(*index), {}, false});
     needs_.emplace_back();
@@ -110,7 +121,7 @@ class Resolver {
       return component.wish.digest == wish.digest;  // under another tag
     });
     if (known != loaded_.end()) return static_cast<uint32_t>(known - loaded_.begin());
-    if (auto status = load(wish); !status)
+    if (auto status = add(wish, fetch(wish)); !status)
       return std::unexpected(std::move(status.error()).within(chain(name)));
     state_.push_back(State::kNew);
     const auto added = static_cast<uint32_t>(loaded_.size() - 1);
@@ -208,15 +219,20 @@ class Resolver {
 
 }  // namespace
 
-Result<Manifest> pin_manifest(Manifest manifest, repository::Source& source) {
-  FR_CHECK(pin_one(manifest.base, source));
-  for (ComponentWish& wish : manifest.components) FR_CHECK(pin_one(wish, source));
+Result<Manifest> pin_manifest(Manifest manifest, repository::Source& source,
+                              const ParallelFor& parallel_fetch) {
+  std::vector<Status> pinned(1 + manifest.components.size());
+  each(pinned.size(), parallel_fetch, [&](size_t i) {
+    pinned[i] = pin_one(i == 0 ? manifest.base : manifest.components[i - 1], source);
+  });
+  for (Status& status : pinned) FR_CHECK(std::move(status));
   return manifest;
 }
 
 Result<std::vector<ResolvedComponent>> resolve_components(const Manifest& pinned,
-                                                          repository::Store& store) {
-  return Resolver(pinned, store).run();
+                                                          repository::Store& store,
+                                                          const ParallelFor& parallel_fetch) {
+  return Resolver(pinned, store).run(parallel_fetch);
 }
 
 }  // namespace forerun::image

@@ -7,13 +7,15 @@
 #include "core/result.h"
 #include "image/component_index.h"
 #include "image/manifest.h"
+#include "image/parallel_for.h"
 #include "repository/source.h"
 
 namespace forerun::image {
 
 // Returns `manifest` with its base and the components it names pinned to what their names mean now.
-// ERRORS: as fetch_component_tag.
-Result<Manifest> pin_manifest(Manifest manifest, repository::Source& source);
+// parallel_fetch: empty: one tag after the other. ERRORS: as fetch_component_tag.
+Result<Manifest> pin_manifest(Manifest manifest, repository::Source& source,
+                              const ParallelFor& parallel_fetch = {});
 
 struct ResolvedComponent {
   ComponentWish wish;  // pinned
@@ -30,6 +32,7 @@ struct ResolvedComponent {
 // kInvalid: a cycle, several that provide a name, a component twice, one built on another base;
 // kTooLarge: over kManifestComponentsMax.
 Result<std::vector<ResolvedComponent>> resolve_components(const Manifest& pinned,
-                                                          repository::Store& store);
+                                                          repository::Store& store,
+                                                          const ParallelFor& parallel_fetch = {});
 
 }  // namespace forerun::image

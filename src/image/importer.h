@@ -13,14 +13,11 @@
 
 #include "core/result.h"
 #include "image/disk_reader.h"
+#include "image/parallel_for.h"
 #include "repository/image_index.h"
 #include "repository/source.h"
 
 namespace forerun::image {
-
-// Calls body(0) … body(count - 1), in any order and on any threads, and returns when all have
-// returned.
-using ParallelFor = std::function<void(size_t count, const std::function<void(size_t)>& body)>;
 
 struct ImportProgress {
   uint64_t bytes_done = 0;  // of the disk

@@ -66,4 +66,8 @@ class KindContext {
 Status merge_alternatives(KindContext& context);
 Status merge_certificates(KindContext& context);
 
+// Append the paths of what they read.
+void add_alternatives(const KindContext& context, std::vector<std::string>& paths);
+void add_certificates(const KindContext& context, std::vector<std::string>& paths);
+
 }  // namespace forerun::image

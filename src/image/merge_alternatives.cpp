@@ -109,6 +109,13 @@ class GroupMerge {
 
 }  // namespace
 
+void add_alternatives(const KindContext& context, std::vector<std::string>& paths) {
+  for (const std::string& name : context.names_in(kAdminFolder)) {
+    std::string path = fmt::format("{}/{}", kAdminFolder, name);
+    if (context.siblings_with(path).size() > 1) paths.push_back(std::move(path));
+  }
+}
+
 Status merge_alternatives(KindContext& context) {
   for (const std::string& name : context.names_in(kAdminFolder))
     FR_CHECK(GroupMerge(context, name).run());

@@ -88,6 +88,12 @@ constexpr std::string_view kDropped[] = {
     "/var/cache/debconf/passwords.dat-old",
     "/var/lib/systemd/random-seed",
 };
+constexpr std::array<std::pair<std::string_view, std::string AccountFiles::*>, 4> kAccountFiles{{
+    {"/etc/passwd", &AccountFiles::passwd},
+    {"/etc/group", &AccountFiles::group},
+    {"/etc/shadow", &AccountFiles::shadow},
+    {"/etc/gshadow", &AccountFiles::gshadow},
+}};
 constexpr std::string_view kUcf = "/var/lib/ucf";
 
 // What each build makes anew, of one and the same kind: whose it is does not matter, but what
@@ -116,6 +122,16 @@ constexpr std::string_view kLastWins[] = {
     "/etc/ssh/ssh_host_ed25519_key.pub",
 };
 
+// Returns the names of what merges as `file` says in a folder, or the one path it names.
+std::vector<std::string> paths_of(const TextFile& file, const KindContext& context) {
+  if (!file.path.ends_with('/')) return {std::string(file.path)};
+  std::vector<std::string> paths;
+  for (const std::string& name : context.names_in(file.path.substr(0, file.path.size() - 1))) {
+    if (name.ends_with(file.name_end)) paths.push_back(fmt::format("{}{}", file.path, name));
+  }
+  return paths;
+}
+
 class KindMerger {
  public:
   KindMerger(std::span<const ComponentFiles> components,
@@ -138,13 +154,7 @@ class KindMerger {
  private:
   Status merge_all_accounts() {
     std::vector<AccountFiles> accounts(components_.size());
-    const std::array<std::pair<std::string_view, std::string AccountFiles::*>, 4> kFiles{{
-        {"/etc/passwd", &AccountFiles::passwd},
-        {"/etc/group", &AccountFiles::group},
-        {"/etc/shadow", &AccountFiles::shadow},
-        {"/etc/gshadow", &AccountFiles::gshadow},
-    }};
-    for (const auto& [path, member] : kFiles) {
+    for (const auto& [path, member] : kAccountFiles) {
       FR_TRY(auto versions, context_.versions_of(path, kAccountBytesMax));
       for (size_t i = 0; i < versions.size(); ++i) {
         accounts[i].component = versions[i].component;
@@ -153,7 +163,7 @@ class KindMerger {
     }
     const auto has_accounts = [&](size_t component) {
       return std::ranges::any_of(
-          kFiles, [&](const auto& file) { return context_.has(component, file.first); });
+          kAccountFiles, [&](const auto& file) { return context_.has(component, file.first); });
     };
     std::vector<AccountFiles> siblings;
     std::map<size_t, size_t> sibling_of;  // component: its number among them
@@ -174,11 +184,7 @@ class KindMerger {
   }
 
   Status merge_texts(const TextFile& file) {
-    if (!file.path.ends_with('/')) return merge_text(std::string(file.path), file);
-    for (const std::string& name : context_.names_in(file.path.substr(0, file.path.size() - 1))) {
-      if (name.ends_with(file.name_end))
-        FR_CHECK(merge_text(fmt::format("{}{}", file.path, name), file));
-    }
+    for (const std::string& path : paths_of(file, context_)) FR_CHECK(merge_text(path, file));
     return {};
   }
 
@@ -280,6 +286,27 @@ class KindMerger {
 };
 
 }  // namespace
+
+std::vector<repository::ChunkRef> chunks_to_merge(std::span<const ComponentFiles> components,
+                                                  std::span<const std::vector<uint32_t>> sees) {
+  KindMerge nothing;
+  const KindContext context(components, sees, nothing);
+  std::vector<std::string> paths{std::string(kStatus)};
+  for (const auto& [path, member] : kAccountFiles) paths.emplace_back(path);
+  if (context.siblings_with(kStatus).size() > 1) paths.emplace_back(kExtendedStates);
+  for (const TextFile& file : kTextFiles) {
+    for (std::string& path : paths_of(file, context)) {
+      if (context.siblings_with(path).size() > 1) paths.push_back(std::move(path));
+    }
+  }
+  add_alternatives(context, paths);
+  add_certificates(context, paths);
+  std::vector<repository::ChunkRef> chunks;
+  for (const std::string& path : paths) {
+    for (const ComponentFiles& files : components) files.add_chunks(path, chunks);
+  }
+  return chunks;
+}
 
 Result<KindMerge> merge_by_kind(std::span<const ComponentFiles> components,
                                 std::span<const std::vector<uint32_t>> sees) {

@@ -21,6 +21,11 @@ struct KindMerge {
   AccountMerge accounts;               // the texts, for who adds users
 };
 
+// Returns the chunks of the files that merge_by_kind will read, for who would rather fetch them
+// beside one another than one after the other.
+std::vector<repository::ChunkRef> chunks_to_merge(std::span<const ComponentFiles> components,
+                                                  std::span<const std::vector<uint32_t>> sees = {});
+
 // Returns what `components` (the base first, the others built on it) need beside their files.
 // sees: by component, the earlier ones it was built on besides; none if empty. Whoever sees another
 // has that one's changes in its own version of a file, so only the topmost versions are merged.

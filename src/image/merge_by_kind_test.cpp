@@ -16,6 +16,23 @@ using testing::UnorderedElementsAre;
 
 constexpr InodeKind kLink = InodeKind::kSymlink;
 
+// Counts what is asked of a store.
+class CountingSource final : public repository::Source {
+ public:
+  explicit CountingSource(repository::Source& source) : source_(source) {}
+  Result<Buffer> fetch(const std::string& path, size_t size_max) override {
+    ++fetches;
+    return source_.fetch(path, size_max);
+  }
+  Result<std::vector<std::string>> list_images() override { return source_.list_images(); }
+  std::string_view name() const override { return source_.name(); }
+
+  size_t fetches = 0;
+
+ private:
+  repository::Source& source_;
+};
+
 struct MergeByKindTest : testing::Test {
   void add(const std::string& name, const std::vector<StoredEntry>& entries) {
     put_component(store, {.name = name}, entries);
@@ -26,9 +43,16 @@ struct MergeByKindTest : testing::Test {
   // Returns what was made in the place of the components' files; a link as "-> target", a removal
   // as "-".
   std::map<std::string, std::string> merge() {
+    CountingSource source(store);
+    FetchedChunks chunks(source);
     std::vector<ComponentFiles> files;
-    for (const ComponentIndex& index : indexes) files.emplace_back(index, store);
+    for (const ComponentIndex& index : indexes) files.emplace_back(index, chunks);
+    chunks.fetch(chunks_to_merge(files), [](size_t count, const auto& body) {
+      for (size_t i = 0; i < count; ++i) body(i);
+    });
+    const size_t ahead = source.fetches;
     const auto merged = merge_by_kind(files);
+    EXPECT_EQ(source.fetches, ahead) << "something was not known to be needed";
     if (!merged) return {{"error", merged.error().message}};
     std::map<std::string, std::string> made;
     for (const GeneratedFile& file : merged->generated) {

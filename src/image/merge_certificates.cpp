@@ -78,6 +78,10 @@ void merge_links(KindContext& context, std::string_view hash,
 
 }  // namespace
 
+void add_certificates(const KindContext& context, std::vector<std::string>& paths) {
+  if (context.siblings_with(kBundle).size() > 1) paths.emplace_back(kBundle);
+}
+
 Status merge_certificates(KindContext& context) {
   if (context.siblings_with(kBundle).size() > 1) {
     FR_TRY(const auto versions, context.versions_of(kBundle, kBundleBytesMax));

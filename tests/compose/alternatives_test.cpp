@@ -92,8 +92,9 @@ std::map<std::string, std::string> composed(const std::vector<std::vector<Stored
         fetch_component_index(store, fetch_component_tag(store, name).value().index).value());
     for (const StoredEntry& entry : parts[i]) disk[entry.path] = entry.content;
   }
+  FetchedChunks chunks(store);
   std::vector<ComponentFiles> files;
-  for (const ComponentIndex& index : indexes) files.emplace_back(index, store);
+  for (const ComponentIndex& index : indexes) files.emplace_back(index, chunks);
   const auto merged = merge_by_kind(files);
   if (!merged) return {{"error", merged.error().message}};
   for (const GeneratedFile& file : merged->generated) {
