@@ -18,6 +18,7 @@ struct Wish {
   Time due{};
   uint64_t sequence = 0;
   Block block;
+  uint8_t model = 0;
   auto operator<=>(const Wish&) const = default;
 };
 
@@ -29,6 +30,7 @@ struct Chunk {
   uint32_t bytes = 0;
   bool prefetched = false;
   bool used = false;
+  uint8_t model = 0;  // that a prefetch was proposed by
 };
 
 class Simulation {
@@ -86,17 +88,17 @@ class Simulation {
   }
 
   // Puts one block on the wire. Returns when it arrives; zeroes are here.
-  Time send(const Block& block, bool prefetched) {
+  Time send(const Block& block, bool prefetched, uint8_t model) {
     const uint32_t bytes = bytes_of(block);
     if (bytes == 0) {
-      chunks_[block] = {State::kHere, now_, 0, false, false};
+      chunks_[block] = {State::kHere, now_, 0, false, false, 0};
       return now_;
     }
     busy_until_ = std::max(busy_until_, now_ + options_.link.round_trip / 2) +
                   from_seconds(bytes / options_.link.rate_bytes_per_s);
     const Time arrives =
         std::max(busy_until_ + options_.link.round_trip / 2, now_ + options_.link.round_trip);
-    chunks_[block] = {State::kUnderWay, arrives, bytes, prefetched, false};
+    chunks_[block] = {State::kUnderWay, arrives, bytes, prefetched, false, model};
     under_way_.emplace(arrives, bytes);
     under_way_bytes_ += bytes;
     ++result_.fetched;
@@ -106,6 +108,9 @@ class Simulation {
       result_.prefetched_bytes += bytes;
       ++part.prefetched;
       part.prefetched_bytes += bytes;
+      auto& its = result_.by_model[model];
+      ++its.prefetched;
+      its.prefetched_bytes += bytes;
     } else {
       ++part.demanded;
       part.demand_bytes += bytes;
@@ -124,7 +129,7 @@ class Simulation {
       const Wish best = *wishes_.begin();
       wishes_.erase(wishes_.begin());
       wished_.erase(best.block);
-      if (!chunks_.contains(best.block)) send(best.block, true);
+      if (!chunks_.contains(best.block)) send(best.block, true, best.model);
     }
   }
 
@@ -152,7 +157,7 @@ class Simulation {
     }
     const auto found = chunks_.find(block);
     if (found == chunks_.end()) {
-      const Time arrives = send(block, false);
+      const Time arrives = send(block, false, 0);
       chunks_[block].used = true;
       return arrives;
     }
@@ -167,7 +172,7 @@ class Simulation {
       for (uint32_t i = 0; i < proposal.block_count; ++i) {
         const Block block{proposal.component, proposal.first_block + i};
         if (chunks_.contains(block)) continue;
-        Wish wish{band_of(proposal.probability), proposal.due, sequence_++, block};
+        Wish wish{band_of(proposal.probability), proposal.due, sequence_++, block, proposal.model};
         if (const auto known = wished_.find(block); known != wished_.end()) {
           wish.band = std::min(wish.band, known->second.band);
           wish.due = std::min(wish.due, known->second.due);
@@ -187,6 +192,9 @@ class Simulation {
       result_.wasted_bytes += chunk.bytes;
       ++result_.parts[block.first].wasted;
       result_.parts[block.first].wasted_bytes += chunk.bytes;
+      auto& its = result_.by_model[chunk.model];
+      ++its.wasted;
+      its.wasted_bytes += chunk.bytes;
     }
     result_.total_s = to_seconds(now_ - Time{});
     result_.wait_p99_ms = percentile(waits_ms_, 0.99);

@@ -55,6 +55,11 @@ struct RunResult {
   double ns_per_access_p50 = 0;
   uint64_t prefetched_bytes = 0, wasted_bytes = 0;  // on the wire
   std::map<ComponentId, PartResult> parts;
+  struct ModelResult {
+    uint64_t prefetched = 0, prefetched_bytes = 0;
+    uint64_t wasted = 0, wasted_bytes = 0;
+  };
+  std::map<uint8_t, ModelResult> by_model;  // whose idea the prefetch was: index into models
   std::vector<predict::ModelReport> models;
 
   double waste_share() const {

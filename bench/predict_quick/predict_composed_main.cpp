@@ -11,6 +11,7 @@
 #include <fstream>
 
 #include "daemon/image_catalog.h"
+#include "layout_disk.h"
 #include "link_model.h"
 #include "net/directory_store.h"
 #include "predict/registry.h"
@@ -37,6 +38,7 @@ struct Boot {
   std::string image;
   daemon::ImageCatalog::LayoutPtr layout;
   std::vector<TraceRead> reads;
+  predict::Priors priors;
 };
 
 // As the daemon shows a read to the models: neighbouring chunks of one component are one run.
@@ -62,8 +64,9 @@ std::vector<TraceRun> runs_of(const image::MappingTable& table, ByteRange range)
 Boot load(daemon::ImageCatalog& catalog, const std::string& argument) {
   const size_t equals = argument.find('=');
   if (equals == std::string::npos) give_up("'" + argument + "' is not IMAGE=TRACE");
-  Boot boot{argument.substr(0, equals), {}, {}};
+  Boot boot{argument.substr(0, equals), {}, {}, {}};
   boot.layout = must(catalog.open(boot.image)).layout;
+  boot.priors = boot.layout->priors();
   std::ifstream file(argument.substr(equals + 1));
   if (!file) give_up("cannot open " + argument.substr(equals + 1));
   for (std::string line; std::getline(file, line);) {
@@ -132,7 +135,7 @@ class Table {
                  const std::shared_ptr<predict::ReplayHistory>& history, bool has_prior,
                  bool prefetches) {
     predict::ModelNeeds needs{.components = boot.layout->components(), .history = history};
-    if (has_prior) needs.priors = boot.layout->priors();
+    if (has_prior) needs.priors = boot.priors;
     RunOptions options = options_;
     options.prefetches = prefetches;
     predict::Arbiter::Options arbiter_options;
@@ -152,6 +155,10 @@ class Table {
           component->digest.short_hex(), component->index.chunks.size(), part.demanded,
           part.demand_bytes / 1000, part.prefetched, part.prefetched_bytes / 1000, part.wasted,
           part.wasted_bytes / 1000);
+    }
+    for (const auto& [model, its] : result.by_model) {
+      fmt::print("    proposed by {}: {} ({} KB), wasted {} ({} KB)\n", result.models[model].name,
+                 its.prefetched, its.prefetched_bytes / 1000, its.wasted, its.wasted_bytes / 1000);
     }
     for (const auto& model : result.models) {
       fmt::print("    {:<14} said {:>6} true {:>6} gap {:.3f}{}  said/happened:", model.name,
@@ -202,7 +209,7 @@ int main(int argc, char** argv) {
   std::string repository, boot;
   std::vector<std::string> learn, own;
   RunOptions options;
-  bool verbose = false;
+  bool verbose = false, foresees_again = false;
   app.add_option("--repository", repository, "the folder of components and images")->required();
   app.add_option("--boot", boot, "IMAGE=TRACE: the boot that is foreseen")->required();
   app.add_option("--learn", learn, "IMAGE=TRACE: boots of other images, in order");
@@ -210,12 +217,15 @@ int main(int argc, char** argv) {
   app.add_option("--think", options.think_scale, "factor of the recorded think times");
   app.add_option("--probability-min", options.probability_min, "proposed from here on");
   app.add_flag("!--no-price", options.is_priced, "small chunks are proposed no sooner than large");
+  app.add_flag("--foresee", foresees_again,
+               "with the prior as this program would make it, not as it stands in the repository");
   app.add_flag("-v,--verbose", verbose, "also each part, and the models' calibration");
   CLI11_PARSE(app, argc, argv);
   auto store = must(net::DirectoryStore::open(repository, net::DirectoryStore::Mode::kReadOnly));
   auto kept = must(net::DirectoryStore::open(repository, net::DirectoryStore::Mode::kReadOnly));
   daemon::ImageCatalog catalog({store.get()}, *kept);
   Scenario scenario{load(catalog, boot), {}, {}};
+  if (foresees_again) scenario.boot.priors = must(foresee_again(*scenario.boot.layout, *store));
   for (const auto& argument : learn) scenario.learn.push_back(load(catalog, argument));
   for (const auto& argument : own) scenario.own.push_back(load(catalog, argument));
   table(catalog, "100 Mbit/s, 5 ms", {.rate_bytes_per_s = 12.5e6, .round_trip = 5ms}, options,

@@ -145,6 +145,34 @@ TEST_F(BootGraphTest, MiddleOfALargeLibraryOfALibraryIsLessLikely) {
   EXPECT_LT(middle, 0.55f);
 }
 
+TEST_F(BootGraphTest, CommandsThatADropInTakesBackAreNotStarted) {
+  files.add_file("/usr/bin/wrapper", ElfBuilder{}.build());
+  unit("web.service", "[Service]\nExecStart=/usr/bin/wrapper /usr/sbin/web\n");
+  files.add_file("/etc/systemd/system/web.service.d/own.conf",
+                 "[Service]\nExecStart=\nExecStart=/usr/sbin/idle\n");
+  const BootGraph found = graph();
+  EXPECT_NE(place(found, "/usr/sbin/idle"), -1);
+  EXPECT_EQ(place(found, "/usr/bin/wrapper"), -1);
+}
+
+// Of udev's database what is looked up, with 64 KiB on both sides.
+TEST_F(BootGraphTest, UdevReadsAPartOfItsDatabase) {
+  std::string database("KSLPHHRH");
+  database.resize(4 * kMiB);
+  for (const auto& [at, value] : {std::pair{32, 24}, {40, 16}, {48, 16}})
+    database[static_cast<size_t>(at)] = static_cast<char>(value);
+  database[58] = 0x20;  // the root, a node of nothing, stands at 2 MiB
+  files.add_file("/usr/lib/udev/hwdb.bin", database);
+  files.add_file("/usr/lib/systemd/systemd-udevd", ElfBuilder{}.build());
+  unit("udevd.service", "[Service]\nExecStart=/usr/lib/systemd/systemd-udevd\n");
+  unit("sysinit.target", "[Unit]\nWants=udevd.service\n");
+  const FileId file = files.id_of("/usr/lib/udev/hwdb.bin");
+  uint64_t bytes = 0;
+  for (const BootRead& read : graph().reads)
+    bytes += read.file == file && !read.is_record ? read.range.length : 0;
+  EXPECT_EQ(bytes, 256 * kKiB);
+}
+
 TEST_F(BootGraphTest, SocketsBringTheirService) {
   unit("bus.socket", "[Socket]\nListenStream=/run/bus\n");
   unit("bus.service", "[Service]\nExecStart=/usr/sbin/idle\n");

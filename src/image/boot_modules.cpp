@@ -14,7 +14,7 @@ constexpr size_t kTableBytesMax = 8 * kMiB;
 constexpr size_t kModuleBytesMax = 16 * kMiB;
 
 // What /sys/devices shows as modalias on QEMU's machines. PCI: 82441FX, PIIX3, PIIX4, ICH9, the
-// virtio devices in both their ids; ACPI; input; x86 features of its usual CPU models.
+// virtio devices in both their ids; ACPI; input; x86 features of its CPU model "max".
 // SOURCE: hw/i386/, docs/specs/pci-ids.rst of QEMU.
 constexpr std::array<std::string_view, 26> kHardware{
     "acpi:LNXPWRBN:",
@@ -41,7 +41,8 @@ constexpr std::array<std::string_view, 26> kHardware{
     "input:b0011v0001p0001eAB41-e0,1,4,11,14,k71,ramlsfw",
     "platform:pcspkr",
     "platform:rtc_cmos",
-    "cpu:type:x86,ven0002fam000Fmod006B:feature:,0016,0099,",
+    // ACPI, PCLMULQDQ, SSSE3, SSE4.2, AES, AVX, SVM, AVX2: what a host passes on or TCG has.
+    "cpu:type:x86,ven0002fam000Fmod006B:feature:,0016,0081,0089,0094,0099,009C,00C2,0125,",
     "acpi:PNP0C0C:",
 };
 
@@ -212,6 +213,8 @@ void KernelModules::add_module(std::string_view name, float probability) {
         probability, kModuleBytesMax);
   }
 }
+
+std::span<const std::string_view> KernelModules::virtual_hardware() { return kHardware; }
 
 void KernelModules::add_virtual_hardware(float probability) {
   for (const std::string_view device : kHardware) {

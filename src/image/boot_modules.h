@@ -2,6 +2,7 @@
 // modprobe reads for that.
 #pragma once
 
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -22,6 +23,9 @@ class KernelModules {
   void add_module(std::string_view name, float probability);
   // The modules for what QEMU's machines "pc" and "q35" show and virtio devices.
   void add_virtual_hardware(float probability);
+
+  // The aliases of those devices: "pci:v00008086d…".
+  static std::span<const std::string_view> virtual_hardware();
 
   const std::string& release() const { return release_; }
 

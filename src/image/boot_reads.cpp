@@ -108,6 +108,25 @@ std::optional<PathFinder::Found> BootReads::add_file(std::string_view path, floa
   return std::move(*found);
 }
 
+void BootReads::add_parts(std::string_view path, std::span<const ByteRange> parts,
+                          float probability) {
+  const auto found = add_file(path, probability, 0);
+  if (!found) return;
+  const auto ranges = finder_.files().content_ranges(found->file);
+  if (!ranges) return;
+  uint64_t at = 0;  // in the content
+  for (const ByteRange& range : *ranges) {
+    for (const ByteRange& wanted : parts) {
+      const ByteRange part = intersect({at, range.length}, wanted);
+      if (part.empty() || bytes_ + part.length > options_.bytes_max) continue;
+      bytes_ += part.length;
+      reads_.push_back(
+          {{range.offset + part.offset - at, part.length}, found->file, probability, false});
+    }
+    at += range.length;
+  }
+}
+
 std::optional<std::string> BootReads::text_of(std::string_view path, size_t bytes_max) {
   const auto found = finder_.find(path);
   if (!found || found->info.kind != FileKind::kRegular || found->info.size_bytes > bytes_max)

@@ -5,6 +5,7 @@
 #include <deque>
 #include <map>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -45,6 +46,8 @@ class BootReads {
   std::optional<PathFinder::Found> add_file(std::string_view path, float probability) {
     return add_file(path, probability, options_.plain_bytes_max);
   }
+  // Of the file at `path` these ranges of its content, and what leads to it.
+  void add_parts(std::string_view path, std::span<const ByteRange> parts, float probability);
   // A program: the file, its interpreter and its libraries, each once.
   void add_program(std::string_view path, float probability);
   // A folder that is listed, and each file in it; `depth` levels of sub-folders.

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <array>
 
+#include "image/hwdb.h"
+
 namespace forerun::image {
 namespace {
 
@@ -20,6 +22,9 @@ constexpr float kSocketShare = 0.85f;
 constexpr float kConfigShare = 0.9f;
 constexpr float kNamedPathShare = 0.75f;
 constexpr float kUnknownCondition = 0.6f;
+// Of what udev's database holds for the devices of QEMU's machines (boots of four Debian 12 images:
+// 62 of 66 chunks).
+constexpr float kDatabaseShare = 0.95f;
 // Of a path below /sys, /proc or /dev that a unit asks for; below /run: nobody put it there yet.
 constexpr float kKernelPathShare = 0.9f;
 constexpr float kRunPathShare = 0.2f;
@@ -240,10 +245,12 @@ void SystemdBoot::start(const std::string& root, float probability) {
 void SystemdBoot::add_started(const std::string& name, const Loaded& loaded, float probability) {
   if (probability <= 0) return;
   for (const std::string& file : loaded.files) reads_.add_file(file, probability);
-  for (const std::string& program : loaded.unit.programs) add_program(program, probability);
+  for (const UnitCommand& command : loaded.unit.commands) add_program(command.program, probability);
   for (const std::string& file : loaded.unit.files) reads_.add_file(file, probability);
-  for (const std::string& file : loaded.unit.arguments)
-    reads_.add_file(file, probability * kConfigShare, kConfigBytesMax);
+  for (const UnitCommand& command : loaded.unit.commands) {
+    for (const std::string& file : command.arguments)
+      reads_.add_file(file, probability * kConfigShare, kConfigBytesMax);
+  }
   if (name.ends_with(".mount") && !loaded.files.empty())
     reads_.add_program("/usr/bin/mount", probability * kConfigShare);
   if (name.starts_with("modprobe@") && name.ends_with(".service"))
@@ -263,6 +270,8 @@ void SystemdBoot::add_program(const std::string& path, float probability) {
   }
   reads_.add_program(whole, probability);
   add_what_it_reads(file_name(whole), probability);
+  if (file_name(whole) == "systemd-udevd" && configured_.insert("hwdb").second)
+    add_hardware_database(probability * kDatabaseShare);
 }
 
 void SystemdBoot::add_what_it_reads(std::string_view program, float probability) {
@@ -325,6 +334,29 @@ void SystemdBoot::add_paths_in(std::string_view text, std::string_view stem, flo
     for (const std::string_view folder : {"/usr/lib", "/usr/lib/x86_64-linux-gnu"})
       reads_.add_program(fmt::format("{}/{}/{}", folder, stem, path), probability);
   }
+}
+
+// udev looks every device up, by the rules 50-udev-default, 60-evdev and 60-input-id.
+void SystemdBoot::add_hardware_database(float probability) {
+  constexpr std::string_view kFile = "/usr/lib/udev/hwdb.bin";
+  std::vector<std::string> names;
+  for (const std::string_view device : KernelModules::virtual_hardware()) {
+    names.emplace_back(device);
+    if (!device.starts_with("input:")) continue;
+    names.push_back(fmt::format("evdev:{}", device));
+    names.push_back(fmt::format("id-input:modalias:{}", device));
+  }
+  constexpr std::string_view kMachine = "dmi:bvnSeaBIOS:bvr1:bd04/01/2014:svnQEMU:pnStandardPC:";
+  names.push_back(fmt::format("evdev:atkbd:{}", kMachine));
+  names.push_back(fmt::format("evdev:name:AT Translated Set 2 keyboard:{}", kMachine));
+  const auto found = reads_.finder().find(kFile);
+  if (!found || found->info.kind != FileKind::kRegular) return;
+  const auto ranges = hwdb_reads(
+      [&](uint64_t offset, size_t size) {
+        return reads_.finder().files().read(found->file, offset, size);
+      },
+      names);
+  if (ranges) reads_.add_parts(kFile, *ranges, probability);
 }
 
 void SystemdBoot::add_services() {

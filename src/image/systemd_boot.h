@@ -44,6 +44,7 @@ class SystemdBoot {
   void add_started(const std::string& name, const Loaded& loaded, float probability);
   void add_program(const std::string& path, float probability);
   void add_what_it_reads(std::string_view program, float probability);
+  void add_hardware_database(float probability);
   void add_named_configuration(std::string_view stem, float probability);
   void add_paths_in(std::string_view text, std::string_view stem, float probability);
 

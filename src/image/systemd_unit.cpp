@@ -71,16 +71,21 @@ void add_units(std::string_view value, std::string_view unit, std::vector<std::s
   }
 }
 
-void add_command(std::string_view value, SystemdUnit& unit, std::string_view name) {
+void add_command(std::string_view key, std::string_view value, SystemdUnit& unit,
+                 std::string_view name) {
   auto words = words_of(value);
-  if (words.empty()) return;
+  if (words.empty()) {
+    std::erase_if(unit.commands, [&](const UnitCommand& known) { return known.directive == key; });
+    return;
+  }
   const size_t flags = std::min(words[0].find_first_not_of("@-:+!|"), words[0].size());
   const bool names_argv0 = words[0].substr(0, flags).find('@') != std::string_view::npos;
-  std::string program = expand(words[0].substr(flags), name);
-  if (!program.empty()) unit.programs.push_back(std::move(program));
+  UnitCommand command{std::string(key), expand(words[0].substr(flags), name), {}};
+  if (command.program.empty()) return;
   for (size_t i = names_argv0 ? 2 : 1; i < words.size(); ++i) {
-    if (words[i].front() == '/') unit.arguments.push_back(expand(words[i], name));
+    if (words[i].front() == '/') command.arguments.push_back(expand(words[i], name));
   }
+  unit.commands.push_back(std::move(command));
 }
 
 void add_condition(std::string_view key, std::string_view value, SystemdUnit& unit) {
@@ -109,7 +114,7 @@ void add_directive(std::string_view section, std::string_view key, std::string_v
     return;
   }
   if (is_one_of(key, {"ExecCondition", "ExecStart", "ExecStartPre", "ExecStartPost"}))
-    return add_command(value, unit, name);
+    return add_command(key, value, unit, name);
   if (key == "Sockets") return add_units(value, name, unit.sockets);
   if (key == "EnvironmentFile") {
     if (value.starts_with('-')) value.remove_prefix(1);

@@ -9,6 +9,12 @@ namespace {
 using testing::ElementsAre;
 using testing::IsEmpty;
 
+std::vector<std::string> programs_of(const SystemdUnit& unit) {
+  std::vector<std::string> programs;
+  for (const UnitCommand& command : unit.commands) programs.push_back(command.program);
+  return programs;
+}
+
 SystemdUnit read(std::string_view text, std::string_view name = "a.service") {
   SystemdUnit unit;
   read_systemd_unit(text, name, unit);
@@ -28,16 +34,24 @@ TEST(SystemdUnit, ReadsCommandsWithoutTheirMarks) {
       "[Service]\nExecStartPre=-/bin/mkdir /run/x\nExecStart=@!/usr/sbin/a argv0 -c /etc/a.conf\n"
       "ExecStart=relative \\\n  # between\n  /etc/b.conf\nExecStop=/bin/never\n"
       "EnvironmentFile=-/etc/default/a\n");
-  EXPECT_THAT(unit.programs, ElementsAre("/bin/mkdir", "/usr/sbin/a", "relative"));
-  EXPECT_THAT(unit.arguments, ElementsAre("/run/x", "/etc/a.conf", "/etc/b.conf"));
+  EXPECT_THAT(programs_of(unit), ElementsAre("/bin/mkdir", "/usr/sbin/a", "relative"));
+  EXPECT_THAT(unit.commands[0].arguments, ElementsAre("/run/x"));
+  EXPECT_THAT(unit.commands[1].arguments, ElementsAre("/etc/a.conf"));
+  EXPECT_THAT(unit.commands[2].arguments, ElementsAre("/etc/b.conf"));
   EXPECT_THAT(unit.files, ElementsAre("/etc/default/a"));
+}
+
+TEST(SystemdUnit, EmptyCommandsTakeBackThoseOfTheirKind) {
+  auto unit = read("[Service]\nExecStartPre=/bin/prepare\nExecStart=/usr/bin/wrapper\n");
+  read_systemd_unit("[Service]\nExecStart=\nExecStart=/usr/bin/server\n", "a.service", unit);
+  EXPECT_THAT(programs_of(unit), ElementsAre("/bin/prepare", "/usr/bin/server"));
 }
 
 TEST(SystemdUnit, ReplacesSpecifiersOfInstances) {
   const auto unit = read("[Unit]\nWants=modprobe@%i.service\n[Service]\nExecStart=/sbin/%p %%\n",
                          "tool@dm_mod.service");
   EXPECT_THAT(unit.pulls_in, ElementsAre("modprobe@dm_mod.service"));
-  EXPECT_THAT(unit.programs, ElementsAre("/sbin/tool"));
+  EXPECT_THAT(programs_of(unit), ElementsAre("/sbin/tool"));
   EXPECT_EQ(template_of("getty@tty1.service"), "getty@.service");
   EXPECT_THAT(template_of("getty@.service"), IsEmpty());
   EXPECT_THAT(template_of("cron.service"), IsEmpty());
