@@ -16,6 +16,7 @@ constexpr std::array<std::string_view, 4> kUnitFolders{
 constexpr std::array<std::string_view, 2> kConfigRoots{"/etc", "/usr/lib"};
 constexpr size_t kConfigBytesMax = 64 * kKiB;
 constexpr size_t kConfigPathsMax = 64;
+constexpr size_t kScriptBytesMax = 64 * kKiB;
 
 // How likely what is started by a socket, or asked for in passing, is started during the boot.
 constexpr float kSocketShare = 0.85f;
@@ -54,6 +55,8 @@ constexpr std::array<Reader, 15> kReaders{{
     {"cron", {"/etc/crontab", "/etc/cron.d/", "/var/spool/cron/crontabs/"}},
     {"sshd", {"/etc/ssh/"}},
 }};
+
+bool is_python(std::string_view name) { return name.starts_with("python3"); }
 
 std::string_view file_name(std::string_view path) { return path.substr(path.rfind('/') + 1); }
 
@@ -245,7 +248,7 @@ void SystemdBoot::start(const std::string& root, float probability) {
 void SystemdBoot::add_started(const std::string& name, const Loaded& loaded, float probability) {
   if (probability <= 0) return;
   for (const std::string& file : loaded.files) reads_.add_file(file, probability);
-  for (const UnitCommand& command : loaded.unit.commands) add_program(command.program, probability);
+  for (const UnitCommand& command : loaded.unit.commands) add_command(command, probability);
   for (const std::string& file : loaded.unit.files) reads_.add_file(file, probability);
   for (const UnitCommand& command : loaded.unit.commands) {
     for (const std::string& file : command.arguments)
@@ -260,7 +263,8 @@ void SystemdBoot::add_started(const std::string& name, const Loaded& loaded, flo
                             probability * kConfigShare);
 }
 
-void SystemdBoot::add_program(const std::string& path, float probability) {
+void SystemdBoot::add_command(const UnitCommand& command, float probability) {
+  const std::string& path = command.program;
   std::string whole = path;
   if (!path.starts_with('/')) {
     for (const std::string_view folder : {"/usr/sbin", "/usr/bin", "/sbin", "/bin"}) {
@@ -269,6 +273,14 @@ void SystemdBoot::add_program(const std::string& path, float probability) {
     }
   }
   reads_.add_program(whole, probability);
+  if (is_python(file_name(whole))) {
+    if (!command.arguments.empty()) python_.add_script(command.arguments[0], probability);
+  } else if (const auto text = reads_.text_of(whole, kScriptBytesMax)) {
+    // "#!/usr/bin/python3 -E" and "#!/usr/bin/env python3"
+    const std::string_view line = std::string_view(*text).substr(0, text->find('\n'));
+    if (line.starts_with("#!") && line.find("python3") != std::string_view::npos)
+      python_.add_script(whole, probability);
+  }
   add_what_it_reads(file_name(whole), probability);
   if (file_name(whole) == "systemd-udevd" && configured_.insert("hwdb").second)
     add_hardware_database(probability * kDatabaseShare);
