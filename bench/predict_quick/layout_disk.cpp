@@ -50,8 +50,14 @@ Result<predict::Priors> foresee_again(const daemon::ImageCatalog::Layout& layout
       });
   if (!found) return std::unexpected(found.error());
   predict::Priors priors;
+  // What chunks of metadata mean is known only to who made them.
+  for (const auto& [component, prior] : layout.priors()) {
+    if (!prior->meanings.empty())
+      priors[component] =
+          image::with_meanings(found->parts[component.value].get(), prior->meanings);
+  }
   for (uint32_t part = 0; part < part_count; ++part) {
-    if (found->parts[part]) priors[ComponentId{part}] = found->parts[part];
+    if (found->parts[part]) priors.try_emplace(ComponentId{part}, found->parts[part]);
   }
   return priors;
 }

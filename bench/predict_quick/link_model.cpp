@@ -151,7 +151,9 @@ class Simulation {
   }
 
   Time demand(const Block& block) {
+    auto why = Wait::Why::kUnforeseen;
     if (const auto wish = wished_.find(block); wish != wished_.end()) {
+      why = Wait::Why::kNotYetAsked;
       wishes_.erase(wish->second);
       wished_.erase(wish);
     }
@@ -159,12 +161,19 @@ class Simulation {
     if (found == chunks_.end()) {
       const Time arrives = send(block, false, 0);
       chunks_[block].used = true;
+      note_wait(block, why, arrives);
       return arrives;
     }
     Chunk& chunk = found->second;
+    note_wait(block, Wait::Why::kOnTheWire, chunk.arrives);
     if (chunk.prefetched && !chunk.used) ++(chunk.arrives > now_ ? result_.late : result_.hit);
     chunk.used = true;
     return chunk.arrives;
+  }
+
+  void note_wait(const Block& block, Wait::Why why, Time arrives) {
+    if (arrives > now_)
+      result_.waits.push_back({now_ - started_, block.first, block.second, why, arrives - now_});
   }
 
   void offer(const std::vector<predict::Proposal>& proposals) {
@@ -213,7 +222,8 @@ class Simulation {
 
   predict::Arbiter& arbiter_;
   RunOptions options_;
-  Time now_ = Time{} + 1s;
+  const Time started_ = Time{} + 1s;
+  Time now_ = started_;
   Time busy_until_{};
   uint64_t in_flight_max_ = 0;  // bytes
   uint64_t under_way_bytes_ = 0;

@@ -46,6 +46,16 @@ struct PartResult {
   uint64_t prefetched = 0, prefetched_bytes = 0;
 };
 
+// A chunk that the guest waited for.
+struct Wait {
+  enum class Why : uint8_t { kUnforeseen, kNotYetAsked, kOnTheWire };
+  Nanos at{};  // since the start
+  ComponentId component{};
+  uint64_t block = 0;
+  Why why = Why::kUnforeseen;
+  Nanos length{};  // until it arrived
+};
+
 struct RunResult {
   double stall_s = 0;  // the guest waited
   double total_s = 0;
@@ -60,6 +70,7 @@ struct RunResult {
     uint64_t wasted = 0, wasted_bytes = 0;
   };
   std::map<uint8_t, ModelResult> by_model;  // whose idea the prefetch was: index into models
+  std::vector<Wait> waits;
   std::vector<predict::ModelReport> models;
 
   double waste_share() const {

@@ -105,7 +105,7 @@ class Table {
 
   std::shared_ptr<predict::ReplayHistory> learn(const std::vector<Boot>& boots) {
     auto history = empty_history();
-    for (const Boot& boot : boots) play(boot, {}, history, false, false);
+    for (const Boot& boot : boots) play(boot, {}, history, true, false);
     return history;
   }
 
@@ -118,6 +118,7 @@ class Table {
       const Buffer saved = history ? history->save(component) : Buffer{};
       if (!saved.empty()) check(copy->load(component, saved));
     }
+    if (history && history->knows_meanings()) check(copy->load_meanings(history->save_meanings()));
     const RunResult result = play(boot, models, copy, has_prior, prefetches);
     if (none_stall_s_ == 0) none_stall_s_ = result.stall_s;
     fmt::print("{:<22} {:>7.2f} {:>6.3f} {:>7} {:>6} {:>5} {:>6} {:>6.1f} {:>8.1f}\n", name,
@@ -145,6 +146,26 @@ class Table {
     return run(boot.reads, arbiter, options);
   }
 
+  // What the guest waited for, if it is a list that one reads.
+  void print_waits(const Boot& boot, const RunResult& result) const {
+    if (result.waits.size() > 200) return;
+    constexpr std::array kWhy{"unforeseen", "not yet asked for", "on the wire"};
+    const auto& parts = boot.layout->table.components();
+    const predict::Priors& priors = boot.priors;
+    for (const Wait& wait : result.waits) {
+      const auto part = std::find_if(parts.begin(), parts.end(), [&](const auto& component) {
+        return component->id == wait.component;
+      });
+      const auto prior = priors.find(wait.component);
+      const auto index = prior == priors.end() ? std::nullopt : prior->second->find(wait.block);
+      fmt::print("    {:7.3f} s part {} chunk {:>5}: {}, {:.1f} ms; prior {:.2f} at {:.1f} s\n",
+                 to_seconds(wait.at), part - parts.begin(), wait.block,
+                 kWhy[static_cast<size_t>(wait.why)], to_seconds(wait.length) * 1e3,
+                 index ? prior->second->entries[*index].support : 0.0f,
+                 index ? prior->second->entries[*index].time_s : 0.0f);
+    }
+  }
+
   void print_parts(const Boot& boot, const RunResult& result) const {
     for (const auto& component : boot.layout->table.components()) {
       const auto found = result.parts.find(component->id);
@@ -156,6 +177,7 @@ class Table {
           part.demand_bytes / 1000, part.prefetched, part.prefetched_bytes / 1000, part.wasted,
           part.wasted_bytes / 1000);
     }
+    print_waits(boot, result);
     for (const auto& [model, its] : result.by_model) {
       fmt::print("    proposed by {}: {} ({} KB), wasted {} ({} KB)\n", result.models[model].name,
                  its.prefetched, its.prefetched_bytes / 1000, its.wasted, its.wasted_bytes / 1000);

@@ -1,7 +1,9 @@
 // What was learned of components, kept in files over restarts: state_dir/history/<digest>, and
-// <digest>.successors. docs/format_history.md.
+// <digest>.successors; and what the metadata of all disks taught by name: state_dir/history/names.
+// docs/format_history.md.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -33,10 +35,11 @@ class Histories {
   uint64_t boots(ComponentId component) const;
 
  private:
-  template <typename Statistics>
-  void load(ComponentId component, std::string_view suffix, Statistics& statistics);
-  void save(ComponentId component, std::string_view suffix, const Buffer& saved);
+  // What keeps it from being loaded sets the file aside.
+  void load_file(const std::string& file, const std::function<Status(ByteView)>& accept);
+  void save_file(const std::string& file, const Buffer& saved);
   std::string path(ComponentId component, std::string_view suffix) const;
+  std::string names_path() const { return folder_ + "/names"; }
 
   const std::string folder_;
   const ImageCatalog& catalog_;

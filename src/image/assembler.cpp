@@ -186,7 +186,7 @@ Result<AssembledImage> assemble(const Manifest& manifest, repository::Store& sto
   FR_TRY(assembled.tag, publish(image, metadata, assembled.composition,
                                 stored_bytes + image.metadata.stored_bytes(), store, options));
   FirstBoot first_boot(assembled.tag.index, assembled.composition, std::move(image.metadata),
-                       std::move(found));
+                       std::move(image.meanings), std::move(found));
   if (options.foresees == AssembleOptions::Foresees::kNow) {
     FR_TRY(assembled.prior_block_count, first_boot.foresee(store));
   } else if (options.foresees == AssembleOptions::Foresees::kLater) {

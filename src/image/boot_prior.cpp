@@ -157,6 +157,12 @@ Result<BootPrior> foresee_boot(DiskReader& disk, const repository::ImageIndex& i
   return BootPrior{std::move(found.parts[0]), found.file_count, found.unit_count, found.init};
 }
 
+std::shared_ptr<const predict::BlockSequence> with_meanings(
+    const predict::BlockSequence* prior, std::vector<predict::Meaning> meanings) {
+  return predict::make_block_sequence(
+      1, prior ? prior->entries : std::vector<predict::SequenceEntry>{}, std::move(meanings));
+}
+
 std::string part_prior_path(const Digest& composition, uint32_t part) {
   return fmt::format("priors/{}.{}", composition.hex(), part);
 }

@@ -42,6 +42,11 @@ struct PartPriors {
 };
 Result<PartPriors> foresee_boot(DiskReader& disk, uint32_t part_count, const BlocksOf& blocks_of);
 
+// Returns the prior of a composed disk's metadata, null if nothing is expected of it, with what its
+// blocks mean, so that what boots of other disks read of theirs foresees it too.
+std::shared_ptr<const predict::BlockSequence> with_meanings(const predict::BlockSequence* prior,
+                                                            std::vector<predict::Meaning> meanings);
+
 // The prior of part `part` of a composition: it depends on what else is in the disk.
 std::string part_prior_path(const Digest& composition, uint32_t part);
 std::string prior_path(const Digest& index);

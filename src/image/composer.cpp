@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <tuple>
 #include <unordered_set>
 
 namespace forerun::image {
@@ -9,6 +11,8 @@ namespace {
 
 using repository::EncodedChunk;
 using repository::ImageIndex;
+
+constexpr uint64_t kMeaningUnit = 256;  // bytes: an inode's record
 
 static_assert(SparseBytes::kPieceSize == repository::kChunkSize);
 
@@ -48,6 +52,46 @@ void pack_metadata(const SparseBytes& metadata, const ComposeOptions& options,
     image.chunks.push_back(std::move(packed[i]));
   }
   image.statistics.metadata_bytes = image.metadata.size_bytes;
+}
+
+// Puts the names of ranges of the disk into the metadata's chunks, as pack_metadata() numbered
+// them.
+std::vector<predict::Meaning> meanings_of(const std::vector<NamedRange>& names,
+                                          const std::vector<ComposedExtent>& metadata) {
+  struct Part {
+    uint64_t chunk = 0;
+    uint32_t name = 0;
+    uint64_t bytes = 0;
+    bool is_same(const Part& other) const { return chunk == other.chunk && name == other.name; }
+  };
+  std::vector<Part> parts;
+  parts.reserve(names.size());
+  const auto is_before = [](uint64_t offset, const ComposedExtent& extent) {
+    return offset < extent.range.end();
+  };
+  for (const NamedRange& named : names) {
+    auto extent = std::upper_bound(metadata.begin(), metadata.end(), named.range.offset, is_before);
+    for (; extent != metadata.end() && extent->range.offset < named.range.end(); ++extent) {
+      ByteRange left = intersect(extent->range, named.range);
+      while (!left.empty()) {
+        const uint64_t at = extent->part_offset + (left.offset - extent->range.offset);
+        const uint64_t size =
+            std::min(left.length, repository::kChunkSize - at % repository::kChunkSize);
+        parts.push_back({at / repository::kChunkSize, named.name, size});
+        left = {left.offset + size, left.length - size};
+      }
+    }
+  }
+  std::ranges::sort(parts, {}, [](const Part& part) { return std::tie(part.chunk, part.name); });
+  std::vector<predict::Meaning> meanings;
+  for (size_t i = 0; i < parts.size() && meanings.size() < predict::kMeaningsMax;) {
+    const Part& part = parts[i];
+    uint64_t bytes = 0;
+    for (; i < parts.size() && parts[i].is_same(part); ++i) bytes += parts[i].bytes;
+    const uint64_t amount = std::clamp<uint64_t>(bytes / kMeaningUnit, 1, UINT8_MAX);
+    meanings.push_back({part.chunk, part.name, static_cast<uint8_t>(amount)});
+  }
+  return meanings;
 }
 
 void count(const MergedTree& tree, const Ext4Statistics& file_system,
@@ -90,6 +134,7 @@ Result<ComposedImage> compose(std::span<const ComposeInput> inputs, const Compos
   ComposedImage image;
   image.size_bytes = file_system.size_bytes;
   pack_metadata(file_system.metadata, options, image);
+  image.meanings = meanings_of(file_system.names, image.extents);
   for (const DataExtent& extent : file_system.extents) {
     image.extents.push_back({extent.range, extent.component + 1, extent.component_offset});
   }

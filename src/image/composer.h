@@ -15,6 +15,7 @@
 #include "image/importer.h"
 #include "image/mapping_table.h"
 #include "image/tree_merge.h"
+#include "predict/sequence.h"
 #include "repository/chunk.h"
 
 namespace forerun::image {
@@ -70,6 +71,7 @@ struct ComposedImage {
   repository::ImageIndex metadata;               // without chunks of zeroes: extents leave them out
   std::vector<repository::EncodedChunk> chunks;  // the metadata's, each once
   std::vector<ComposedExtent> extents;           // by range; what none covers is zeroes
+  std::vector<predict::Meaning> meanings;        // of the metadata's chunks
   ComposeStatistics statistics;
 };
 

@@ -80,6 +80,7 @@ Ext4Image Writer::run() {
   const uint64_t free_blocks = write_tables(disk_, geometry_, options_, use_);
   image.size_bytes = geometry_.blocks() * kBlockSize;
   image.extents = data_extents();
+  image.names = name_metadata(tree_, plan_, geometry_);
   image.statistics = statistics(free_blocks);
   image.metadata = std::move(disk_);
   return image;

@@ -22,6 +22,7 @@
 #include "core/bytes.h"
 #include "core/id.h"
 #include "core/result.h"
+#include "image/ext4_meanings.h"
 #include "image/sparse_bytes.h"
 #include "image/tree_merge.h"
 
@@ -63,6 +64,7 @@ struct Ext4Image {
   uint64_t size_bytes = 0;
   SparseBytes metadata;
   std::vector<DataExtent> extents;  // by range
+  std::vector<NamedRange> names;    // what stands where in the metadata
   Ext4Statistics statistics;
 };
 

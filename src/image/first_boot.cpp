@@ -102,10 +102,12 @@ PartPriors known_priors(const std::vector<ResolvedComponent>& components,
 }  // namespace
 
 FirstBoot::FirstBoot(const Digest& image, Composition composition, repository::ImageIndex metadata,
+                     std::vector<predict::Meaning> meanings,
                      std::vector<ResolvedComponent> components)
     : image_(image),
       composition_(std::move(composition)),
       metadata_(std::move(metadata)),
+      meanings_(std::move(meanings)),
       components_(std::move(components)) {}
 
 Result<size_t> FirstBoot::foresee(repository::Store& store) const {
@@ -119,9 +121,10 @@ Result<size_t> FirstBoot::foresee(repository::Store& store) const {
     });
   };
   const bool is_here = has_data(components_, store);
-  const auto priors =
+  auto priors =
       is_here ? foresee_boot(disk, part_count, blocks_of) : known_priors(components_, store);
   if (!priors) return 0;
+  priors->parts[0] = with_meanings(priors->parts[0].get(), meanings_);
   size_t blocks = 0;
   for (uint32_t part = 0; part < part_count; ++part) {
     const auto& sequence = priors->parts[part];

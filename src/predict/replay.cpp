@@ -22,17 +22,22 @@ ReplayModel::ReplayModel(Options options, std::shared_ptr<ReplayHistory> history
             [this](ComponentId component, const BlockSequence& sequence,
                    const SequenceEntry& entry) { return word(component, sequence, entry); }) {
   for (const ComponentId component : components) {
-    if (part_of(component)) continue;
-    const auto sequence = foresee(component);
-    parts_.push_back({.component = component, .is_known = sequence != nullptr});
-    walk_.add(component, sequence);
+    if (!part_of(component)) walk_.add(component, add_part(component));
   }
 }
 
-std::shared_ptr<const BlockSequence> ReplayModel::foresee(ComponentId component) const {
+std::shared_ptr<const BlockSequence> ReplayModel::add_part(ComponentId component) {
+  auto sequence = history_->foresee(component, disk_, prior_of(component));
+  const bool is_known = history_->knows(component);
+  parts_.push_back({.component = component,
+                    .is_known = is_known,
+                    .is_translated = sequence != nullptr && !is_known});
+  return sequence;
+}
+
+const BlockSequence* ReplayModel::prior_of(ComponentId component) const {
   const auto prior = priors_.find(component);
-  return history_->foresee(component, disk_,
-                           prior == priors_.end() ? nullptr : prior->second.get());
+  return prior == priors_.end() ? nullptr : prior->second.get();
 }
 
 const ReplayModel::Part* ReplayModel::part_of(ComponentId component) const {
@@ -54,8 +59,9 @@ SequenceWalk::Word ReplayModel::word(ComponentId component, const BlockSequence&
   const auto boots =
       static_cast<uint16_t>(std::min(sequence.boots, static_cast<float>(kContextsPerState - 1)));
   const float probability = std::clamp(entry.support, 0.02f, 0.98f);
+  const int state = (diverged ? 1 : 0) + (part && part->is_translated ? 2 : 0);
   return {.confidence = diverged ? probability * known_share / kDivergedShare : probability,
-          .context = static_cast<uint16_t>(boots + (diverged ? kContextsPerState : 0))};
+          .context = static_cast<uint16_t>(boots + state * kContextsPerState)};
 }
 
 void ReplayModel::on_start(Time now, std::vector<Candidate>& out) {
@@ -83,8 +89,7 @@ void ReplayModel::on_access(const trace::Access& access, std::vector<Candidate>&
   if (!part) {
     if (parts_.size() >= 64) return;
     // A component nobody announced: its whole history becomes due with its first touch.
-    const auto sequence = foresee(access.component);
-    parts_.push_back({.component = access.component, .is_known = sequence != nullptr});
+    const auto sequence = add_part(access.component);
     part = &parts_.back();
     walk_.add_late(access.component, sequence, access.at, out);
   }
@@ -105,7 +110,7 @@ void ReplayModel::on_end(Time now) {
   learning_ = false;
   const auto observed_s = static_cast<float>(to_seconds(now - walk_.started()));
   for (Part& part : parts_) {
-    history_->merge(part.component, disk_, part.boot, observed_s);
+    history_->merge(part.component, disk_, part.boot, observed_s, prior_of(part.component));
     part.boot = {};
   }
   seen_.clear();

@@ -39,13 +39,16 @@ class ReplayHistory {
   // Returns the boots that were merged, old ones fading; 0: none is known.
   float boots(ComponentId component) const;
   // Returns what a boot of `component` will read on a disk of the components `disk`; null if no
-  // history is known. `prior`: of the component on this disk, or null.
+  // history is known. `prior`: of the component on this disk, or null. Metadata that never booted
+  // is foreseen by its prior's meanings from what other disks' taught.
   std::shared_ptr<const BlockSequence> foresee(ComponentId component,
                                                std::span<const ComponentId> disk,
                                                const BlockSequence* prior = nullptr) const;
-  // Merges one boot of a component on such a disk: see merge_boot.
+  // Merges one boot of a component on such a disk: see merge_boot. If the prior says what its
+  // blocks mean, disks with other metadata learn from it too.
   void merge(ComponentId component, std::span<const ComponentId> disk,
-             const std::vector<FirstTouch>& boot, float observed_s = 1e7f);
+             const std::vector<FirstTouch>& boot, float observed_s = 1e7f,
+             const BlockSequence* prior = nullptr);
   void forget(ComponentId component);
 
   // Returns the component's history as docs/format_history.md says; empty if none is known.
@@ -53,6 +56,10 @@ class ReplayHistory {
   // Replaces the component's history by a saved one; on an error it stays as it was. ERRORS:
   // kCorrupt, kUnsupported (a newer version), kTooLarge.
   Status load(ComponentId component, ByteView saved);
+  // The same for what all disks' metadata taught, by name.
+  Buffer save_meanings() const;
+  Status load_meanings(ByteView saved);
+  bool knows_meanings() const;
 
   size_t state_bytes() const;
 
@@ -66,11 +73,13 @@ class ReplayHistory {
   std::vector<ComponentName> companions(ComponentId component,
                                         std::span<const ComponentId> disk) const;
   void put(ComponentId component, HistoryPtr history);
+  HistoryPtr by_name() const;
 
   const Options options_;
   const NameOf name_of_;
   mutable std::mutex mutex_;  // guards all below
   std::map<ComponentId, Known> known_;
+  HistoryPtr by_name_;  // of meanings: entries' blocks are names
   uint64_t merges_ = 0;
 };
 
@@ -103,11 +112,14 @@ class ReplayModel final : public Model {
   struct Part {
     ComponentId component;
     bool is_known = false;           // it has a history
+    bool is_translated = false;      // none of its own: other disks' metadata was asked
     float known_share = kKnewFirst;  // of recent first touches, those that the history knew
     std::vector<FirstTouch> boot;    // recorded now
   };
   static constexpr float kKnewFirst = 0.98f;
-  std::shared_ptr<const BlockSequence> foresee(ComponentId component) const;
+  // Adds the component. Returns what is foreseen of it.
+  std::shared_ptr<const BlockSequence> add_part(ComponentId component);
+  const BlockSequence* prior_of(ComponentId component) const;
   Part* part_of(ComponentId component);
   const Part* part_of(ComponentId component) const;
   void record(const trace::Access& access, Part& part);

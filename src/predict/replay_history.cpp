@@ -1,6 +1,7 @@
 // ReplayHistory: the histories of a host's components.
 #include <algorithm>
 
+#include "predict/meaning.h"
 #include "predict/replay.h"
 
 namespace forerun::predict {
@@ -39,15 +40,33 @@ float ReplayHistory::boots(ComponentId component) const {
 std::shared_ptr<const BlockSequence> ReplayHistory::foresee(ComponentId component,
                                                             std::span<const ComponentId> disk,
                                                             const BlockSequence* prior) const {
-  const auto history = find(component);
-  return history ? predict::foresee(*history, companions(component, disk), prior) : nullptr;
+  if (const auto history = find(component))
+    return predict::foresee(*history, companions(component, disk), prior);
+  const auto names = prior && !prior->meanings.empty() ? by_name() : nullptr;
+  if (!names) return nullptr;
+  return blocks_of_names(*predict::foresee(*names, companions(component, disk)), prior->meanings);
 }
 
+ReplayHistory::HistoryPtr ReplayHistory::by_name() const {
+  const std::lock_guard lock(mutex_);
+  return by_name_;
+}
+
+bool ReplayHistory::knows_meanings() const { return by_name() != nullptr; }
+
 void ReplayHistory::merge(ComponentId component, std::span<const ComponentId> disk,
-                          const std::vector<FirstTouch>& boot, float observed_s) {
+                          const std::vector<FirstTouch>& boot, float observed_s,
+                          const BlockSequence* prior) {
   if (boot.empty()) return;
   const auto beside = companions(component, disk);
+  const auto names = prior ? touches_by_name(boot, prior->meanings) : std::vector<FirstTouch>{};
   const std::lock_guard lock(mutex_);
+  if (!names.empty()) {
+    auto merged = by_name_ ? std::make_shared<ComponentHistory>(*by_name_)
+                           : std::make_shared<ComponentHistory>();
+    merge_boot(*merged, beside, names, observed_s, options_.merge);
+    by_name_ = std::move(merged);
+  }
   const auto known = known_.find(component);
   auto merged = known == known_.end() ? std::make_shared<ComponentHistory>()
                                       : std::make_shared<ComponentHistory>(*known->second.history);
@@ -81,14 +100,28 @@ Status ReplayHistory::load(ComponentId component, ByteView saved) {
   return {};
 }
 
-size_t ReplayHistory::state_bytes() const {
+Buffer ReplayHistory::save_meanings() const {
+  const auto names = by_name();
+  return names ? serialize(*names) : Buffer{};
+}
+
+Status ReplayHistory::load_meanings(ByteView saved) {
+  FR_TRY(auto history, parse_component_history(saved, options_.merge.blocks_max));
   const std::lock_guard lock(mutex_);
-  size_t bytes = 0;
-  for (const auto& [component, known] : known_) {
-    bytes += sizeof known + known.history->entries.size() * sizeof(ComponentHistory::Entry);
-    for (const auto& kind : known.history->kinds)
+  by_name_ = std::make_shared<const ComponentHistory>(std::move(history));
+  return {};
+}
+
+size_t ReplayHistory::state_bytes() const {
+  const auto size_of = [](const ComponentHistory& history) {
+    size_t bytes = sizeof history + history.entries.size() * sizeof(ComponentHistory::Entry);
+    for (const auto& kind : history.kinds)
       bytes += sizeof kind + kind.companions.size() * sizeof(ComponentName);
-  }
+    return bytes;
+  };
+  const std::lock_guard lock(mutex_);
+  size_t bytes = by_name_ ? size_of(*by_name_) : 0;
+  for (const auto& [component, known] : known_) bytes += sizeof known + size_of(*known.history);
   return bytes;
 }
 

@@ -2,15 +2,18 @@
 
 #include <algorithm>
 #include <numeric>
+#include <tuple>
 
 #include "predict/saved_form.h"
 
 namespace forerun::predict {
 namespace {
 
-constexpr uint32_t kVersion = 1;
+constexpr uint32_t kPlainVersion = 1;
+constexpr uint32_t kMeaningsVersion = 3;  // 2 is a history's
 constexpr size_t kFieldsBytes = 4 + 4;
 constexpr size_t kEntryBytes = 8 + 4 + 4 + 4;
+constexpr size_t kMeaningBytes = 4 + 4 + 1;
 
 bool earlier(const SequenceEntry& a, const SequenceEntry& b) {
   return a.rank != b.rank ? a.rank < b.rank : a.block < b.block;
@@ -24,6 +27,36 @@ Status check_entry(const SequenceEntry& entry) {
   return {};
 }
 
+// Of the two versions that hold a sequence.
+Result<std::vector<SequenceEntry>> parse_entries(ByteReader& in, uint32_t count) {
+  std::vector<SequenceEntry> entries(count);
+  for (SequenceEntry& entry : entries) {
+    entry.block = in.u64();
+    entry.support = from_bits(in.u32());
+    entry.rank = from_bits(in.u32());
+    entry.time_s = from_bits(in.u32());
+    FR_CHECK(check_entry(entry));
+  }
+  return entries;
+}
+
+Result<std::vector<Meaning>> parse_meanings(ByteReader& in, uint32_t count) {
+  std::vector<Meaning> meanings(count);
+  for (size_t i = 0; i < meanings.size(); ++i) {
+    Meaning& meaning = meanings[i];
+    meaning.block = in.u32();
+    meaning.name = in.u32();
+    meaning.amount = in.u8();
+    const bool is_next = i == 0 || std::tie(meanings[i - 1].block, meanings[i - 1].name) <
+                                       std::tie(meaning.block, meaning.name);
+    if (!is_next || meaning.amount == 0)
+      return fail(ErrorCode::kCorrupt,
+                  fmt::format("saved sequence: a meaning of block {} is out of order or of nothing",
+                              meaning.block));
+  }
+  return meanings;
+}
+
 }  // namespace
 
 std::optional<uint32_t> BlockSequence::find(uint64_t block) const {
@@ -35,7 +68,8 @@ std::optional<uint32_t> BlockSequence::find(uint64_t block) const {
 }
 
 std::shared_ptr<const BlockSequence> make_block_sequence(float boots,
-                                                         std::vector<SequenceEntry> entries) {
+                                                         std::vector<SequenceEntry> entries,
+                                                         std::vector<Meaning> meanings) {
   auto sequence = std::make_shared<BlockSequence>();
   sequence->boots = boots;
   std::sort(entries.begin(), entries.end(), earlier);
@@ -45,11 +79,15 @@ std::shared_ptr<const BlockSequence> make_block_sequence(float boots,
   std::iota(sequence->by_block.begin(), sequence->by_block.end(), 0u);
   std::sort(sequence->by_block.begin(), sequence->by_block.end(),
             [&](uint32_t a, uint32_t b) { return ordered[a].block < ordered[b].block; });
+  std::sort(meanings.begin(), meanings.end());
+  sequence->meanings = std::move(meanings);
   return sequence;
 }
 
 Buffer serialize(const BlockSequence& sequence) {
-  ByteWriter out = begin_saved(SavedKind::kHistory, kVersion);
+  const auto& meanings = sequence.meanings;
+  ByteWriter out =
+      begin_saved(SavedKind::kHistory, meanings.empty() ? kPlainVersion : kMeaningsVersion);
   out.u32(to_bits(sequence.boots));
   out.u32(static_cast<uint32_t>(sequence.entries.size()));
   for (const SequenceEntry& entry : sequence.entries) {
@@ -58,31 +96,44 @@ Buffer serialize(const BlockSequence& sequence) {
     out.u32(to_bits(entry.rank));
     out.u32(to_bits(entry.time_s));
   }
+  if (!meanings.empty()) out.u32(static_cast<uint32_t>(meanings.size()));
+  for (const Meaning& meaning : meanings) {
+    out.u32(static_cast<uint32_t>(meaning.block));
+    out.u32(meaning.name);
+    out.u8(meaning.amount);
+  }
   return seal(std::move(out));
 }
 
 Result<std::shared_ptr<const BlockSequence>> parse_block_sequence(ByteView saved,
                                                                   uint32_t blocks_max) {
-  const uint64_t bytes_max =
-      kSavedHeadBytes + kFieldsBytes + uint64_t{blocks_max} * kEntryBytes + kSavedDigestBytes;
-  FR_TRY(const OpenedForm form, open_saved(saved, SavedKind::kHistory, bytes_max, kVersion));
+  const uint64_t bytes_max = kSavedHeadBytes + kFieldsBytes + uint64_t{blocks_max} * kEntryBytes +
+                             4 + uint64_t{kMeaningsMax} * kMeaningBytes + kSavedDigestBytes;
+  FR_TRY(const OpenedForm form,
+         open_saved(saved, SavedKind::kHistory, bytes_max, kMeaningsVersion));
+  const bool has_meanings = form.version == kMeaningsVersion;
+  if (!has_meanings && form.version != kPlainVersion)
+    return fail(ErrorCode::kUnsupported,
+                fmt::format("saved sequence: version {} is a history's", form.version));
   ByteReader in(form.body);
   const float boots = from_bits(in.u32());
   const uint32_t count = in.u32();
   if (!in_range(boots, 1, kSequenceBootsMax))
     return fail(ErrorCode::kCorrupt, "saved sequence: its boots are out of range");
-  if (!in.good() || in.left() != uint64_t{count} * kEntryBytes)
+  if (count > blocks_max)
+    return fail(ErrorCode::kTooLarge,
+                fmt::format("saved sequence: {} blocks are over the limit", count));
+  const uint64_t entries_bytes = uint64_t{count} * kEntryBytes;
+  if (!in.good() || (has_meanings ? in.left() < entries_bytes + 4 : in.left() != entries_bytes))
     return fail(ErrorCode::kCorrupt,
                 fmt::format("saved sequence: {} entries do not fill it", count));
-  std::vector<SequenceEntry> entries(count);
-  for (SequenceEntry& entry : entries) {
-    entry.block = in.u64();
-    entry.support = from_bits(in.u32());
-    entry.rank = from_bits(in.u32());
-    entry.time_s = from_bits(in.u32());
-    FR_CHECK(check_entry(entry));
-  }
-  auto sequence = make_block_sequence(boots, std::move(entries));
+  FR_TRY(std::vector<SequenceEntry> entries, parse_entries(in, count));
+  const uint32_t meaning_count = has_meanings ? in.u32() : 0;
+  if (in.left() != uint64_t{meaning_count} * kMeaningBytes)
+    return fail(ErrorCode::kCorrupt,
+                fmt::format("saved sequence: {} meanings do not fill it", meaning_count));
+  FR_TRY(std::vector<Meaning> meanings, parse_meanings(in, meaning_count));
+  auto sequence = make_block_sequence(boots, std::move(entries), std::move(meanings));
   for (size_t i = 1; i < sequence->by_block.size(); ++i) {
     const uint64_t block = sequence->entries[sequence->by_block[i]].block;
     if (sequence->entries[sequence->by_block[i - 1]].block == block)

@@ -16,6 +16,7 @@
 namespace forerun::predict {
 
 inline constexpr uint32_t kSequenceBlocksMax = 1 << 15;  // of one sequence, unless told otherwise
+inline constexpr uint32_t kMeaningsMax = 1 << 17;
 
 struct SequenceEntry {
   uint64_t block = 0;
@@ -25,11 +26,22 @@ struct SequenceEntry {
   bool operator==(const SequenceEntry&) const = default;
 };
 
+// That a block has some of what `name` stands for, on whatever disk: a block number of metadata
+// made for one disk says nothing of another's. Only equality of names counts
+// (image/metadata_meanings.h).
+struct Meaning {
+  uint64_t block = 0;
+  uint32_t name = 0;
+  uint8_t amount = 0;  // how much of the block it is; only ratios within a block count
+  auto operator<=>(const Meaning&) const = default;
+};
+
 // A component's sequence at one moment: immutable.
 struct BlockSequence {
   float boots = 0;                     // how many were merged, old ones fading; 1 for a prior
   std::vector<SequenceEntry> entries;  // by rank
   std::vector<uint32_t> by_block;      // indexes of entries, by block
+  std::vector<Meaning> meanings;       // ascending; of a prior of metadata, else empty
   // Returns the index of `block` in entries.
   std::optional<uint32_t> find(uint64_t block) const;
 };
@@ -37,9 +49,11 @@ struct BlockSequence {
 // Boot priors, by component.
 using Priors = std::map<ComponentId, std::shared_ptr<const BlockSequence>>;
 
-// Returns the sequence of these entries, ordered and indexed. REQUIRES: no block stands twice.
+// Returns the sequence of these entries, ordered and indexed. REQUIRES: no block stands twice in
+// them, and no name twice in a block.
 std::shared_ptr<const BlockSequence> make_block_sequence(float boots,
-                                                         std::vector<SequenceEntry> entries);
+                                                         std::vector<SequenceEntry> entries,
+                                                         std::vector<Meaning> meanings = {});
 
 // Returns the saved form.
 Buffer serialize(const BlockSequence& sequence);

@@ -40,6 +40,50 @@ TEST(BlockSequence, HasTheBytesThatItsFormatSays) {
   EXPECT_EQ(as_text(ByteView(saved).first(body.size())), body);
 }
 
+TEST(BlockSequence, WithMeaningsComesBackAsItWasSaved) {
+  const auto entries = three()->entries;
+  const auto sequence = make_block_sequence(1, entries, {{7, 1, 200}, {2, 9, 1}, {2, 8, 255}});
+  const Buffer saved = serialize(*sequence);
+  const auto back = parse_block_sequence(saved);
+  ASSERT_TRUE(back.has_value());
+  EXPECT_EQ((*back)->entries, entries);
+  const std::vector<Meaning> meanings{{2, 8, 255}, {2, 9, 1}, {7, 1, 200}};
+  EXPECT_EQ((*back)->meanings, meanings);
+  // The version, and behind the entries the count and the first meaning.
+  EXPECT_EQ(saved[8], std::byte{3});
+  const size_t at = 20 + 3 * 20;
+  EXPECT_EQ(as_text(ByteView(saved).subspan(at, 13)),
+            std::string_view("\3\0\0\0\2\0\0\0\x8\0\0\0\xff", 13));
+  EXPECT_EQ(saved.size(), at + 4 + 3 * 9 + 32);
+}
+
+// As somebody would write it who has no good intentions: with a fresh checksum.
+Buffer resealed(Buffer saved) {
+  saved.resize(saved.size() - 32);
+  const Digest digest = sha256(saved);
+  for (const uint8_t byte : digest.bytes) saved.push_back(std::byte{byte});
+  return saved;
+}
+
+TEST(BlockSequence, RefusesMeaningsThatBreakTheFormat) {
+  const Buffer saved = serialize(*make_block_sequence(1, {}, {{1, 1, 5}, {1, 2, 6}}));
+  const auto with = [&](size_t at, uint8_t value) {
+    Buffer bad = saved;
+    bad.at(at) = std::byte{value};
+    return parse_block_sequence(resealed(std::move(bad)));
+  };
+  constexpr size_t kCount = 20, kFirst = 24, kSecond = 33;
+  ASSERT_TRUE(with(kFirst, 1).has_value());
+  EXPECT_EQ(with(8, 2).error().code, ErrorCode::kUnsupported);
+  EXPECT_EQ(with(8, 4).error().code, ErrorCode::kUnsupported);
+  EXPECT_EQ(with(16, 1).error().code, ErrorCode::kCorrupt);            // an entry, in their place
+  EXPECT_EQ(with(kCount, 1).error().code, ErrorCode::kCorrupt);        // fewer than there are
+  EXPECT_EQ(with(kCount + 3, 255).error().code, ErrorCode::kCorrupt);  // far more
+  EXPECT_EQ(with(kSecond, 0).error().code, ErrorCode::kCorrupt);       // blocks out of order
+  EXPECT_EQ(with(kSecond + 4, 1).error().code, ErrorCode::kCorrupt);   // a name twice
+  EXPECT_EQ(with(kSecond + 8, 0).error().code, ErrorCode::kCorrupt);   // of nothing
+}
+
 TEST(BlockSequence, OfNoBlocksComesBackToo) {
   const auto back = parse_block_sequence(serialize(*make_block_sequence(1, {})));
   ASSERT_TRUE(back.has_value());

@@ -21,7 +21,7 @@ std::optional<uint32_t> SequenceWalk::index_of(ComponentId component) const {
 }
 
 void SequenceWalk::add(ComponentId component, std::shared_ptr<const BlockSequence> sequence) {
-  if (!sequence || has(component)) return;
+  if (!sequence || sequence->entries.empty() || has(component)) return;
   const size_t blocks = sequence->entries.size();
   parts_.push_back({.component = component, .sequence = std::move(sequence)});
   parts_.back().touched.resize(blocks);
@@ -63,7 +63,7 @@ void SequenceWalk::start(Time now, Candidates& out) {
 
 void SequenceWalk::add_late(ComponentId component, std::shared_ptr<const BlockSequence> sequence,
                             Time now, Candidates& out) {
-  if (!sequence || has(component)) return;
+  if (!sequence || sequence->entries.empty() || has(component)) return;
   add(component, std::move(sequence));
   const auto part = static_cast<uint32_t>(parts_.size() - 1);
   const auto& entries = parts_.back().sequence->entries;

@@ -34,7 +34,7 @@ class SequenceWalk {
 
   SequenceWalk(Options options, Say say) : options_(options), say_(std::move(say)) {}
 
-  // Adds a component; a known one stays as it is. A null sequence is no sequence.
+  // Adds a component; a known one stays as it is. A null or empty sequence is no sequence.
   void add(ComponentId component, std::shared_ptr<const BlockSequence> sequence);
   bool is_empty() const { return parts_.empty(); }
   bool has(ComponentId component) const { return index_of(component).has_value(); }
