@@ -7,6 +7,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
 
 namespace forerun::os {
@@ -29,6 +30,13 @@ Status rename_durably(const std::string& from, const std::string& to) {
   if (::rename(from.c_str(), to.c_str()) != 0)
     return fail_errno(fmt::format("rename {} to {}", from, to), errno);
   return flush_folder(parent_of(to));
+}
+
+Status write_whole(const std::string& path, ByteView data) {
+  FR_TRY(auto file, PosixFile::open(path, PosixFile::Mode::kCreate));
+  FR_CHECK(file->resize(0));
+  FR_CHECK(file->write(0, data));
+  return file->flush();
 }
 
 }  // namespace
@@ -166,14 +174,13 @@ Result<Buffer> read_file(const std::string& path, size_t size_max) {
 }
 
 Status write_file_atomic(const std::string& path, ByteView data) {
-  const std::string temporary = fmt::format("{}.tmp{}", path, ::getpid());
-  {
-    FR_TRY(auto file, PosixFile::open(temporary, PosixFile::Mode::kCreate));
-    FR_CHECK(file->resize(0));
-    FR_CHECK(file->write(0, data));
-    FR_CHECK(file->flush());
-  }
-  return rename_durably(temporary, path);
+  // One name a call: threads may write the same file at once.
+  static std::atomic<uint64_t> calls{0};
+  const std::string temporary = fmt::format("{}.tmp{}.{}", path, ::getpid(), calls++);
+  Status status = write_whole(temporary, data);
+  if (status) status = rename_durably(temporary, path);
+  if (!status) ::unlink(temporary.c_str());
+  return status;
 }
 
 Status make_folders(const std::string& path, unsigned mode) {

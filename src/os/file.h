@@ -74,7 +74,7 @@ class PosixFolder final : public StorageFolder {
 
 // Returns the whole file. ERRORS: kTooLarge over `size_max` bytes.
 Result<Buffer> read_file(const std::string& path, size_t size_max);
-// Writes a temporary file beside `path`, flushes it, renames it, flushes the folder.
+// Writes a temporary file beside `path`, flushes it, renames it, flushes the folder. Thread-safe.
 Status write_file_atomic(const std::string& path, ByteView data);
 Status make_folders(const std::string& path, unsigned mode = 0700);
 Result<std::vector<std::string>> list_folder(

@@ -1,7 +1,9 @@
 #include <unistd.h>
 
+#include <atomic>
 #include <csignal>
 #include <cstdlib>
+#include <thread>
 
 #include "os/clock.h"
 #include "os/file.h"
@@ -73,6 +75,31 @@ TEST_F(OsTest, ReadFileRefusesMoreThanAsked) {
   ASSERT_TRUE(write_file_atomic(folder_ + "/a", as_bytes("12345")));
   EXPECT_EQ(read_file(folder_ + "/a", 4).error().code, ErrorCode::kTooLarge);
   EXPECT_EQ(read_file(folder_ + "/a", 5)->size(), 5u);
+}
+
+TEST_F(OsTest, WritesOfOneFileAtTheSameTimeAllSucceedAndOneWinsWhole) {
+  const std::string path = folder_ + "/a";
+  std::atomic<int> torn{0};
+  std::atomic<int> failed{0};
+  const auto work = [&](char letter) {
+    for (int i = 0; i < 4; ++i) {
+      failed += !write_file_atomic(path, as_bytes(std::string(10'000, letter)));
+      const auto seen = read_file(path, 20'000);
+      torn += !seen || seen->size() != 10'000 || (*seen)[0] != (*seen)[9'999];
+    }
+  };
+  std::thread other(work, 'a');
+  work('b');
+  other.join();
+  EXPECT_EQ(failed, 0);
+  EXPECT_EQ(torn, 0);
+  EXPECT_EQ(list_folder(folder_), std::vector<std::string>{"a"});
+}
+
+TEST_F(OsTest, AFailedWriteLeavesNothingBehind) {
+  ASSERT_TRUE(make_folders(folder_ + "/is-a-folder"));
+  EXPECT_FALSE(write_file_atomic(folder_ + "/is-a-folder", as_bytes("x")));
+  EXPECT_EQ(list_folder(folder_), std::vector<std::string>{"is-a-folder"});
 }
 
 TEST_F(OsTest, LockIsExclusiveAndEndsWithItsHolder) {
