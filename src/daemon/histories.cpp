@@ -47,6 +47,7 @@ void Histories::save_file(const std::string& file, const Buffer& saved) {
 }
 
 void Histories::save(ComponentId component) {
+  const std::lock_guard lock(saving_);
   save_file(path(component, {}), replay_->save(component));
   save_file(path(component, kSuccessorsSuffix), successors_->save(component));
   // Only metadata teaches by name.

@@ -5,6 +5,7 @@
 
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <string>
 
 #include "daemon/image_catalog.h"
@@ -29,7 +30,7 @@ class Histories {
   // Loads what is kept of a component, unless something is known already. A damaged file is set
   // aside under its name and ".damaged", and said so; learning starts afresh.
   void load(ComponentId component);
-  // Saves what is known of a component.
+  // Saves what is known of a component. Of saves at the same time the last has all that was known.
   void save(ComponentId component);
   // Returns the boots that were merged for a component; 0 if none is known.
   uint64_t boots(ComponentId component) const;
@@ -45,6 +46,7 @@ class Histories {
   const ImageCatalog& catalog_;
   const std::shared_ptr<predict::ReplayHistory> replay_;
   const std::shared_ptr<predict::SuccessorStatistics> successors_;
+  std::mutex saving_;  // so that what was known earlier is not written later
 };
 
 }  // namespace forerun::daemon
