@@ -426,7 +426,9 @@ Status DirectoryStore::sync(std::string_view path, bool is_folder) const {
 Status DirectoryStore::sync_each(const std::set<std::string>& paths) const {
   std::set<std::string_view, std::greater<>> folders;
   for (const std::string_view path : paths) {
-    FR_CHECK(sync(path, false));
+    // Who removed it meanwhile wants none of it kept.
+    if (Status synced = sync(path, false); !synced && synced.error().code != ErrorCode::kNotFound)
+      return synced;
     for (size_t slash = path.rfind('/'); slash != path.npos; slash = path.rfind('/', slash - 1)) {
       if (!folders.insert(path.substr(0, slash)).second || slash == 0) break;
     }

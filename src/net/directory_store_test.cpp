@@ -231,6 +231,17 @@ TEST_F(DirectoryStoreTest, RemovesOnlyWhatIsOldEnough) {
   EXPECT_TRUE(store->flush());
 }
 
+TEST_F(DirectoryStoreTest, FlushesBesideARemoval) {
+  ASSERT_TRUE(store->flush());  // the first one is of the whole file system
+  ASSERT_TRUE(store->put("indexes/gone", as_bytes("x")));
+  ASSERT_TRUE(store->put("indexes/kept", as_bytes("x")));
+  // Another process's, so this store does not hear of it.
+  EXPECT_EQ(open(Mode::kReadWrite)->remove("indexes/gone", repository::StoreTime::max()), true);
+  const Status flushed = store->flush();
+  EXPECT_TRUE(flushed) << flushed.error().message;
+  EXPECT_TRUE(store->contains("indexes/kept"));
+}
+
 TEST_F(DirectoryStoreTest, RenewedObjectsAreYoung) {
   ASSERT_TRUE(store->put("indexes/old", as_bytes("x")));
   make_old(root / "repo/indexes/old", std::chrono::hours(2));
