@@ -150,6 +150,13 @@ TEST(Arbiter, AHistoryOutweighsGuessesAtWhatItDoesNotSay) {
 }
 
 // What one component's history does not say is unlikely there, and no other component's business.
+TEST(Arbiter, AHistoryOutweighsGuessesAtWhatItSays) {
+  Arbiter knowing({}, list(says("history", 1, 0.4f, 0.9f), says("guess", 1, 0.9f)));
+  EXPECT_THAT(ask(knowing, read_of(10)), IsEmpty());
+  Arbiter guessing({}, list(says("history", 1, 0.4f, 0.1f), says("guess", 1, 0.9f)));
+  EXPECT_THAT(ask(guessing, read_of(10)), testing::SizeIs(1));
+}
+
 TEST(Arbiter, AHistoryIsNoWitnessOfOtherComponents) {
   class KnowsOne final : public Model {
    public:

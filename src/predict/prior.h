@@ -44,8 +44,8 @@ class PriorModel final : public Model {
   Priors priors_;
   BlockTable<uint8_t> seen_;  // first touches of this boot
   SequenceWalk walk_;
-  bool is_booting_ = false;  // between on_start and the end of the window
-  float known_share_ = 0;    // of recent first touches, those that the prior knew
+  bool is_booting_ = false;                    // between on_start and the end of the window
+  std::map<ComponentId, float> known_shares_;  // of recent first touches, those the prior knew
 };
 
 }  // namespace forerun::predict

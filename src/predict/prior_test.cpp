@@ -63,12 +63,22 @@ TEST(Prior, IsSaidOnlySoFarAheadOfWhatCameTrue) {
 TEST(Prior, MeasuresWhatItCovers) {
   auto model = model_of(every_third(100));
   started(model);
-  EXPECT_EQ(model.coverage(kComponent), 0.0f);
+  EXPECT_FLOAT_EQ(model.coverage(kComponent), 0.7f);  // before anything is known of this boot
   for (uint64_t i = 0; i < 100; ++i) said_of(model, read_of(3 * i, 1, 101s));
   EXPECT_GT(model.coverage(kComponent), 0.8f);
   EXPECT_LT(model.coverage(kComponent), 0.9f);  // replay, which knows, goes first
   for (uint64_t i = 0; i < 100; ++i) said_of(model, read_of(3 * i + 1, 1, 102s));
   EXPECT_LT(model.coverage(kComponent), 0.1f);
+}
+
+TEST(Prior, MeasuresEachComponentByItself) {
+  const ComponentId other{2};
+  PriorModel model({}, {kComponent, other},
+                   {{kComponent, every_third(100)}, {other, every_third(100)}});
+  started(model);
+  for (uint64_t i = 0; i < 100; ++i) said_of(model, read_of(3 * i + 1, 1, 101s));
+  EXPECT_LT(model.coverage(kComponent), 0.1f);
+  EXPECT_FLOAT_EQ(model.coverage(other), 0.7f);
 }
 
 TEST(Prior, IsSilentAfterTheBoot) {
