@@ -52,13 +52,16 @@ class Namer {
 
  private:
   struct Directory {
-    uint64_t path = 0;   // a hash
-    uint32_t files = 0;  // named so far
+    uint64_t path = 0;     // a hash
+    uint32_t files = 0;    // named so far
+    uint32_t records = 0;  // the name of the next file's
   };
 
-  void add(Kind kind, uint64_t of, uint64_t number, const ByteRange& range) {
+  static uint32_t name_of(Kind kind, uint64_t of, uint64_t number) {
     const uint64_t hash = mixed(mixed(mixed(kSeed, static_cast<uint64_t>(kind)), of), number);
-    const auto name = static_cast<uint32_t>(hash ^ hash >> 32);
+    return static_cast<uint32_t>(hash ^ hash >> 32);
+  }
+  void add(uint32_t name, const ByteRange& range) {
     if (!ranges_.empty() && ranges_.back().name == name &&
         ranges_.back().range.end() == range.offset) {
       ranges_.back().range.length += range.length;
@@ -67,7 +70,7 @@ class Namer {
     }
   }
   void add_blocks(Kind kind, uint64_t of, uint64_t number, uint64_t first, uint64_t count) {
-    add(kind, of, number, {first * kBlockSize, count * kBlockSize});
+    add(name_of(kind, of, number), {first * kBlockSize, count * kBlockSize});
   }
 
   void name_tables() {
@@ -85,7 +88,10 @@ class Namer {
 
   void name_inode(uint32_t inode, Directory& parent, std::string_view name) {
     const PlannedInode& planned = plan_.inodes[inode];
-    add(Kind::kRecords, parent.path, parent.files++ / kFilesPerName,
+    if (parent.files % kFilesPerName == 0)
+      parent.records = name_of(Kind::kRecords, parent.path, parent.files / kFilesPerName);
+    ++parent.files;
+    add(parent.records,
         {geometry_.inode_tables * kBlockSize + uint64_t{planned.number - 1} * kInodeSize,
          kInodeSize});
     const uint64_t folder = parent.path;
@@ -98,7 +104,7 @@ class Namer {
                    geometry_.generated + directory.first_block + i, 1);
     } else {
       for (uint32_t i = 0; i < planned.run_count; ++i)
-        name_content(plan_.runs[planned.first_run + i], inode, mixed(folder, name), folder);
+        name_content(plan_.runs[planned.first_run + i], inode, folder, name);
     }
     if (planned.first_extent_block != kAbsent)
       add_blocks(Kind::kBehind, folder, 0, geometry_.generated + planned.first_extent_block,
@@ -108,10 +114,10 @@ class Namer {
   }
 
   // Of files that were made for this disk, and of long links; the rest is the components'.
-  void name_content(const PlannedRun& run, uint32_t inode, uint64_t path, uint64_t folder) {
+  void name_content(const PlannedRun& run, uint32_t inode, uint64_t folder, std::string_view name) {
     if (run.place != plan_.places.generated()) return;
     const bool is_link = tree_.inodes[inode].source->kind == InodeKind::kSymlink;
-    add_blocks(is_link ? Kind::kBehind : Kind::kContent, is_link ? folder : path, 0,
+    add_blocks(is_link ? Kind::kBehind : Kind::kContent, is_link ? folder : mixed(folder, name), 0,
                geometry_.generated + run.run.physical, run.run.count);
   }
 
