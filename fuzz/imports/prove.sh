@@ -9,6 +9,7 @@ sources=(core/{id,result}.cpp predict/{sequence,saved_form}.cpp
          image/{oci_blobs,oci_manifest,oci_import}.cpp
          # What a component's tag may need besides: the prior of its first boot.
          image/{boot_prior,boot_graph,boot_reads,boot_modules,systemd_boot,systemd_unit,path_finder,elf}.cpp
+         image/{hwdb,python_imports}.cpp
          image/{ext4,ext4_channel,ext4_format,partitions}.cpp)
 libraries=(-llzma -lext2fs -lcom_err)
 source "$(dirname "$0")/../prove_lib.sh"
