@@ -116,6 +116,26 @@ TEST_F(BootGraphTest, ConditionsStopAUnitButNotWhatItPullsIn) {
   EXPECT_EQ(place(found, "/usr/sbin/web"), -1);
 }
 
+TEST_F(BootGraphTest, WhatNeedsFirmwareIsUnlikely) {
+  unit("web.service",
+       "[Unit]\nConditionPathExists=/sys/firmware/efi/efivars/x\n"
+       "[Service]\nExecStart=/usr/bin/measure\n");
+  files.add_file("/usr/bin/measure", ElfBuilder{}.build());
+  const BootGraph found = graph();
+  const int at = place(found, "/usr/bin/measure");
+  ASSERT_NE(at, -1);
+  EXPECT_LT(found.reads[static_cast<size_t>(at)].probability, 0.3f);
+}
+
+TEST_F(BootGraphTest, OfTheIndexOfSymbolsTheHeadIsRead) {
+  files.add_file("/usr/lib/modules/6.1.0-9/modules.symbols.bin", std::string(300 * kKiB, 'x'));
+  const FileId file = files.id_of("/usr/lib/modules/6.1.0-9/modules.symbols.bin");
+  uint64_t bytes = 0;
+  for (const BootRead& read : graph().reads)
+    bytes += read.file == file && !read.is_record ? read.range.length : 0;
+  EXPECT_EQ(bytes, 128 * kKiB);
+}
+
 TEST_F(BootGraphTest, MaskedUnitsAreNotStarted) {
   files.add_link("/etc/systemd/system/web.service", "/dev/null");
   EXPECT_EQ(place(graph(), "/usr/sbin/web"), -1);

@@ -63,8 +63,8 @@ constexpr std::array<std::string_view, 10> kBeforeRoot{"virtio",
 constexpr std::array<std::string_view, 6> kEarly{"autofs4",   "ipv6",        "unix",
                                                  "ip_tables", "qemu_fw_cfg", "virtio_rng"};
 
-constexpr std::array<std::string_view, 7> kIndexes{
-    "modules.softdep",     "modules.dep.bin",           "modules.alias.bin", "modules.symbols.bin",
+constexpr std::array<std::string_view, 6> kIndexes{
+    "modules.softdep",     "modules.dep.bin",           "modules.alias.bin",
     "modules.builtin.bin", "modules.builtin.alias.bin", "modules.devname"};
 
 std::string name_of_module(std::string_view path) {
@@ -196,6 +196,10 @@ void KernelModules::add_indexes(float probability) {
     reads_.add_folder(folder, probability);
   for (const std::string_view index : kIndexes)
     reads_.add_file(fmt::format("/lib/modules/{}/{}", release_, index), probability, kMiB);
+  // It is mapped, but nobody asks for a module by a symbol: its head, and what is read ahead of it.
+  constexpr ByteRange kHead{0, 128 * kKiB};
+  reads_.add_parts(fmt::format("/lib/modules/{}/modules.symbols.bin", release_), {&kHead, 1},
+                   probability);
   for (const std::string_view name : kEarly) add_module(name, probability);
 }
 

@@ -29,6 +29,8 @@ constexpr float kDatabaseShare = 0.95f;
 // Of a path below /sys, /proc or /dev that a unit asks for; below /run: nobody put it there yet.
 constexpr float kKernelPathShare = 0.9f;
 constexpr float kRunPathShare = 0.2f;
+// Firmware variables and what a kernel left of its last crash: of virtual machines few have any.
+constexpr float kFirmwarePathShare = 0.2f;
 
 // What programs of systemd and Debian read beside themselves, as their manual pages say. Folders
 // end in '/' and are looked for in /etc and /usr/lib; absolute paths stand for themselves.
@@ -184,7 +186,11 @@ float SystemdBoot::share_of(const UnitCondition& condition) {
       return argument.starts_with(root) &&
              (argument.size() == root.size() || argument[root.size()] == '/');
     };
-    if (!is_below("/sys") && !is_below("/proc") && !is_below("/dev") && !is_below("/run")) {
+    if (is_below("/sys/firmware") || is_below("/sys/fs/pstore")) {
+      holds = kFirmwarePathShare;
+    } else if (condition.kind == "PathIsMountPoint" && is_below("/etc")) {
+      holds = 0.0f;  // of a file there: only containers mount over it
+    } else if (!is_below("/sys") && !is_below("/proc") && !is_below("/dev") && !is_below("/run")) {
       holds = is_there(argument, condition.kind == "DirectoryNotEmpty") ? 1.0f : 0.0f;
     } else if (is_below("/run")) {
       holds = kRunPathShare;
