@@ -1,5 +1,6 @@
 #include "daemon/foresight.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace forerun::daemon {
@@ -9,6 +10,7 @@ using prefetch::PrefetchCommand;
 namespace {
 
 constexpr size_t kHeldMax = 4096;  // accesses: a tenth of a boot's
+constexpr size_t kEndedMax = 256;  // sessions whose figures stay readable
 
 }  // namespace
 
@@ -107,9 +109,25 @@ void Foresight::end_vm(VmId vm) {
     session.arbiter.reset();
     learned = session.components;
     prefetcher_.end_vm(vm, now);
+    forget_ended();
   }
   wake();
   for (const ComponentId component : learned) on_learned_(component);
+}
+
+void Foresight::forget_ended() {
+  const auto is_over = [](const auto& session) {
+    return !session.second.arbiter && !session.second.awaits_priors;
+  };
+  auto ended = static_cast<size_t>(std::ranges::count_if(sessions_, is_over));
+  for (auto session = sessions_.begin(); ended > kEndedMax;) {  // the oldest: numbers grow
+    if (is_over(*session)) {
+      session = sessions_.erase(session);
+      --ended;
+    } else {
+      ++session;
+    }
+  }
 }
 
 void Foresight::close_learning_windows() {

@@ -105,6 +105,8 @@ class Foresight {
   size_t round(std::vector<prefetch::PrefetchCommand>& commands);
   void act(const std::vector<prefetch::PrefetchCommand>& commands);
   void close_learning_windows();
+  // Erases the sessions that ended long ago. REQUIRES: mutex_ is held.
+  void forget_ended();
   // Gives a session its models. REQUIRES: mutex_ is held.
   void begin(VmId vm, Session& session, const predict::Priors& priors, bool is_boot);
   void show(VmId vm, Session& session, const trace::Access& access, Time now);

@@ -102,6 +102,16 @@ TEST_F(ForesightTest, WhatIsReadBeforeThePriorsComeIsShownToTheModelsAfterwards)
   EXPECT_EQ(seen_.starts, 1u);
 }
 
+TEST_F(ForesightTest, SessionsOfLongAgoAreForgotten) {
+  for (uint32_t number = 1; number <= 300; ++number) {
+    foresight_.start_vm(VmId{number}, {ComponentId{0}}, {}, Foresight::Mode::kOn, true);
+    if (number > 1) foresight_.end_vm(VmId{number});
+  }
+  EXPECT_FALSE(foresight_.read(VmId{1}).models.empty());  // it runs
+  EXPECT_TRUE(foresight_.read(VmId{2}).models.empty());
+  EXPECT_FALSE(foresight_.read(VmId{300}).models.empty());
+}
+
 TEST_F(ForesightTest, AVmThatEndsBeforeItsPriorsComeTeachesNothing) {
   foresight_.start_vm_without_priors(kVm, {ComponentId{0}}, Foresight::Mode::kOn);
   read(10, 1);
