@@ -118,7 +118,8 @@ class Evidence {
 // Foresees the blocks of one history beside one set of companions.
 class Foreseer {
  public:
-  Foreseer(const ComponentHistory& history, const std::vector<ComponentName>& companions)
+  Foreseer(const ComponentHistory& history, const std::vector<ComponentName>& companions,
+           const WeightOf& weight_of)
       : kinds_(history.kinds) {
     std::map<ComponentName, std::vector<bool>> by_name;
     for (size_t k = 0; k < kinds_.size(); ++k) {
@@ -130,13 +131,15 @@ class Foreseer {
       }
     }
     // Companions that were always seen together cannot be told apart: one group, and it is here as
-    // far as its members are.
+    // far as its members are, each by its weight.
     std::map<std::vector<bool>, Group> groups;
     for (const auto& [name, beside] : by_name) {
       Group& group = groups[beside];
       group.beside = beside;
       ++group.members;
-      group.here += std::binary_search(companions.begin(), companions.end(), name) ? 1 : 0;
+      const double weight = weight_of ? weight_of(name) : 1;
+      group.weight += weight;
+      if (std::binary_search(companions.begin(), companions.end(), name)) group.here += weight;
     }
     for (const auto& [beside, group] : groups) {
       groups_.push_back(group);
@@ -158,9 +161,9 @@ class Foreseer {
     weigh(kAlwaysPrior, evidence.likelihood([](size_t) { return true; }), 1 - kExcept);
     weigh(kChancePrior, evidence.likelihood_of_chance(), evidence.share());
     for (const Group& group : groups_) {
-      const double here = static_cast<double>(group.here) / static_cast<double>(group.members);
       weigh(kCompanionsPrior * static_cast<double>(group.members) / static_cast<double>(members_),
-            evidence.likelihood([&](size_t k) { return group.beside[k]; }), said(here, evidence));
+            evidence.likelihood([&](size_t k) { return group.beside[k]; }),
+            said(group.share_here(), evidence));
     }
     weigh_any_of(evidence, weigh);
     double probability = yes / sum;
@@ -174,7 +177,9 @@ class Foreseer {
  private:
   struct Group {
     std::vector<bool> beside;  // by kind
-    size_t members = 0, here = 0;
+    size_t members = 0;
+    double weight = 0, here = 0;  // of all members; of those on this disk
+    double share_here() const { return here / weight; }
   };
 
   // What a companion wants that was seen, one that was not may want too: as the share of kinds did.
@@ -195,7 +200,7 @@ class Foreseer {
       }
       if (!is_read || is_missed) continue;
       for (size_t k = 0; k < kinds_.size(); ++k) said_of[k] = said_of[k] || group.beside[k];
-      absent *= 1 - static_cast<double>(group.here) / static_cast<double>(group.members);
+      absent *= 1 - group.share_here();
     }
     weigh(kAnyOfPrior, evidence.likelihood([&](size_t k) { return said_of[k]; }),
           said(1 - absent, evidence));
@@ -262,8 +267,9 @@ void merge_boot(ComponentHistory& history, const std::vector<ComponentName>& com
 
 std::shared_ptr<const BlockSequence> foresee(const ComponentHistory& history,
                                              const std::vector<ComponentName>& companions,
-                                             const BlockSequence* prior) {
-  const Foreseer foreseer(history, companions);
+                                             const BlockSequence* prior,
+                                             const WeightOf& weight_of) {
+  const Foreseer foreseer(history, companions, weight_of);
   std::vector<SequenceEntry> entries;
   // Few patterns of who read a block and who did not are common to many blocks.
   std::map<decltype(Entry::share), float> probabilities;

@@ -8,6 +8,7 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <vector>
@@ -69,10 +70,13 @@ void merge_boot(ComponentHistory& history, const std::vector<ComponentName>& com
 // beside one certain companion do; those beside any of several; or it comes by chance. Boots of the
 // very same disk count beyond that. Where this disk never booted, its boot prior (null: it has none
 // for this component) is a further witness: which of several companions a block belongs to, it
-// often knows.
+// often knows. weight_of (empty: all weigh the same): how likely a companion is to be the one, of
+// several that were never seen apart.
+using WeightOf = std::function<double(ComponentName companion)>;
 std::shared_ptr<const BlockSequence> foresee(const ComponentHistory& history,
                                              const std::vector<ComponentName>& companions,
-                                             const BlockSequence* prior = nullptr);
+                                             const BlockSequence* prior = nullptr,
+                                             const WeightOf& weight_of = {});
 
 // Returns the saved form: docs/format_history.md.
 Buffer serialize(const ComponentHistory& history);

@@ -69,6 +69,19 @@ TEST(ComponentHistory, CompanionsAlwaysSeenTogetherShareTheBlame) {
   EXPECT_GT(with_one, probability(history, {kKernel, kCache}, 20));
 }
 
+TEST(ComponentHistory, TheHeavierOfTwoSeenTogetherIsBlamedMore) {
+  ComponentHistory history;
+  teach(history, {kKernel, kWeb, kData}, {1, 20});
+  teach(history, {kKernel, kCache, kOther}, {1});
+  const auto weight_of = [](ComponentName name) { return name == kData ? 250.0 : 15.0; };
+  const auto beside = [&](ComponentName companion) {
+    const auto sequence = foresee(history, {kKernel, companion, kCache}, nullptr, weight_of);
+    return sequence->entries[*sequence->find(20)].support;
+  };
+  EXPECT_GT(beside(kData), 0.6f);
+  EXPECT_LT(beside(kWeb), 0.3f);
+}
+
 TEST(ComponentHistory, TheBootPriorTellsWhoseBlockItIs) {
   ComponentHistory history;
   teach(history, {kKernel, kWeb, kOther}, {1, 20, 21});

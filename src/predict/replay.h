@@ -74,6 +74,8 @@ class ReplayHistory {
                                         std::span<const ComponentId> disk) const;
   void put(ComponentId component, HistoryPtr history);
   HistoryPtr by_name() const;
+  ComponentName name(ComponentId component) const;
+  WeightOf weights(std::span<const ComponentId> disk) const;
 
   const Options options_;
   const NameOf name_of_;
