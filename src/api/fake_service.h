@@ -135,6 +135,7 @@ class FakeService : public Service {
                     .probability = 0.8,
                     .due_unix_seconds = 1790000300,
                     .pieces = {{"seasonal", 0.7, 0.2}}}},
+      .components = {{.component = "nginx", .probability = 0.8, .images = {"web"}}},
       .windows = {{.image = "web", .opened_unix_seconds = 1790000000, .outcome = "hit"}},
       .total = {.launches = 3, .methods = {{.name = "forerun", .windows = 1}}},
       .hours = {{.from_unix_seconds = 1789999200}}};

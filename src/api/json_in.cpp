@@ -357,6 +357,7 @@ Result<RunRequest> parse_run_request(std::string_view body) {
   members.components("with", request.with);
   members.text("manifest", request.manifest, kRequestBytesMax);
   if (members.find("hostname") != nullptr) members.name("hostname", request.hostname);
+  if (members.find("tenant") != nullptr) members.name("tenant", request.tenant);
   members.whole<uint64_t>("disk_bytes", request.disk_bytes, 0, 16ull << 40);
   members.whole<uint64_t>("memory_bytes", request.memory_bytes, 32ull << 20, 4ull << 40);
   members.whole<uint32_t>("cpus", request.cpus, 1, 255);

@@ -32,6 +32,15 @@ json::value value_of(const LaunchForecastInfo& one) {
           {"window_open", one.window_open}};
 }
 
+json::value value_of(const LaunchComponentInfo& one) {
+  json::array images;
+  for (const std::string& image : one.images) images.emplace_back(text(image));
+  return {{"component", text(one.component)},
+          {"probability", one.probability},
+          {"due_at", moment(one.due_unix_seconds)},
+          {"images", std::move(images)}};
+}
+
 json::value value_of(const LaunchWindowInfo& window) {
   return {{"image", text(window.image)},
           {"probability", window.probability},
@@ -91,6 +100,7 @@ std::string to_json(const LaunchReport& report, int64_t as_of) {
                                       {"history", history},
                                       {"budget", budget},
                                       {"items", array_of(report.forecast)},
+                                      {"components", array_of(report.components)},
                                       {"windows", array_of(report.windows)},
                                       {"total", value_of(report.total)},
                                       {"hours", array_of(report.hours)},

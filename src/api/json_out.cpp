@@ -217,6 +217,7 @@ json::value value_of(const VmInfo& vm) {
           {"pid", vm.pid == 0 ? json::value() : json::value(vm.pid)},
           {"image", text(vm.image)},
           {"image_digest", text_or_null(vm.image_digest)},
+          {"tenant", text_or_null(vm.tenant)},
           {"export_uri", text_or_null(vm.export_uri)},
           {"console_path", text_or_null(vm.console_path)},
           {"log_path", text_or_null(vm.log_path)},
@@ -275,36 +276,6 @@ json::array list_of(const std::vector<T>& values) {
 template <typename T>
 std::string items_json(const std::vector<T>& values, int64_t as_of) {
   return json::serialize(json::value{{"items", list_of(values)}, {"as_of", moment(as_of)}});
-}
-
-std::string_view title_of(ErrorCode code) {
-  switch (code) {
-    case ErrorCode::kInvalid:
-      return "The request is wrong";
-    case ErrorCode::kNotFound:
-      return "There is no such thing";
-    case ErrorCode::kExists:
-      return "It exists already or is in use";
-    case ErrorCode::kCorrupt:
-      return "Data is damaged";
-    case ErrorCode::kUnavailable:
-      return "Something needed does not answer now";
-    case ErrorCode::kTimedOut:
-      return "It took too long";
-    case ErrorCode::kTooLarge:
-      return "Over a limit";
-    case ErrorCode::kNoSpace:
-      return "No space is left";
-    case ErrorCode::kDenied:
-      return "Permission denied";
-    case ErrorCode::kIo:
-      return "The operating system reported an error";
-    case ErrorCode::kUnsupported:
-      return "Not supported";
-    case ErrorCode::kInternal:
-      return "Internal error";
-  }
-  return "Internal error";
 }
 
 // Returns the length of the valid UTF-8 sequence at the start of `text`, or 0.
@@ -456,44 +427,6 @@ std::string to_json(const std::vector<VmInfo>& vms, int64_t as_of) {
 }
 std::string to_json(const std::vector<Check>& checks, int64_t as_of) {
   return items_json(checks, as_of);
-}
-
-std::string problem_json(const Error& error, int status, std::string_view instance) {
-  const std::string_view code = error_code_name(error.code);
-  return json::serialize(json::value{{"type", fmt::format("/problems/{}", code)},
-                                     {"title", title_of(error.code)},
-                                     {"status", status},
-                                     {"detail", text(error.message)},
-                                     {"instance", text(instance)},
-                                     {"code", code}});
-}
-
-int http_status(ErrorCode code) {
-  switch (code) {
-    case ErrorCode::kInvalid:
-      return 400;
-    case ErrorCode::kNotFound:
-      return 404;
-    case ErrorCode::kExists:
-      return 409;
-    case ErrorCode::kUnavailable:
-      return 503;
-    case ErrorCode::kTimedOut:
-      return 504;
-    case ErrorCode::kTooLarge:
-      return 413;
-    case ErrorCode::kNoSpace:
-      return 507;
-    case ErrorCode::kDenied:
-      return 403;
-    case ErrorCode::kUnsupported:
-      return 501;
-    case ErrorCode::kCorrupt:
-    case ErrorCode::kIo:
-    case ErrorCode::kInternal:
-      return 500;
-  }
-  return 500;
 }
 
 }  // namespace forerun::api

@@ -159,6 +159,7 @@ struct RunRequest {
   std::vector<std::string> with;
   std::string manifest;
   std::string hostname;     // with `base`; empty: as the components have it
+  std::string tenant;       // whose VM it is; empty: as before, or nobody's
   uint64_t disk_bytes = 0;  // of a new VM's disk, if larger than its image; 0: as that
   uint64_t memory_bytes = 512ull << 20;
   uint32_t cpus = 1;
@@ -181,6 +182,7 @@ struct VmInfo {
   int pid = 0;         // 0 if it does not run
   std::string image;
   std::string image_digest;
+  std::string tenant;        // empty: nobody said
   std::string export_uri;    // nbd+unix:///NAME?socket=…
   std::string console_path;  // unix socket of the serial console
   std::string log_path;      // what the serial console printed
@@ -291,6 +293,14 @@ struct LaunchForecastInfo {
   bool window_open = false;  // it was fetched for, and the horizon is not over
 };
 
+// A component that images with a forecast are made of.
+struct LaunchComponentInfo {
+  std::string component;
+  double probability = 0;           // that a launch of any of these images comes within the horizon
+  int64_t due_unix_seconds = 0;     // of the first launch of the likeliest of them
+  std::vector<std::string> images;  // likeliest first
+};
+
 // One image fetched for, once.
 struct LaunchWindowInfo {
   std::string image;
@@ -323,10 +333,11 @@ struct LaunchReport {
   std::string history_first_refusal;
   int64_t history_first_unix_seconds = 0, history_last_unix_seconds = 0;
   uint64_t budget_bytes_max = 0, budget_bytes = 0, undecided_bytes = 0;
-  std::vector<LaunchForecastInfo> forecast;  // likeliest first
-  std::vector<LaunchWindowInfo> windows;     // newest first
-  LaunchScoreInfo total;                     // since the daemon started
-  std::vector<LaunchScoreInfo> hours;        // oldest first
+  std::vector<LaunchForecastInfo> forecast;     // likeliest first
+  std::vector<LaunchComponentInfo> components;  // of those images, as far as known; likeliest first
+  std::vector<LaunchWindowInfo> windows;        // newest first
+  LaunchScoreInfo total;                        // since the daemon started
+  std::vector<LaunchScoreInfo> hours;           // oldest first
 };
 
 struct LaunchImportRequest {

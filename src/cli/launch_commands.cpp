@@ -15,7 +15,7 @@ namespace {
 
 namespace json = boost::json;
 
-constexpr size_t kWindowsShown = 12, kPiecesShown = 3, kHoursShown = 12;
+constexpr size_t kWindowsShown = 12, kPiecesShown = 3, kComponentsShown = 12, kHoursShown = 12;
 
 std::string bytes_of(const json::object& object, std::string_view key) {
   return show_bytes(number_of(object, key));
@@ -65,6 +65,22 @@ std::string forecast_text(const json::object& report) {
                flag_of(one, "window_open") ? "yes" : "no", pieces_of(one)});
   }
   return table.text();
+}
+
+std::string components_text(const json::object& report) {
+  Table table({{"COMPONENT"}, {"PROBABILITY", true}, {"ABOUT"}, {"IN"}});
+  size_t shown = 0;
+  for (const json::value& item : list_of(report, "components")) {
+    if (!item.is_object() || shown++ >= kComponentsShown) continue;
+    const json::object& one = item.as_object();
+    std::string images;
+    for (const json::value& image : list_of(one, "images"))
+      if (image.is_string())
+        images += (images.empty() ? "" : ", ") + std::string(image.as_string().c_str());
+    table.add({text_of(one, "component"), show_ratio(number_of(one, "probability")),
+               clock_of(one, "due_at"), images});
+  }
+  return shown == 0 ? "" : table.text() + "\n";
 }
 
 std::string windows_text(const json::object& report) {
@@ -198,8 +214,8 @@ Result<int> import_launches(const Context& context, const std::string& file) {
 Result<std::string> launches_text(std::string_view answer) {
   FR_TRY(const json::object report, parse_answer(answer));
   if (text_of(report, "state") == "off") return "Launches are not foreseen here.\n";
-  return fmt::format("{}\n{}\n{}\n{}", state_text(report), forecast_text(report),
-                     windows_text(report), scores_text(report));
+  return fmt::format("{}\n{}\n{}{}\n{}", state_text(report), forecast_text(report),
+                     components_text(report), windows_text(report), scores_text(report));
 }
 
 void add_explain_launch(CLI::App& explain, const Context& context, Command& chosen) {

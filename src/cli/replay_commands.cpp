@@ -34,6 +34,7 @@ struct Arguments {
 struct Trace {
   trace::LaunchNames names;
   std::vector<forecast::LaunchTick> ticks;
+  uint32_t tenants = 1;
 };
 
 Result<uint32_t> whole_seconds(const std::string& text, double low, double high) {
@@ -65,6 +66,7 @@ Result<Trace> read_trace(const Arguments& arguments, uint32_t tick_s) {
   const size_t learned = ticks.ticks().size();
   for (const auto& path : arguments.files) FR_CHECK(read_into(path, true, trace.names, ticks));
   trace.ticks = ticks.ticks();
+  trace.tenants = ticks.tenants();
   if (trace.ticks.size() == learned || trace.names.size() == 0)
     return fail(ErrorCode::kInvalid, "cannot replay launches: the files hold none");
   if (learned == 0) {
@@ -210,14 +212,15 @@ Result<int> replay_launches(const Context& context, const Arguments& arguments) 
   const forecast::LaunchShape shape{.hosts = arguments.hosts,
                                     .manifests = static_cast<uint32_t>(trace.names.size()),
                                     .tick_s = tick_s,
-                                    .window_ticks = window_s / tick_s};
+                                    .window_ticks = window_s / tick_s,
+                                    .tenants = trace.tenants};
   std::vector<uint64_t> sizes;
   for (uint32_t m = 0; m < shape.manifests; ++m)
     sizes.push_back(arguments.sizes == "equal" ? kEqualBytes
                                                : forecast::size_by_name(trace.names.name_of(m)));
   FR_TRY(auto replay, LaunchReplay::make(shape, {.sizes = std::move(sizes), .budgets = budgets}));
   for (const forecast::LaunchTick& tick : trace.ticks)
-    replay->feed(tick.tick, tick.launched, tick.counted);
+    replay->feed(tick.tick, tick.launched, tick.counted, tick.stopped);
   const LaunchReplayResult result = replay->result();
   if (context.output == Output::kTable)
     print(result_table(result, budgets));

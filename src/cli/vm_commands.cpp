@@ -18,7 +18,7 @@ namespace json = boost::json;
 constexpr size_t kManifestBytesMax = 1024 * 1024;
 
 struct RunArguments {
-  std::string name, image, base, manifest, hostname, memory = "512M", disk_size;
+  std::string name, image, base, manifest, hostname, tenant, memory = "512M", disk_size;
   std::vector<std::string> with, pmem;
   unsigned cpus = 1;
   std::vector<std::string> forwards;
@@ -75,6 +75,7 @@ Result<std::string> run_request(const RunArguments& arguments) {
                   {"with", std::move(with)},
                   {"manifest", manifest},
                   {"hostname", named(arguments.hostname)},
+                  {"tenant", named(arguments.tenant)},
                   {"disk_bytes", disk_bytes},
                   {"memory_bytes", memory_bytes},
                   {"cpus", arguments.cpus},
@@ -220,6 +221,7 @@ void add_run(CLI::App* vm, const Context& context, Command& chosen) {
       ->delimiter(',')
       ->needs(base);
   run->add_option("--hostname", arguments->hostname, "of a guest with --base")->needs(base);
+  run->add_option("--tenant", arguments->tenant, "whose VM it is: launches are foreseen by it");
   run->add_option("--manifest", arguments->manifest, "or: what its disk is composed of")
       ->type_name("FILE")
       ->excludes(image)

@@ -12,7 +12,8 @@ using prefetch::LaunchFetcher;
 using prefetch::LaunchWish;
 
 constexpr uint64_t kHeartbeatSeconds = 1800;  // a quiet hour must not look like nobody watched
-constexpr size_t kHostsMax = 16;              // told apart
+constexpr size_t kHostsMax = 16;              // told apart; so the next
+constexpr size_t kTenantsMax = 32;
 constexpr size_t kImageBytesMax = 1024;
 // Cells × periods that are learned at most, at about 5 µs each; periods at most.
 constexpr uint64_t kLearnCells = 2'000'000, kLearnPeriods = 50'000;
@@ -82,14 +83,19 @@ LaunchLoop::LaunchLoop(Options options, std::unique_ptr<LaunchHistory> history, 
       account_({.window_s = options_.horizon_s}, rule_names()),
       fetcher_(fetcher_options(options_), std::move(is_here)) {}
 
-std::vector<std::string> LaunchLoop::hosts() const {
-  std::vector<std::string> hosts = {options_.host};
+LaunchOutlook::Names LaunchLoop::names() const {
+  LaunchOutlook::Names names{.hosts = {options_.host}, .tenants = {}};
+  const auto add = [](std::vector<std::string>& known, const std::string& name, size_t most) {
+    if (!name.empty() && known.size() < most &&
+        std::find(known.begin(), known.end(), name) == known.end())
+      known.push_back(name);
+  };
   for (const trace::LaunchBin& bin : history_->bins())
-    for (const trace::LaunchBatch& batch : bin.batches)
-      if (!batch.host.empty() && hosts.size() < kHostsMax &&
-          std::find(hosts.begin(), hosts.end(), batch.host) == hosts.end())
-        hosts.push_back(batch.host);
-  return hosts;
+    for (const trace::LaunchBatch& batch : bin.batches) {
+      add(names.hosts, batch.host, kHostsMax);
+      add(names.tenants, batch.tenant, kTenantsMax);
+    }
+  return names;
 }
 
 void LaunchLoop::learn(uint64_t second) {
@@ -101,10 +107,11 @@ void LaunchLoop::learn(uint64_t second) {
   options.tick_s = options_.period_s;
   options.window_ticks = options_.horizon_s / options_.period_s;
   options.engine.mix.rate = kMixRate;
-  const std::vector<std::string> names = hosts();
+  const LaunchOutlook::Names names = this->names();
+  tenants_ = {names.tenants.begin(), names.tenants.end()};
   auto outlook = LaunchOutlook::make(options, names, static_cast<uint32_t>(images));
   FR_ASSERT(outlook.has_value(), "the configuration bounds the outlook's shape");
-  const uint64_t periods = std::min(kLearnPeriods, kLearnCells / (images * names.size()));
+  const uint64_t periods = std::min(kLearnPeriods, kLearnCells / (images * names.hosts.size()));
   const uint64_t span = periods * options_.period_s;
   for (const trace::LaunchBin& bin : history_->bins())
     if (bin.second + span >= second) (*outlook)->on_bin(bin);
@@ -117,22 +124,29 @@ void LaunchLoop::learn(uint64_t second) {
 void LaunchLoop::note(std::vector<trace::LaunchBatch> batches, uint64_t second) {
   if (const auto kept = history_->append(second, std::move(batches)); !kept)
     log::warn("a launch cannot be noted: {}", kept.error().message);
-  if (history_->epoch() != learned_epoch_ || history_->names().size() > outlook_->manifests())
+  const auto is_new = [&](const trace::LaunchBatch& batch) {
+    return !batch.tenant.empty() && tenants_.size() < kTenantsMax &&
+           !tenants_.contains(batch.tenant);
+  };
+  const auto& noted = history_->bins().back().batches;
+  if (history_->epoch() != learned_epoch_ || history_->names().size() > outlook_->manifests() ||
+      std::any_of(noted.begin(), noted.end(), is_new))
     learn(second);
   else
     outlook_->on_bin(history_->bins().back());
 }
 
-void LaunchLoop::on_launch(const std::string& image, uint64_t second, Time now) {
+void LaunchLoop::on_launch(const std::string& image, const std::string& tenant, uint64_t second,
+                           Time now) {
   const bool is_ready = !options_.acts || fetcher_.readiness(image).is_ready;
   account_.advance(second);
   account_.on_launch(image, is_ready, second);
   fetcher_.on_launch(image, now);
-  note({trace::LaunchBatch{{{history_->number_of(image), 1}}, {}, options_.host}}, second);
+  note({trace::LaunchBatch{{{history_->number_of(image), 1}}, {}, options_.host, tenant}}, second);
 }
 
 void LaunchLoop::on_stop(const std::string& image, uint64_t second) {
-  note({trace::LaunchBatch{{}, {{history_->number_of(image), 1}}, options_.host}}, second);
+  note({trace::LaunchBatch{{}, {{history_->number_of(image), 1}}, options_.host, {}}}, second);
 }
 
 Result<LaunchHistory::Reading> LaunchLoop::import(const std::string& path, uint64_t second) {
@@ -239,6 +253,35 @@ api::LaunchForecastInfo LaunchLoop::info(const LaunchExpectation& one) const {
   return info;
 }
 
+void LaunchLoop::set_components(const std::string& image, std::vector<std::string> components) {
+  if (image_components_.contains(image) || image_components_.size() < kImageBytesMax)
+    image_components_[image] = std::move(components);
+}
+
+// Launches of different images count as independent.
+std::vector<api::LaunchComponentInfo> LaunchLoop::components_of(
+    const std::vector<api::LaunchForecastInfo>& forecast) const {
+  std::map<std::string, api::LaunchComponentInfo> found;
+  for (const api::LaunchForecastInfo& one : forecast) {  // likeliest first
+    const auto known = image_components_.find(one.image);
+    if (known == image_components_.end()) continue;
+    for (const std::string& component : known->second) {
+      api::LaunchComponentInfo& info = found[component];
+      if (info.images.empty()) info.due_unix_seconds = one.due_unix_seconds;
+      info.component = component;
+      info.probability = 1 - (1 - info.probability) * (1 - one.probability);
+      info.images.push_back(one.image);
+    }
+  }
+  std::vector<api::LaunchComponentInfo> all;
+  for (auto& [name, info] : found) all.push_back(std::move(info));
+  std::sort(all.begin(), all.end(), [](const auto& a, const auto& b) {
+    return a.probability != b.probability ? a.probability > b.probability
+                                          : a.component < b.component;
+  });
+  return all;
+}
+
 api::LaunchReport LaunchLoop::report() const {
   api::LaunchReport report;
   report.state = account_.muted() ? "muted" : options_.acts ? "on" : "observe";
@@ -264,6 +307,7 @@ api::LaunchReport LaunchLoop::report() const {
     if (report.forecast.size() >= kForecastShown) break;
     if (one.manifest < history_->names().size()) report.forecast.push_back(info(one));
   }
+  report.components = components_of(report.forecast);
   for (const forecast::LaunchWindow& window : account_.windows())
     report.windows.push_back(
         {window.image, static_cast<double>(window.probability), static_cast<int64_t>(window.opened),

@@ -45,8 +45,11 @@ class LaunchLoop {
   // Learns the history from its beginning. Takes about 5 µs per image and period of the history,
   // at most ten seconds: the oldest is left out beyond. Called once before all below.
   void learn(uint64_t second);
-  void on_launch(const std::string& image, uint64_t second, Time now);
+  // `tenant`: empty if nobody said.
+  void on_launch(const std::string& image, const std::string& tenant, uint64_t second, Time now);
   void on_stop(const std::string& image, uint64_t second);
+  // Says what an image is made of, for the report.
+  void set_components(const std::string& image, std::vector<std::string> components);
   // Adds a file of past launches, and learns anew. ERRORS: as LaunchHistory::import.
   Result<LaunchHistory::Reading> import(const std::string& path, uint64_t second);
   // Goes on to now. Returns whether a period began: then the outlook has changed.
@@ -62,20 +65,24 @@ class LaunchLoop {
   void look_ahead(uint64_t second, prefetch::LinkCost link, Time now);
   void hold(const Chunks& chunks, float probability, Time now) const;
   void note(std::vector<trace::LaunchBatch> batches, uint64_t second);
-  std::vector<std::string> hosts() const;
+  forecast::LaunchOutlook::Names names() const;
   std::vector<std::string> images_by(size_t rule);
   uint64_t bytes_of(const std::string& image) const;
   api::LaunchForecastInfo info(const forecast::LaunchExpectation& one) const;
+  std::vector<api::LaunchComponentInfo> components_of(
+      const std::vector<api::LaunchForecastInfo>& forecast) const;
 
   Options options_;
   std::unique_ptr<LaunchHistory> history_;
   Look look_;
   std::unique_ptr<forecast::LaunchOutlook> outlook_;
   uint64_t learned_epoch_ = 0;
+  std::set<std::string> tenants_;  // that the outlook tells apart
   forecast::LaunchAccount account_;
   prefetch::LaunchFetcher fetcher_;
   std::vector<forecast::LaunchExpectation> ranked_;
   std::map<std::string, uint64_t> image_bytes_;  // foreseen, as last looked at
+  std::map<std::string, std::vector<std::string>> image_components_;
 };
 
 // Returns the Prometheus text of a report.

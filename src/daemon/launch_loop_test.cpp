@@ -4,6 +4,8 @@
 
 #include <filesystem>
 
+#include "core/rng.h"
+
 namespace forerun::daemon {
 namespace {
 
@@ -85,7 +87,7 @@ class LaunchLoopTest : public testing::Test {
   }
   // The image is launched and its boot reads all of it.
   void launch(const std::string& image) {
-    loop_->on_launch(image, second_, now_);
+    loop_->on_launch(image, tenant_, second_, now_);
     for (uint64_t i = 0; i < kChunksPerImage; ++i) {
       const ChunkId id = chunk(images_.at(image) + i).id;
       loop_->fetcher().on_read(id, !here_.contains(id), now_);
@@ -102,7 +104,8 @@ class LaunchLoopTest : public testing::Test {
   std::string folder_;
   uint64_t second_ = kStart;
   Time now_ = kTimeZero + 1s;
-  std::map<std::string, uint64_t> images_ = {{"web", 100}, {"db", 200}};
+  std::map<std::string, uint64_t> images_ = {{"web", 100}, {"db", 200}, {"ci", 300}};
+  std::string tenant_;
   std::set<ChunkId> here_;
   uint64_t looks_ = 0, fetched_ = 0, held_ = 0;
   bool is_repository_gone_ = false, is_link_slow_ = false;
@@ -212,6 +215,53 @@ TEST_F(LaunchLoopTest, KnowsAfterARestartWhatItKnewBefore) {
   EXPECT_NEAR(after.forecast[0].probability, before.forecast[0].probability, 0.2);
 }
 
+// Red's VMs are web and then db, blue's are web and then ci: who launched web says what comes next.
+TEST_F(LaunchLoopTest, ForeseesByTheTenant) {
+  start();
+  Rng rng(7);
+  for (int round = 0; round < 60; ++round) {
+    const bool is_red = rng.chance(0.5);
+    tenant_ = is_red ? "red" : "blue";
+    launch("web");
+    run(300);
+    launch(is_red ? "db" : "ci");
+    run(1500);
+  }
+  for (const char* tenant : {"red", "blue"}) {
+    tenant_ = tenant;
+    launch("web");
+    run(120);
+    std::map<std::string, double> said;  // by the network, which knows tenants
+    for (const auto& one : loop_->report().forecast)
+      for (const auto& piece : one.pieces)
+        if (piece.name == "chow_liu") said[one.image] = piece.probability;
+    EXPECT_GT(said[tenant_ == "red" ? "db" : "ci"], 2 * said[tenant_ == "red" ? "ci" : "db"])
+        << tenant;
+    run(1800);
+  }
+}
+
+TEST_F(LaunchLoopTest, RanksTheComponentsOfLikelyImages) {
+  start();
+  loop_->set_components("web", {"base", "nginx"});
+  loop_->set_components("db", {"base", "redis"});
+  for (int i = 0; i < 24; ++i) {
+    launch("web");
+    if (i % 3 == 0) launch("db");
+    run(600);
+  }
+  const auto report = loop_->report();
+  std::map<std::string, double> images, components;
+  for (const auto& one : report.forecast) images[one.image] = one.probability;
+  for (const auto& one : report.components) components[one.component] = one.probability;
+  EXPECT_GT(images["web"], images["db"]);
+  EXPECT_DOUBLE_EQ(components["nginx"], images["web"]);
+  EXPECT_DOUBLE_EQ(components["redis"], images["db"]);
+  EXPECT_DOUBLE_EQ(components["base"], 1 - (1 - images["web"]) * (1 - images["db"]));
+  EXPECT_EQ(report.components.front().component, "base");
+  EXPECT_THAT(report.components.front().images, ::testing::ElementsAre("web", "db"));
+}
+
 TEST_F(LaunchLoopTest, QuietTimesAreNotedSoThatTheyAreNotTakenForAbsence) {
   start();
   run(2 * 3600 + 60);
@@ -223,7 +273,7 @@ TEST_F(LaunchLoopTest, TakesInNewImagesAsTheyCome) {
   start();
   for (int i = 0; i < 12; ++i) {
     run(30);
-    loop_->on_launch(fmt::format("ci-{}", i), second_, now_);
+    loop_->on_launch(fmt::format("ci-{}", i), {}, second_, now_);
   }
   EXPECT_EQ(loop_->report().history_images, 12U);
   EXPECT_EQ(loop_->report().total.launches, 12U);

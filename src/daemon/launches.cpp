@@ -35,13 +35,19 @@ LaunchLoop::Options options_of(const Config& config) {
   return options;
 }
 
+// Returns the names of the disk's components, sorted.
+std::vector<std::string> components_of(const ImageCatalog::Layout& layout) {
+  std::set<std::string> names;
+  for (const auto& [id, part] : layout.parts)
+    if (part.is_component) names.insert(part.name);
+  return {names.begin(), names.end()};
+}
+
 }  // namespace
 
 std::string launch_name(const std::string& image, const ImageCatalog::Layout& layout) {
-  std::set<std::string> names;
-  if (image.starts_with(kComposedForVm))
-    for (const auto& [id, part] : layout.parts)
-      if (part.is_component) names.insert(part.name);
+  std::vector<std::string> names;
+  if (image.starts_with(kComposedForVm)) names = components_of(layout);
   std::string name = names.empty() ? image : fmt::format("{}", fmt::join(names, "+"));
   if (name.size() > kNameBytesMax || !trace::is_launch_name(name)) {
     const std::string digest = sha256(as_bytes(name)).short_hex();
@@ -108,12 +114,23 @@ void Launches::put(Note note, bool is_urgent) {
   if (is_urgent) wake_up_.notify_one();
 }
 
-void Launches::on_launch(const std::string& image, const ImageCatalog::Layout& layout) {
-  if (loop_) put(Started{launch_name(image, layout), layout.digest, false, second_now()}, true);
+void Launches::on_launch(const std::string& image, const std::string& tenant,
+                         const ImageCatalog::Layout& layout) {
+  if (loop_)
+    put(Started{launch_name(image, layout), tenant, components_of(layout), layout.digest, false,
+                second_now()},
+        true);
 }
 
 void Launches::on_stop(const std::string& image, const ImageCatalog::Layout& layout) {
-  if (loop_) put(Started{launch_name(image, layout), layout.digest, true, second_now()}, true);
+  if (loop_)
+    put(Started{launch_name(image, layout),
+                {},
+                components_of(layout),
+                layout.digest,
+                true,
+                second_now()},
+        true);
 }
 
 void Launches::on_fetch_end(const prefetch::FetchEnd& end) {
@@ -187,10 +204,11 @@ void Launches::take(Note& note) {
   const Time now = parts_.clock.now();
   if (const auto* started = std::get_if<Started>(&note)) {
     remember(started->image, started->digest);
+    loop_->set_components(started->image, started->components);
     if (started->is_stop)
       loop_->on_stop(started->image, started->second);
     else
-      loop_->on_launch(started->image, started->second, now);
+      loop_->on_launch(started->image, started->tenant, started->second, now);
   } else if (const auto* ended = std::get_if<Ended>(&note)) {
     if (ended->kind == Ended::Kind::kEvicted)
       loop_->fetcher().on_evicted_unused(ended->chunk, now);
@@ -244,6 +262,7 @@ Result<ImageCatalog::LayoutPtr> Launches::layout_of(const std::string& image) {
 
 Result<LaunchLoop::Chunks> Launches::look(const std::string& image) {
   FR_TRY(const auto layout, layout_of(image));
+  loop_->set_components(image, components_of(*layout));
   struct Foreseen {
     float time_s;
     prefetch::LaunchWish::Chunk chunk;

@@ -45,8 +45,10 @@ class Launches {
   void start(FetchService& fetches);
   void stop();
 
-  // A VM of this image was started here, or stopped. What counts as one image: see launch_name.
-  void on_launch(const std::string& image, const ImageCatalog::Layout& layout);
+  // A VM of this image was started here for `tenant` (empty: nobody said), or stopped. What counts
+  // as one image: see launch_name.
+  void on_launch(const std::string& image, const std::string& tenant,
+                 const ImageCatalog::Layout& layout);
   void on_stop(const std::string& image, const ImageCatalog::Layout& layout);
   // From the fetch service, the tier and foresight; cheap.
   void on_fetch_end(const prefetch::FetchEnd& end);
@@ -58,7 +60,8 @@ class Launches {
 
  private:
   struct Started {
-    std::string image;
+    std::string image, tenant;
+    std::vector<std::string> components;
     Digest digest;
     bool is_stop = false;
     uint64_t second = 0;

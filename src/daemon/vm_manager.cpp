@@ -85,9 +85,10 @@ vmm::QemuOptions VmManager::qemu_options(const api::RunRequest& request) const {
   options.append = request.append;
   for (const api::PortForward& forward : request.forwards)
     options.forwards.push_back({forward.host_address, forward.host_port, forward.guest_port});
-  options.qmp_socket = folder(request.name) + "/qmp.sock";
-  options.console_socket = folder(request.name) + "/console.sock";
-  options.console_log = folder(request.name) + "/console.log";
+  const std::string own = folder(request.name);
+  options.qmp_socket = own + "/qmp.sock";
+  options.console_socket = own + "/console.sock";
+  options.console_log = own + "/console.log";
   if (request.disk_only) options.program.clear();
   return options;
 }
@@ -239,6 +240,7 @@ Result<api::VmInfo> VmManager::run(const api::RunRequest& asked) {
   vm->record.qemu = std::move(options);
   vm->pmem = std::move(pmem);
   vm->record.prefetch = prefetch_word(request.prefetch);
+  if (!request.tenant.empty()) vm->record.tenant = request.tenant;
   vm->record.should_run = true;
   vm->record.started_unix_seconds = os::unix_seconds();
   vm->record.process = {};
@@ -263,7 +265,7 @@ Result<api::VmInfo> VmManager::run(const api::RunRequest& asked) {
   parts_.pmem.sweep();  // what the last run had and this one has not
   vm->state = api::VmState::kRunning;
   vm->detail.clear();
-  parts_.launches.on_launch(vm->record.image, *layout);
+  parts_.launches.on_launch(vm->record.image, vm->record.tenant, *layout);
   log::info("VM {} runs: image {}, pid {}", request.name, vm->record.image, vm->record.process.pid);
   return info(*vm);
 }
@@ -280,14 +282,18 @@ Result<api::VmInfo> VmManager::stop(const std::string& name, const api::StopRequ
     FR_TRY(const auto how, vm->process->stop(options));
     log::info("VM {} stopped by {}", name, vmm::stopped_by_name(how));
   }
-  vm->process.reset();
-  close_disk(*vm);
-  parts_.launches.on_stop(vm->record.image, *vm->layout);
-  vm->state = api::VmState::kStopped;
-  vm->record.should_run = false;
-  vm->record.process = {};
-  FR_CHECK(vmm::save_vm_record(records_folder(), vm->record));
+  FR_CHECK(note_end(*vm));
   return info(*vm);
+}
+
+Status VmManager::note_end(Vm& vm) {
+  vm.process.reset();
+  close_disk(vm);
+  parts_.launches.on_stop(vm.record.image, *vm.layout);
+  vm.state = api::VmState::kStopped;
+  vm.record.should_run = false;
+  vm.record.process = {};
+  return vmm::save_vm_record(records_folder(), vm.record);
 }
 
 Status VmManager::remove(const std::string& name) {
@@ -321,6 +327,7 @@ api::VmInfo VmManager::info(const Vm& vm) const {
   info.pid = vm.process ? vm.process->id().pid : 0;
   info.image = record.image;
   info.image_digest = record.image_digest;
+  info.tenant = record.tenant;
   info.export_uri =
       fmt::format("nbd+unix:///{}?socket={}", record.name, parts_.config.nbd_socket());
   info.disk_only = is_disk_only(record);
@@ -467,14 +474,8 @@ Status VmManager::recover() {
 void VmManager::check_on(Vm& vm) {
   if (vm.state != api::VmState::kRunning || !vm.process || vm.process->is_alive()) return;
   log::info("VM {} ended by itself", vm.record.name);
-  vm.process.reset();
-  close_disk(vm);
-  parts_.launches.on_stop(vm.record.image, *vm.layout);
-  vm.state = api::VmState::kStopped;
   vm.detail = "QEMU ended by itself";
-  vm.record.should_run = false;
-  vm.record.process = {};
-  if (const auto saved = vmm::save_vm_record(records_folder(), vm.record); !saved)
+  if (const auto saved = note_end(vm); !saved)
     log::warn("the record of VM {} cannot be saved: {}", vm.record.name, saved.error().message);
 }
 

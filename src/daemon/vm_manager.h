@@ -76,6 +76,8 @@ class VmManager {
   uint64_t boot_token() const;
   Status open_disk(Vm& vm, bool is_boot);
   void close_disk(Vm& vm);
+  // What a VM that ended leaves: its disk is closed, its record says so.
+  Status note_end(Vm& vm);
   // Has the VM, whose disk is open, foreseen.
   void start_foresight(const Vm& vm, bool is_boot);
   Status start_qemu(Vm& vm);

@@ -80,12 +80,18 @@ void SeasonalCells::learn(int64_t tick, std::span<const Launched> launched) {
 }
 
 Recency::Recency(const LaunchShape& shape)
-    : shape_(shape), last_(shape.cells(), -1), hazards_(shape.manifests), now_(shape.cells()) {}
+    : shape_(shape),
+      last_(shape.cells(), -1),
+      is_stopped_(shape.cells()),
+      hazards_(shape.manifests),
+      now_(shape.cells()),
+      stopped_now_(shape.cells()) {}
 
-size_t Recency::age_of(size_t cell, int64_t tick) const {
+size_t Recency::situation(size_t cell, int64_t tick) const {
   if (last_[cell] < 0) return kAges - 1;
   const auto age = static_cast<uint64_t>(std::max<int64_t>(tick - last_[cell], 1));
-  return std::min<size_t>(static_cast<size_t>(std::bit_width(age)) - 1, kAges - 2);
+  return std::min<size_t>(static_cast<size_t>(std::bit_width(age)) - 1, kAges - 2) +
+         (is_stopped_[cell] ? kAges : 0);
 }
 
 void Recency::foresee(int64_t tick, std::span<float> probability) {
@@ -94,7 +100,7 @@ void Recency::foresee(int64_t tick, std::span<float> probability) {
       const size_t cell = shape_.cell(h, m);
       double none = 1;  // no launch in any tick of the window
       for (uint32_t i = 0; i < shape_.window_ticks; ++i) {
-        const Hazard& hazard = hazards_[m][age_of(cell, tick + i)];
+        const Hazard& hazard = hazards_[m][situation(cell, tick + i)];
         none *= 1 - (hazard.launched + kHazardPrior) / (hazard.ticks + 1);
       }
       probability[cell] = static_cast<float>(1 - none);
@@ -112,12 +118,19 @@ void Recency::learn(int64_t tick, std::span<const Launched> launched) {
   for (uint32_t h = 0; h < shape_.hosts; ++h)
     for (uint32_t m = 0; m < shape_.manifests; ++m) {
       const size_t cell = shape_.cell(h, m);
-      Hazard& hazard = hazards_[m][age_of(cell, tick)];
+      Hazard& hazard = hazards_[m][situation(cell, tick)];
       hazard.ticks += 1;
-      if (!now_[cell]) continue;
-      hazard.launched += 1;
+      if (now_[cell]) hazard.launched += 1;
+      if (!now_[cell] && !stopped_now_[cell]) continue;
       last_[cell] = tick;
+      is_stopped_[cell] = !now_[cell];
     }
+  stopped_now_.assign(stopped_now_.size(), false);
+}
+
+// Of a stop and a launch within one tick the launch counts as the later: a VM is started again.
+void Recency::learn_stops(int64_t /*tick*/, std::span<const Stopped> stopped) {
+  for (const Stopped& one : stopped) stopped_now_[shape_.cell(one.host, one.manifest)] = true;
 }
 
 Burst::Burst(const LaunchShape& shape)

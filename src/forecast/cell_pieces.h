@@ -47,8 +47,9 @@ class SeasonalCells final : public LaunchPiece {
   std::vector<double> now_;
 };
 
-// The hazard of the next launch by the time since the last one in the same cell (inter-arrival
-// hazard; last value is its first bin), learned per manifest from how often it came true.
+// The hazard of the next launch by what happened last in the same cell, a launch or a stop, and how
+// long ago (inter-arrival hazard; last value is its first bin), learned per manifest from how often
+// it came true.
 // SOURCE: life-table estimate of a discrete hazard (Kaplan, Meier, 1958), with decayed counts.
 class Recency final : public LaunchPiece {
  public:
@@ -57,6 +58,7 @@ class Recency final : public LaunchPiece {
   std::string_view name() const override { return kName; }
   void foresee(int64_t tick, std::span<float> probability) override;
   void learn(int64_t tick, std::span<const Launched> launched) override;
+  void learn_stops(int64_t tick, std::span<const Stopped> stopped) override;
 
  private:
   static constexpr size_t kAges = 16;  // by powers of two of ticks; the last: never
@@ -64,12 +66,13 @@ class Recency final : public LaunchPiece {
     double launched = 0;
     double ticks = 0;
   };
-  size_t age_of(size_t cell, int64_t tick) const;
+  size_t situation(size_t cell, int64_t tick) const;
 
   LaunchShape shape_;
-  std::vector<int64_t> last_;  // by cell; negative: never
-  std::vector<std::array<Hazard, kAges>> hazards_;
-  std::vector<bool> now_;
+  std::vector<int64_t> last_;     // by cell; negative: never
+  std::vector<bool> is_stopped_;  // by cell: what happened last was a stop
+  std::vector<std::array<Hazard, 2 * kAges>> hazards_;
+  std::vector<bool> now_, stopped_now_;
 };
 
 // Bursts: how often a cell sees a batch in the next tick, by how many batches the manifest had in

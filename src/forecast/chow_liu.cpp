@@ -7,8 +7,9 @@
 namespace forerun::forecast {
 
 ChowLiuTree::ChowLiuTree(std::vector<uint32_t> values, Options options)
-    : options_(options), values_(std::move(values)) {
+    : options_(std::move(options)), values_(std::move(values)) {
   FR_ASSERT(variables() >= 2);
+  for (const size_t leaf : options_.leaves) FR_ASSERT(leaf > 0 && leaf < variables());
   pairs_.resize(variables() * variables());
   joined_.resize(variables() * variables());
   for (size_t a = 0; a < variables(); ++a) {
@@ -56,8 +57,12 @@ void ChowLiuTree::rebuild() {
   std::vector<double> best(n, -1);
   std::vector<size_t> parent(n);
   inside[0] = true;
+  for (const size_t leaf : options_.leaves) {
+    inside[leaf] = true;
+    joined_[leaf * n] = joined_[leaf] = true;
+  }
   for (size_t b = 1; b < n; ++b) best[b] = information(0, b);
-  for (size_t step = 1; step < n; ++step) {
+  for (size_t step = 1 + options_.leaves.size(); step < n; ++step) {
     size_t next = 0;
     for (size_t b = 1; b < n; ++b)
       if (!inside[b] && (next == 0 || best[b] > best[next])) next = b;

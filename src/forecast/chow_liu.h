@@ -2,8 +2,8 @@
 // was seen: the maximum spanning tree by pairwise mutual information.
 //
 // SOURCE: Chow, Liu, "Approximating discrete probability distributions with dependence trees", IEEE
-// Trans. Information Theory 14 (1968). Changed: counts fade, and the tree is built again from time
-// to time.
+// Trans. Information Theory 14 (1968). Changed: counts fade, the tree is built again from time to
+// time, and some variables may be made leaves.
 #pragma once
 
 #include <cstdint>
@@ -19,6 +19,9 @@ class ChowLiuTree {
     double keep = 0.97;      // of all counts, at each rebuild
     double smoothing = 0.5;  // added to each cell when a probability is asked for
     uint32_t rebuild_every = 1000;
+    // Variables that hang on variable 0 whatever the tree would say. What goes with one of the
+    // others more than with variable 0 would otherwise be left out when variable 0 is asked for.
+    std::vector<size_t> leaves;
   };
   // `values`: how many values each variable takes. REQUIRES: at least 2 variables, each ≥ 1 value.
   ChowLiuTree(std::vector<uint32_t> values, Options options);

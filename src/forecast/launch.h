@@ -16,6 +16,7 @@ struct LaunchShape {
   uint32_t manifests = 0;
   uint32_t tick_s = 300;
   uint32_t window_ticks = 2;  // a prediction is about this many ticks, beginning with its own
+  uint32_t tenants = 1;       // told apart; 0 stands for one that is not known
 
   size_t cells() const { return size_t{hosts} * manifests; }
   size_t cell(uint32_t host, uint32_t manifest) const {
@@ -39,6 +40,7 @@ inline constexpr uint32_t kLaunchHostsMax = 4096;
 inline constexpr uint32_t kLaunchManifestsMax = 1024;
 inline constexpr size_t kLaunchCellsMax = size_t{1} << 20;
 inline constexpr uint32_t kLaunchWindowTicksMax = 64;
+inline constexpr uint32_t kLaunchTenantsMax = 64;
 
 // What was launched of one manifest on one host within one tick; a tick names a cell once.
 struct Launched {
@@ -46,6 +48,13 @@ struct Launched {
   uint32_t manifest = 0;
   uint32_t batches = 0;   // requests: VMs started together count once
   uint32_t launches = 0;  // VMs
+  uint32_t tenant = 0;    // of the last of the batches
+};
+
+// VMs of one manifest ended on one host within one tick; a tick names a cell once.
+struct Stopped {
+  uint32_t host = 0;
+  uint32_t manifest = 0;
 };
 
 // One way of seeing. Ticks come in order; one that was not observed is left out of both calls. One
@@ -58,6 +67,8 @@ class LaunchPiece {
   // `tick`. What happened before `tick` is all that was learned.
   virtual void foresee(int64_t tick, std::span<float> probability) = 0;
   virtual void learn(int64_t tick, std::span<const Launched> launched) = 0;
+  // What ended in `tick`; called before its learn(), and only if there was something.
+  virtual void learn_stops(int64_t /*tick*/, std::span<const Stopped> /*stopped*/) {}
 };
 
 }  // namespace forerun::forecast

@@ -25,16 +25,19 @@ double number_of(float probability) {
 
 Result<std::unique_ptr<LaunchEngine>> LaunchEngine::make(const LaunchShape& shape,
                                                          Options options) {
-  if (shape.hosts == 0 || shape.manifests == 0 || shape.tick_s == 0 || shape.window_ticks == 0)
+  if (shape.hosts == 0 || shape.manifests == 0 || shape.tick_s == 0 || shape.window_ticks == 0 ||
+      shape.tenants == 0)
     return fail(ErrorCode::kInvalid,
-                "launch prediction needs at least one host, manifest, second and tick");
+                "launch prediction needs at least one host, manifest, second, tick and tenant");
   if (shape.hosts > kLaunchHostsMax || shape.manifests > kLaunchManifestsMax ||
-      shape.cells() > kLaunchCellsMax || shape.window_ticks > kLaunchWindowTicksMax)
+      shape.cells() > kLaunchCellsMax || shape.window_ticks > kLaunchWindowTicksMax ||
+      shape.tenants > kLaunchTenantsMax)
     return fail(ErrorCode::kTooLarge,
-                fmt::format("{} hosts × {} manifests × {} ticks are over the limits of launch "
-                            "prediction ({}, {}, {}; {} cells)",
-                            shape.hosts, shape.manifests, shape.window_ticks, kLaunchHostsMax,
-                            kLaunchManifestsMax, kLaunchWindowTicksMax, kLaunchCellsMax));
+                fmt::format("{} hosts × {} manifests × {} ticks, {} tenants are over the limits of "
+                            "launch prediction ({}, {}, {}, {}; {} cells)",
+                            shape.hosts, shape.manifests, shape.window_ticks, shape.tenants,
+                            kLaunchHostsMax, kLaunchManifestsMax, kLaunchWindowTicksMax,
+                            kLaunchTenantsMax, kLaunchCellsMax));
   FR_TRY(auto pieces, make_launch_pieces(options.pieces, shape));
   return std::unique_ptr<LaunchEngine>(
       new LaunchEngine(shape, std::move(options), std::move(pieces)));
@@ -79,8 +82,12 @@ const LaunchEngine::Foresight& LaunchEngine::foresee(int64_t tick) {
   return foresight_;
 }
 
-void LaunchEngine::learn(int64_t tick, std::span<const Launched> launched) {
-  for (auto& piece : pieces_) piece->learn(tick, launched);
+void LaunchEngine::learn(int64_t tick, std::span<const Launched> launched,
+                         std::span<const Stopped> stopped) {
+  for (auto& piece : pieces_) {
+    if (!stopped.empty()) piece->learn_stops(tick, stopped);
+    piece->learn(tick, launched);
+  }
   volume_.learn(tick, launched);
   placement_.learn(tick, launched);
   for (const Launched& one : launched) manifest_launches_[one.manifest] += one.launches;

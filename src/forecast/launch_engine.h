@@ -60,8 +60,9 @@ class LaunchEngine {
   };
   // Foresees the window that begins with `tick` from what was learned of ticks before it.
   const Foresight& foresee(int64_t tick);
-  // Learns what was launched in `tick`. Ticks that nobody observed are left out.
-  void learn(int64_t tick, std::span<const Launched> launched);
+  // Learns what was launched in `tick`, and what ended. Ticks that nobody observed are left out.
+  void learn(int64_t tick, std::span<const Launched> launched,
+             std::span<const Stopped> stopped = {});
 
   // Returns the `count` likeliest of the last foresight, likeliest first.
   std::vector<LaunchPrediction> ranked(size_t count) const;

@@ -12,16 +12,16 @@ constexpr std::array<std::string_view, 2> kRules = {"last_value", "most_frequent
 
 std::span<const std::string_view> LaunchOutlook::rules() { return kRules; }
 
-Result<std::unique_ptr<LaunchOutlook>> LaunchOutlook::make(Options options,
-                                                           std::vector<std::string> hosts,
+Result<std::unique_ptr<LaunchOutlook>> LaunchOutlook::make(Options options, Names names,
                                                            uint32_t manifests) {
-  const LaunchShape shape{.hosts = static_cast<uint32_t>(hosts.size()),
+  const LaunchShape shape{.hosts = static_cast<uint32_t>(names.hosts.size()),
                           .manifests = manifests,
                           .tick_s = options.tick_s,
-                          .window_ticks = options.window_ticks};
+                          .window_ticks = options.window_ticks,
+                          .tenants = static_cast<uint32_t>(names.tenants.size()) + 1};
   FR_TRY(auto engine, LaunchEngine::make(shape, std::move(options.engine)));
   auto outlook =
-      std::unique_ptr<LaunchOutlook>(new LaunchOutlook(shape, std::move(hosts), std::move(engine)));
+      std::unique_ptr<LaunchOutlook>(new LaunchOutlook(shape, std::move(names), std::move(engine)));
   for (const std::string_view rule : kRules) {
     FR_TRY(auto ranking, make_launch_ranking(rule, shape));
     outlook->rankings_.push_back(std::move(ranking));
@@ -29,9 +29,8 @@ Result<std::unique_ptr<LaunchOutlook>> LaunchOutlook::make(Options options,
   return outlook;
 }
 
-LaunchOutlook::LaunchOutlook(LaunchShape shape, std::vector<std::string> hosts,
-                             std::unique_ptr<LaunchEngine> engine)
-    : shape_(shape), hosts_(std::move(hosts)), engine_(std::move(engine)) {}
+LaunchOutlook::LaunchOutlook(LaunchShape shape, Names names, std::unique_ptr<LaunchEngine> engine)
+    : shape_(shape), names_(std::move(names)), engine_(std::move(engine)) {}
 
 int64_t LaunchOutlook::tick_of(uint64_t second) const {
   return static_cast<int64_t>(second == 0 ? 0 : (second - 1) / shape_.tick_s);
@@ -40,23 +39,38 @@ int64_t LaunchOutlook::tick_of(uint64_t second) const {
 void LaunchOutlook::on_bin(const trace::LaunchBin& bin) {
   move_to(tick_of(bin.second));
   for (const trace::LaunchBatch& batch : bin.batches) {
-    const auto named = std::find(hosts_.begin(), hosts_.end(), batch.host);
-    if (named == hosts_.end() && !batch.host.empty()) continue;
-    const auto host =
-        batch.host.empty() ? 0 : static_cast<uint32_t>(std::distance(hosts_.begin(), named));
-    for (const auto& part : batch.parts) {
-      if (part.manifest >= shape_.manifests) continue;
-      const auto same =
-          std::find_if(launched_.begin(), launched_.end(), [&](const Launched& other) {
-            return other.host == host && other.manifest == part.manifest;
-          });
-      if (same == launched_.end()) {
-        launched_.push_back({host, part.manifest, 1, part.launches});
-      } else {
-        ++same->batches;
-        same->launches += part.launches;
-      }
+    const auto named = std::find(names_.hosts.begin(), names_.hosts.end(), batch.host);
+    if (named == names_.hosts.end() && !batch.host.empty()) continue;
+    add(batch,
+        batch.host.empty() ? 0 : static_cast<uint32_t>(std::distance(names_.hosts.begin(), named)));
+  }
+}
+
+void LaunchOutlook::add(const trace::LaunchBatch& batch, uint32_t host) {
+  const auto tenant = std::find(names_.tenants.begin(), names_.tenants.end(), batch.tenant);
+  const auto tenant_number =
+      tenant == names_.tenants.end()
+          ? 0
+          : static_cast<uint32_t>(std::distance(names_.tenants.begin(), tenant)) + 1;
+  for (const auto& part : batch.parts) {
+    if (part.manifest >= shape_.manifests) continue;
+    const auto same = std::find_if(launched_.begin(), launched_.end(), [&](const Launched& other) {
+      return other.host == host && other.manifest == part.manifest;
+    });
+    if (same == launched_.end()) {
+      launched_.push_back({host, part.manifest, 1, part.launches, tenant_number});
+    } else {
+      ++same->batches;
+      same->launches += part.launches;
+      same->tenant = tenant_number;
     }
+  }
+  for (const auto& part : batch.stops) {
+    if (part.manifest >= shape_.manifests) continue;
+    const auto same = std::find_if(stopped_.begin(), stopped_.end(), [&](const Stopped& other) {
+      return other.host == host && other.manifest == part.manifest;
+    });
+    if (same == stopped_.end()) stopped_.push_back({host, part.manifest});
   }
 }
 
@@ -78,9 +92,10 @@ bool LaunchOutlook::move_to(int64_t tick) {
 }
 
 void LaunchOutlook::learn(int64_t tick) {
-  engine_->learn(tick, launched_);
+  engine_->learn(tick, launched_, stopped_);
   for (const auto& ranking : rankings_) ranking->learn(tick, launched_);
   launched_.clear();
+  stopped_.clear();
   ++ticks_learned_;
 }
 

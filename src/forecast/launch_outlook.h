@@ -32,10 +32,13 @@ class LaunchOutlook {
   // Times without a line are quiet if they are at most this long, and not observed if longer.
   static constexpr uint32_t kQuietSeconds = 3600;
 
-  // `hosts`: by name, the own one first; launches on others teach what is common to all. Manifests
-  // are below `manifests`. ERRORS: as LaunchEngine::make.
-  static Result<std::unique_ptr<LaunchOutlook>> make(Options options,
-                                                     std::vector<std::string> hosts,
+  // Who is told apart by name. `hosts`: the own one first; launches on others teach what is common
+  // to all. `tenants`: others are as one.
+  struct Names {
+    std::vector<std::string> hosts, tenants;
+  };
+  // Manifests are below `manifests`. ERRORS: as LaunchEngine::make.
+  static Result<std::unique_ptr<LaunchOutlook>> make(Options options, Names names,
                                                      uint32_t manifests);
 
   // Learns a line of a history, or what happens now. A batch without a host was launched here; one
@@ -58,18 +61,19 @@ class LaunchOutlook {
   const LaunchEngine& engine() const { return *engine_; }
 
  private:
-  LaunchOutlook(LaunchShape shape, std::vector<std::string> hosts,
-                std::unique_ptr<LaunchEngine> engine);
+  LaunchOutlook(LaunchShape shape, Names names, std::unique_ptr<LaunchEngine> engine);
+  void add(const trace::LaunchBatch& batch, uint32_t host);
   int64_t tick_of(uint64_t second) const;
   bool move_to(int64_t tick);
   void learn(int64_t tick);
 
   LaunchShape shape_;
-  std::vector<std::string> hosts_;
+  Names names_;
   std::unique_ptr<LaunchEngine> engine_;
   std::vector<std::unique_ptr<LaunchRanking>> rankings_;
-  std::vector<Launched> launched_;  // in the current tick
-  int64_t tick_ = -1;               // the current one; negative: none yet
+  std::vector<Launched> launched_;  // in the current tick; so the next
+  std::vector<Stopped> stopped_;
+  int64_t tick_ = -1;  // the current one; negative: none yet
   uint64_t ticks_learned_ = 0;
 };
 

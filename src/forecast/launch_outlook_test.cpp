@@ -16,7 +16,7 @@ LaunchBin launch(uint64_t second, uint32_t manifest, const std::string& host = "
 }
 
 std::unique_ptr<LaunchOutlook> outlook(uint32_t manifests, std::vector<std::string> hosts = {"a"}) {
-  return std::move(*LaunchOutlook::make(kMinutes, std::move(hosts), manifests));
+  return std::move(*LaunchOutlook::make(kMinutes, {std::move(hosts), {}}, manifests));
 }
 
 float probability_of(const LaunchOutlook& outlook, uint32_t manifest) {
@@ -108,9 +108,9 @@ TEST(LaunchOutlook, SaysWhatSimpleRulesWould) {
 }
 
 TEST(LaunchOutlook, RefusesShapesOverTheLimits) {
-  EXPECT_FALSE(LaunchOutlook::make(kMinutes, {"a"}, 5000));
+  EXPECT_FALSE(LaunchOutlook::make(kMinutes, {{"a"}, {}}, 5000));
   EXPECT_FALSE(LaunchOutlook::make(kMinutes, {}, 1));
-  EXPECT_FALSE(LaunchOutlook::make({.tick_s = 1, .window_ticks = 600}, {"a"}, 1));
+  EXPECT_FALSE(LaunchOutlook::make({.tick_s = 1, .window_ticks = 600}, {{"a"}, {}}, 1));
 }
 
 }  // namespace

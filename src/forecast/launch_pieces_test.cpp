@@ -4,6 +4,7 @@
 
 #include <functional>
 
+#include "core/rng.h"
 #include "forecast/network_piece.h"
 
 namespace forerun::forecast {
@@ -94,6 +95,66 @@ TEST(LaunchPieces, BurstSeesThatBatchesContinue) {
   };
   EXPECT_GT(taught("burst", 100 * 20 + 10, bursts)[kShape.cell(2, 1)], 0.5);
   EXPECT_LT(taught("burst", 100 * 20 + 60, bursts)[kShape.cell(2, 1)], 0.05);
+}
+
+// Teaches a piece launches and stops of alternating ticks on host 1, and returns what it foresees.
+using Stops = std::vector<Stopped>;
+std::vector<float> taught_with_stops(std::string_view name, const LaunchShape& shape, int64_t ticks,
+                                     const std::function<Launches(int64_t)>& launches_of,
+                                     const std::function<Stops(int64_t)>& stops_of) {
+  auto piece = make_launch_piece(name, shape);
+  std::vector<float> probability(shape.cells());
+  for (int64_t tick = 0; tick <= ticks; ++tick) {
+    (*piece)->foresee(tick, probability);
+    if (tick == ticks) break;
+    if (const Stops stops = stops_of(tick); !stops.empty()) (*piece)->learn_stops(tick, stops);
+    (*piece)->learn(tick, launches_of(tick));
+  }
+  return probability;
+}
+
+TEST(LaunchPieces, RecencyTellsAStopFromALaunch) {
+  // Launched each 20 ticks; stopped after 3, and then, every other time, started again in the next.
+  const auto launches = [](int64_t tick) {
+    return tick % 20 == 0 || tick % 40 == 4 ? Launches{{1, 1, 1, 1}} : Launches{};
+  };
+  const auto stops = [](int64_t tick) { return tick % 40 == 3 ? Stops{{1, 1}} : Stops{}; };
+  const auto none = [](int64_t) { return Stops{}; };
+  constexpr int64_t kTicks = 40 * 50 + 4;
+  const size_t cell = kShape.cell(1, 1);
+  EXPECT_GT(taught_with_stops("recency", kShape, kTicks, launches, stops)[cell], 0.8);
+  EXPECT_LT(taught_with_stops("recency", kShape, kTicks, launches, none)[cell], 0.5);
+}
+
+TEST(LaunchPieces, TheNetworkKnowsWhatATenantLaunchesNext) {
+  // Both tenants begin with manifest 0; the first goes on with 1, the second with 2.
+  LaunchShape shape = kShape;
+  shape.tenants = 3;
+  const auto launches = [](int64_t tick) {
+    const auto tenant = static_cast<uint32_t>(Rng(static_cast<uint64_t>(tick / 2)).below(2));
+    const uint32_t manifest = tick % 2 == 0 ? 0 : 1 + tenant;
+    return Launches{{1, manifest, 1, 1, tenant + 1}};
+  };
+  const auto none = [](int64_t) { return Stops{}; };
+  for (int64_t ticks = 3001; ticks < 3011; ticks += 2) {
+    const uint32_t tenant = launches(ticks - 1).front().tenant;
+    const auto told = taught_with_stops("chow_liu", shape, ticks, launches, none);
+    EXPECT_GT(told[shape.cell(1, tenant)], 3 * told[shape.cell(1, 3 - tenant)]) << ticks;
+  }
+}
+
+TEST(LaunchPieces, TheNetworkKnowsWhatFollowsAStop) {
+  // 2 is launched where 0 has stopped, 1 elsewhere.
+  const auto launches = [](int64_t tick) {
+    return tick % 2 == 0 ? Launches{} : Launches{{1, tick % 8 == 1 ? 2U : 1U, 1, 1}};
+  };
+  const auto stops = [](int64_t tick) { return tick % 8 == 0 ? Stops{{1, 0}} : Stops{}; };
+  LaunchShape shape = kShape;
+  shape.tick_s = 1800;  // a stop counts for an hour
+  const auto after_stop = taught_with_stops("chow_liu", shape, 8001, launches, stops);
+  const auto without = taught_with_stops("chow_liu", shape, 8005, launches, stops);
+  EXPECT_GT(after_stop[shape.cell(1, 2)], 3 * after_stop[shape.cell(1, 1)]);
+  EXPECT_GT(without[shape.cell(1, 1)], 3 * without[shape.cell(1, 2)]);
 }
 
 TEST(LaunchPieces, TheNetworkKnowsWhatFollowsOnAHost) {

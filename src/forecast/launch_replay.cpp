@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <set>
 
 #include "core/bytes.h"
 #include "core/rng.h"
@@ -17,7 +18,41 @@ uint64_t hash_of(std::string_view text) {  // FNV-1a, then mixed
   return Rng(hash).next();
 }
 
+// Adds to a tick what another bin of it holds.
+void add_to(LaunchTick& tick, std::span<const Launched> launched,
+            std::span<const Stopped> stopped) {
+  for (const Launched& one : launched) {
+    const auto same =
+        std::find_if(tick.launched.begin(), tick.launched.end(), [&](const Launched& other) {
+          return other.host == one.host && other.manifest == one.manifest;
+        });
+    if (same == tick.launched.end()) {
+      tick.launched.push_back(one);
+      continue;
+    }
+    same->batches += one.batches;
+    same->launches += one.launches;
+    same->tenant = one.tenant;
+  }
+  for (const Stopped& one : stopped) {
+    const auto same =
+        std::find_if(tick.stopped.begin(), tick.stopped.end(), [&](const Stopped& other) {
+          return other.host == one.host && other.manifest == one.manifest;
+        });
+    if (same == tick.stopped.end()) tick.stopped.push_back(one);
+  }
+}
+
 }  // namespace
+
+uint32_t LaunchDealer::tenant_number(const std::string& name) {
+  if (name.empty()) return 0;
+  const auto next = static_cast<uint32_t>(tenants_.size()) + 1;
+  if (const auto known = tenants_.find(name); known != tenants_.end()) return known->second;
+  if (next >= kLaunchTenantsMax) return 0;
+  tenants_.emplace(name, next);
+  return next;
+}
 
 std::vector<Launched> LaunchDealer::deal(const trace::LaunchBin& bin) {
   std::map<std::pair<uint32_t, uint32_t>, Launched> cells;
@@ -35,11 +70,22 @@ std::vector<Launched> LaunchDealer::deal(const trace::LaunchBin& bin) {
       cell.manifest = part.manifest;
       ++cell.batches;
       cell.launches += part.launches;
+      cell.tenant = tenant_number(batch.tenant);
     }
   }
   std::vector<Launched> launched;
   for (const auto& [key, cell] : cells) launched.push_back(cell);
   return launched;
+}
+
+std::vector<Stopped> LaunchDealer::deal_stops(const trace::LaunchBin& bin) const {
+  std::set<uint32_t> manifests;
+  for (const trace::LaunchBatch& batch : bin.batches)
+    for (const auto& part : batch.stops) manifests.insert(part.manifest);
+  std::vector<Stopped> stopped;
+  if (hosts_ == 1)
+    for (const uint32_t manifest : manifests) stopped.push_back({0, manifest});
+  return stopped;
 }
 
 Status LaunchTicks::add(const trace::LaunchBin& bin, bool counted) {
@@ -51,25 +97,15 @@ Status LaunchTicks::add(const trace::LaunchBin& bin, bool counted) {
   last_second_ = bin.second;
   const auto tick = static_cast<int64_t>(bin.second == 0 ? 0 : (bin.second - 1) / tick_s_);
   std::vector<Launched> launched = dealer_.deal(bin);
+  std::vector<Stopped> stopped = dealer_.deal_stops(bin);
   if (!ticks_.empty() && ticks_.back().tick == tick) {
-    for (const Launched& one : launched) {
-      auto& known = ticks_.back().launched;
-      const auto same = std::find_if(known.begin(), known.end(), [&](const Launched& other) {
-        return other.host == one.host && other.manifest == one.manifest;
-      });
-      if (same == known.end()) {
-        known.push_back(one);
-        continue;
-      }
-      same->batches += one.batches;
-      same->launches += one.launches;
-    }
+    add_to(ticks_.back(), launched, stopped);
     return {};
   }
   if (!ticks_.empty() && (tick - ticks_.back().tick) * tick_s_ <= kQuiet_s)
     for (int64_t quiet = ticks_.back().tick + 1; quiet < tick; ++quiet)
-      ticks_.push_back({quiet, counted, {}});
-  ticks_.push_back({tick, counted, std::move(launched)});
+      ticks_.push_back({quiet, counted, {}, {}});
+  ticks_.push_back({tick, counted, std::move(launched), std::move(stopped)});
   return {};
 }
 
@@ -125,7 +161,8 @@ void LaunchReplay::add_method(std::string_view name, uint64_t budget, size_t ran
                       .used = std::vector<bool>(shape_.cells())});
 }
 
-void LaunchReplay::feed(int64_t tick, std::span<const Launched> launched, bool counted) {
+void LaunchReplay::feed(int64_t tick, std::span<const Launched> launched, bool counted,
+                        std::span<const Stopped> stopped) {
   const LaunchEngine::Foresight& foresight = engine_->foresee(tick);
   if (counted) {
     if (result_.ticks_counted++ == 0) engine_->reset_scores();
@@ -148,7 +185,7 @@ void LaunchReplay::feed(int64_t tick, std::span<const Launched> launched, bool c
     ++result_.ticks_learned;
   }
   prices_.see(tick, foresight.expected);
-  engine_->learn(tick, launched);
+  engine_->learn(tick, launched, stopped);
   for (Ranking& ranking : rankings_) ranking.ranking->learn(tick, launched);
 }
 

@@ -32,12 +32,22 @@ class LaunchDealer {
   LaunchDealer(uint32_t hosts, DealBy by, uint64_t seed) : hosts_(hosts), by_(by), seed_(seed) {}
   // Returns what the bin launches, by host and manifest, each pair once.
   std::vector<Launched> deal(const trace::LaunchBin& bin);
+  // Returns what the bin stops, each pair once. None if there are several hosts: a trace does not
+  // say which of them a stop belongs to.
+  std::vector<Stopped> deal_stops(const trace::LaunchBin& bin) const;
+  // Returns how many tenants were met, and one for "not said".
+  uint32_t tenants() const {
+    return std::min(kLaunchTenantsMax, static_cast<uint32_t>(tenants_.size()) + 1);
+  }
 
  private:
+  uint32_t tenant_number(const std::string& name);
+
   uint32_t hosts_;
   DealBy by_;
   uint64_t seed_;
   uint64_t position_ = 0;
+  std::map<std::string, uint32_t> tenants_;
 };
 
 // One tick of a trace after dealing.
@@ -45,16 +55,18 @@ struct LaunchTick {
   int64_t tick = 0;
   bool counted = false;
   std::vector<Launched> launched;
+  std::vector<Stopped> stopped;
 };
 
 // Puts a trace's bins on a grid of ticks. Times without a line are quiet if they are short, and
 // not observed if they are longer than an hour. One thread.
 class LaunchTicks {
  public:
-  LaunchTicks(uint32_t tick_s, LaunchDealer dealer) : tick_s_(tick_s), dealer_(dealer) {}
+  LaunchTicks(uint32_t tick_s, LaunchDealer dealer) : tick_s_(tick_s), dealer_(std::move(dealer)) {}
   // ERRORS: kInvalid if the bin does not come after the one before (of any file).
   Status add(const trace::LaunchBin& bin, bool counted);
   const std::vector<LaunchTick>& ticks() const { return ticks_; }
+  uint32_t tenants() const { return dealer_.tenants(); }
 
  private:
   static constexpr uint32_t kQuiet_s = 3600;
@@ -104,7 +116,8 @@ class LaunchReplay {
 
   // The next tick; ticks in between were not observed. `counted`: its launches count.
   // REQUIRES: ticks grow; once counted, all later ones are.
-  void feed(int64_t tick, std::span<const Launched> launched, bool counted);
+  void feed(int64_t tick, std::span<const Launched> launched, bool counted,
+            std::span<const Stopped> stopped = {});
   LaunchReplayResult result() const;
 
   static constexpr std::string_view kEngine = "forerun";

@@ -47,6 +47,7 @@ std::string launch_line(const LaunchBin& bin, const LaunchNames& names) {
     add(batch.parts, "");
     add(batch.stops, "~");
     if (!batch.host.empty()) line += fmt::format("@{},", batch.host);
+    if (!batch.tenant.empty()) line += fmt::format("%{},", batch.tenant);
     line += '|';
   }
   return line + '\n';
@@ -236,6 +237,12 @@ Status LaunchTraceReader::parse_item(std::string_view item, LaunchBatch& batch) 
     FR_CHECK(check_name(item.substr(1)));
     if (!batch.host.empty()) return wrong("a batch names two hosts");
     batch.host = item.substr(1);
+    return {};
+  }
+  if (item.starts_with('%')) {
+    FR_CHECK(check_name(item.substr(1)));
+    if (!batch.tenant.empty()) return wrong("a batch names two tenants");
+    batch.tenant = item.substr(1);
     return {};
   }
   const bool is_stop = item.starts_with('~');

@@ -4,10 +4,10 @@
 // launched since the line before, separated by commas; `|` ends a batch (VMs started together by
 // one tenant). "300 b,b,|,g,|" is a batch of two b and one of one g. A line may hold no batch: it
 // says that somebody watched. Lines of the same second add up. In a batch, "@node1" names the host
-// it was launched on, and "~b" says that a VM of b stopped there; both may be absent, and are in
-// traces that others publish. Plain or compressed with zstd. It is the form in which
-// huaweicloud/trace_generation_rnn publishes arrivals of Azure's VMs (Cortez et al., "Resource
-// Central", SOSP 2017).
+// it was launched on, "%tenant1" whom for, and "~b" says that a VM of b stopped there; all three
+// may be absent, and are in traces that others publish. Plain or compressed with zstd. It is the
+// form in which huaweicloud/trace_generation_rnn publishes arrivals of Azure's VMs (Cortez et al.,
+// "Resource Central", SOSP 2017).
 #pragma once
 
 #include <cstdint>
@@ -44,6 +44,7 @@ struct LaunchBatch {
   std::vector<Part> parts;  // by manifest; each once
   std::vector<Part> stops;  // as parts: VMs that ended
   std::string host;         // empty: not said
+  std::string tenant;       // empty: not said
   bool operator==(const LaunchBatch&) const = default;
 };
 
@@ -53,8 +54,8 @@ struct LaunchBin {
   bool operator==(const LaunchBin&) const = default;
 };
 
-// Returns the bin as a line of a trace, its end included. REQUIRES: no batch is empty; hosts are
-// names (see is_launch_name).
+// Returns the bin as a line of a trace, its end included. REQUIRES: no batch is empty; hosts and
+// tenants are names (see is_launch_name).
 std::string launch_line(const LaunchBin& bin, const LaunchNames& names);
 // Returns whether `name` may stand in a trace: letters, digits and ._-:+, at least one.
 bool is_launch_name(std::string_view name);

@@ -70,8 +70,8 @@ TEST(LaunchTrace, ReadsBatchesOfABin) {
   ASSERT_EQ(bins->size(), 2U);
   EXPECT_EQ((*bins)[0].second, 300U);
   ASSERT_EQ((*bins)[0].batches.size(), 2U);
-  EXPECT_EQ((*bins)[0].batches[0], (LaunchBatch{{{0, 2}, {1, 1}}}));
-  EXPECT_EQ((*bins)[0].batches[1], (LaunchBatch{{{1, 1}}}));
+  EXPECT_EQ((*bins)[0].batches[0], (LaunchBatch{{{0, 2}, {1, 1}}, {}, "", ""}));
+  EXPECT_EQ((*bins)[0].batches[1], (LaunchBatch{{{1, 1}}, {}, "", ""}));
   EXPECT_EQ((*bins)[1].batches.size(), 1U);
   EXPECT_EQ(names.name_of(0), "b");
   EXPECT_EQ(names.name_of(1), "g");
@@ -132,6 +132,8 @@ TEST(LaunchTrace, RefusesMalformedLinesWithTheirNumber) {
       {"300 @h,|", "a batch without launches"},
       {"300 b,@h", "not ended by '|'"},
       {"300 b,@h,@i,|", "a batch names two hosts"},
+      {"300 b,%x,%y,|", "a batch names two tenants"},
+      {"300 b,%,|", "a name is empty"},
       {"300 b,@,|", "a name is empty"},
       {"300 ~,|", "a name is empty"},
       {"300 ~~b,|", "a name is empty or holds"},
@@ -147,19 +149,20 @@ TEST(LaunchTrace, RefusesMalformedLinesWithTheirNumber) {
 
 TEST(LaunchTrace, ReadsHostsStopsAndLinesOfOneSecond) {
   LaunchNames names;
-  const auto bins = read_all("300 b,@node-1,|,~g,~g,b,|\n300 ~b,@node-2,|\n", names);
+  const auto bins = read_all("300 b,%red,@node-1,|,~g,~g,b,|\n300 ~b,@node-2,|\n", names);
   ASSERT_TRUE(bins) << bins.error().message;
   ASSERT_EQ(bins->size(), 2U);
-  EXPECT_EQ((*bins)[0].batches[0], (LaunchBatch{{{0, 1}}, {}, "node-1"}));
-  EXPECT_EQ((*bins)[0].batches[1], (LaunchBatch{{{0, 1}}, {{1, 2}}, ""}));
-  EXPECT_EQ((*bins)[1], (LaunchBin{300, {LaunchBatch{{}, {{0, 1}}, "node-2"}}}));
+  EXPECT_EQ((*bins)[0].batches[0], (LaunchBatch{{{0, 1}}, {}, "node-1", "red"}));
+  EXPECT_EQ((*bins)[0].batches[1], (LaunchBatch{{{0, 1}}, {{1, 2}}, "", ""}));
+  EXPECT_EQ((*bins)[1], (LaunchBin{300, {LaunchBatch{{}, {{0, 1}}, "node-2", ""}}}));
 }
 
 TEST(LaunchTrace, ReadsWhatItWrites) {
   LaunchNames names;
-  const LaunchBin bin{1790000000,
-                      {LaunchBatch{{{names.number_of("b"), 2}, {names.number_of("g"), 1}}, {}, "h"},
-                       LaunchBatch{{}, {{0, 1}}, ""}}};
+  const LaunchBin bin{
+      1790000000,
+      {LaunchBatch{{{names.number_of("b"), 2}, {names.number_of("g"), 1}}, {}, "h", "t"},
+       LaunchBatch{{}, {{0, 1}}, "", ""}}};
   const LaunchBin quiet{1790000060, {}};
   const auto bins = read_all(launch_line(bin, names) + launch_line(quiet, names), names);
   ASSERT_TRUE(bins) << bins.error().message;

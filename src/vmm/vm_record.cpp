@@ -165,6 +165,7 @@ std::string encode_vm_record(const VmRecord& record) {
                             {"name", record.name},
                             {"image", record.image},
                             {"image_digest", record.image_digest},
+                            {"tenant", record.tenant},
                             {"prefetch", record.prefetch},
                             {"disk_bytes", record.disk_bytes},
                             {"should_run", record.should_run},
@@ -196,7 +197,8 @@ Result<VmRecord> decode_vm_record(std::string_view text) {
   reader.read("image", record.image);
   reader.read("image_digest", record.image_digest);
   reader.read("prefetch", record.prefetch);
-  // Not in records that older versions wrote.
+  // The next two are not in records that older versions wrote.
+  if (reader.find("tenant") != nullptr) reader.read("tenant", record.tenant);
   if (reader.find("disk_bytes") != nullptr) reader.read("disk_bytes", record.disk_bytes);
   reader.read("should_run", record.should_run);
   reader.read("boot_id", record.boot_id);

@@ -17,6 +17,7 @@ struct VmRecord {
   std::string name;
   std::string image;
   std::string image_digest;     // 64 hex digits, or empty
+  std::string tenant;           // whose it is; empty: nobody said
   std::string prefetch = "on";  // on, observe, off
   uint64_t disk_bytes = 0;      // of its disk, if larger than the image; 0: as that
   bool should_run = false;      // started and not asked to stop

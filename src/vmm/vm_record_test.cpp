@@ -17,6 +17,7 @@ using ::testing::HasSubstr;
 VmRecord full() {
   VmRecord record;
   record.disk_bytes = 3ull << 30;
+  record.tenant = "red";
   record.name = "web-1";
   record.image = "debian \"12\"\n";
   record.image_digest = std::string(64, 'a');

@@ -37,7 +37,7 @@ class LaunchTest(unittest.TestCase):
 
     def boot(self, name):
         """A guest's boot: half of the disk is read; returns the VM's figures."""
-        self.daemon.cli("vm", "run", name, "--image", "disk", "--disk-only")
+        self.daemon.cli("vm", "run", name, "--image", "disk", "--disk-only", "--tenant", "red")
         lab.run("qemu-io", "-f", "raw", "-c", "read 0 1M", "-c", "read 1M 1M", self.daemon.uri(name))
         stats = self.daemon.get(f"/api/v1/vms/{name}/stats")
         self.daemon.cli("vm", "stop", name, "--force")
@@ -113,6 +113,7 @@ class LaunchTest(unittest.TestCase):
         first = boot("one")
         self.assertGreater(first["demand_fetched_bytes"] + first["prefetch_fetched_bytes"], 300_000)
         self.wait_for("the launch is noted", lambda r: [item["image"] for item in r["items"]] == ["base+redis"])
+        self.assertEqual([item["component"] for item in self.report()["components"]], ["base", "redis"])
         self.forget_tier()
         self.daemon.config = config(f'history = ["{self.past("base+redis", every=5)}"]\n')
         self.daemon.start()
@@ -134,7 +135,7 @@ class LaunchTest(unittest.TestCase):
             self.assertEqual([item["image"] for item in report["items"]], ["disk"])
         with open(os.path.join(self.daemon.state_dir, "launches"), encoding="ascii") as history:
             text = history.read()
-        self.assertRegex(text, r"(?m)^\d+ disk,@[\w.+:-]+,\|$")
+        self.assertRegex(text, r"(?m)^\d+ disk,@[\w.+:-]+,%red,\|$")
         self.assertRegex(text, r"(?m)^\d+ ~disk,@[\w.+:-]+,\|$")
         replayed = self.daemon.cli("replay", "launches", os.path.join(self.daemon.state_dir, "launches"), "--hosts", "1",
                                    "--tick", "60s", "-o", "json")
