@@ -5,11 +5,13 @@
 #include <map>
 #include <set>
 
+#include "predict/price.h"
+
 namespace forerun::bench {
 namespace {
 
-// Likely ones first, as the daemon's prefetcher orders them.
-int band_of(float probability) { return probability >= 0.5f ? 0 : probability >= 0.2f ? 1 : 2; }
+// Worthy ones first, as the daemon's prefetcher orders them.
+int band_of(float worth) { return worth >= 0.5f ? 0 : worth >= 0.2f ? 1 : 2; }
 
 using Block = std::pair<ComponentId, uint64_t>;
 
@@ -50,14 +52,17 @@ class Simulation {
           from_seconds(to_seconds(std::max(Nanos{0}, read.at - recorded)) * options_.think_scale);
       recorded = read.at;
       advance(now_ + think);
+      is_counted_ = read.at <= options_.served;
       const Time ready = demand(read);
       const Nanos waited = ready - now_;
       // The daemon observes a read when it is asked, not when it is served: what follows travels
       // right behind.
       observe(read, waited);
       if (waited > Nanos{0}) {
-        waits_ms_.push_back(to_seconds(waited) * 1e3);
-        result_.stall_s += to_seconds(waited);
+        if (is_counted_) {
+          waits_ms_.push_back(to_seconds(waited) * 1e3);
+          result_.stall_s += to_seconds(waited);
+        }
         advance(ready);
       }
     }
@@ -172,7 +177,7 @@ class Simulation {
   }
 
   void note_wait(const Block& block, Wait::Why why, Time arrives) {
-    if (arrives > now_)
+    if (is_counted_ && arrives > now_)
       result_.waits.push_back({now_ - started_, block.first, block.second, why, arrives - now_});
   }
 
@@ -181,7 +186,10 @@ class Simulation {
       for (uint32_t i = 0; i < proposal.block_count; ++i) {
         const Block block{proposal.component, proposal.first_block + i};
         if (chunks_.contains(block)) continue;
-        Wish wish{band_of(proposal.probability), proposal.due, sequence_++, block, proposal.model};
+        const float worth = options_.is_priced
+                                ? predict::worth_of(proposal.probability, bytes_of(block))
+                                : proposal.probability;
+        Wish wish{band_of(worth), proposal.due, sequence_++, block, proposal.model};
         if (const auto known = wished_.find(block); known != wished_.end()) {
           wish.band = std::min(wish.band, known->second.band);
           wish.due = std::min(wish.due, known->second.due);
@@ -232,6 +240,7 @@ class Simulation {
   std::set<Wish> wishes_;
   std::map<Block, Wish> wished_;
   uint64_t sequence_ = 0;
+  bool is_counted_ = true;  // the read under way is before the services' answer
   std::vector<predict::Proposal> proposals_;
   std::vector<double> waits_ms_, spent_ns_;
   RunResult result_;

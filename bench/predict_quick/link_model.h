@@ -82,6 +82,9 @@ struct RunOptions {
   Link link;
   double think_scale =
       1;  // of the recorded think times; 0.1 is what a guest with hardware acceleration shows
+  // Waits of reads that were recorded later are no stall: the guest's services had answered. What
+  // they touch is used all the same.
+  Nanos served = Nanos::max();
   bool prefetches = true;  // false: on demand
   float probability_min = predict::Arbiter::Options{}.probability_min;
   bool is_priced = true;  // the arbiter knows what a block costs

@@ -231,18 +231,22 @@ int main(int argc, char** argv) {
   std::string repository, boot;
   std::vector<std::string> learn, own;
   RunOptions options;
+  double served_s = 0;
   bool verbose = false, foresees_again = false;
   app.add_option("--repository", repository, "the folder of components and images")->required();
   app.add_option("--boot", boot, "IMAGE=TRACE: the boot that is foreseen")->required();
   app.add_option("--learn", learn, "IMAGE=TRACE: boots of other images, in order");
   app.add_option("--own", own, "IMAGE=TRACE: earlier boots of the same image");
   app.add_option("--think", options.think_scale, "factor of the recorded think times");
+  app.add_option("--served", served_s,
+                 "seconds of the recording until the services answered: later waits are no stall");
   app.add_option("--probability-min", options.probability_min, "proposed from here on");
   app.add_flag("!--no-price", options.is_priced, "small chunks are proposed no sooner than large");
   app.add_flag("--foresee", foresees_again,
                "with the prior as this program would make it, not as it stands in the repository");
   app.add_flag("-v,--verbose", verbose, "also each part, and the models' calibration");
   CLI11_PARSE(app, argc, argv);
+  if (served_s > 0) options.served = from_seconds(served_s);
   auto store = must(net::DirectoryStore::open(repository, net::DirectoryStore::Mode::kReadOnly));
   auto kept = must(net::DirectoryStore::open(repository, net::DirectoryStore::Mode::kReadOnly));
   daemon::ImageCatalog catalog({store.get()}, *kept);

@@ -10,6 +10,7 @@
 
 #include "core/result.h"
 #include "predict/block_table.h"
+#include "predict/price.h"
 #include "score/calibration.h"
 #include "score/gate.h"
 
@@ -26,13 +27,6 @@ constexpr Nanos kSameDue = 250ms;         // … and this
 constexpr float kKnowsOrder = 0.9f;       // a model that covers this much has the last word on when
 constexpr Nanos kSooner = 100ms;          // a proposal is repeated if it is due this much sooner …
 constexpr float kSurer = 0.1f;            // … or this much likelier
-
-// What a wrong prefetch may cost. With p the probability, b the bytes, r the link's rate and T its
-// round trip, a prefetch gains p (T + b/r) and costs b/r of a guest's patience each time it is
-// wrong: worth it from p = c b / (b + k T r) on. T r is about 56 KB on the links of
-// docs/prediction.md, whether fast or slow. The curve passes probability_min at a usual chunk.
-constexpr float kUsualBytes = 23 * 1024;
-constexpr float kHalfBytes = 11 * 1024;
 
 struct Saying {
   BlockKey key;
@@ -262,7 +256,8 @@ struct Arbiter::Impl {
       if ((heard >> saying.model & 1) != 0 || judges[saying.model].gate.muted()) continue;
       heard |= 1u << saying.model;
       ++count;
-      const bool is_outweighed = is_known && saying.model != covering.model;
+      const bool is_outweighed = is_known && saying.model != covering.model &&
+                                 !models[saying.model]->has_seen(key.component);
       const float weight = is_outweighed ? 1 - covering.covered : 1;
       weights += weight;
       log_odds += weight * std::log(saying.probability / (1 - saying.probability));
@@ -289,9 +284,7 @@ struct Arbiter::Impl {
   // Returns the probability from which on the block is worth its fetch.
   float worth_from(const BlockKey& key) const {
     if (!options.bytes_of) return options.probability_min;
-    const auto bytes = static_cast<float>(options.bytes_of(key.component, key.block));
-    const float price = bytes / (bytes + kHalfBytes) * (kUsualBytes + kHalfBytes) / kUsualBytes;
-    return options.probability_min * std::min(price, 1.0f);
+    return options.probability_min * price_of(options.bytes_of(key.component, key.block));
   }
 
   void add(const BlockKey& key, float probability, uint8_t model, Time due) {
@@ -342,7 +335,8 @@ struct Arbiter::Impl {
         const Time* read_at = recent.find(key);
         if (read_at && now - *read_at < options.horizon) continue;  // the tier just had it
         Candidate adjusted = candidate;
-        if (covering.covered > 0 && !is_covering && !is_said_by(covering.model, key))
+        if (covering.covered > 0 && !is_covering && !models[model]->has_seen(key.component) &&
+            !is_said_by(covering.model, key))
           adjusted.confidence *= 1 - covering.covered;
         if (file(model, adjusted, key)) changed.push_back(key);
       }

@@ -16,8 +16,8 @@ using testing::IsEmpty;
 class Oracle final : public Model {
  public:
   using Speak = std::function<void(const trace::Access&, std::vector<Candidate>&)>;
-  Oracle(std::string name, Speak speak, float covers = 0)
-      : name_(std::move(name)), speak_(std::move(speak)), covers_(covers) {}
+  Oracle(std::string name, Speak speak, float covers = 0, bool has_seen = false)
+      : name_(std::move(name)), speak_(std::move(speak)), covers_(covers), has_seen_(has_seen) {}
   std::string_view name() const override { return name_; }
   void on_start(Time, std::vector<Candidate>&) override {}
   void on_access(const trace::Access& access, std::vector<Candidate>& out) override {
@@ -25,22 +25,25 @@ class Oracle final : public Model {
   }
   void on_end(Time) override {}
   float coverage(ComponentId) const override { return covers_; }
+  bool has_seen(ComponentId) const override { return has_seen_; }
   size_t state_bytes() const override { return 0; }
 
  private:
   std::string name_;
   Speak speak_;
   float covers_;
+  bool has_seen_;
 };
 
 // A model that says: the block `ahead` after the one read, with this confidence.
-std::unique_ptr<Model> says(std::string name, uint64_t ahead, float confidence, float covers = 0) {
+std::unique_ptr<Model> says(std::string name, uint64_t ahead, float confidence, float covers = 0,
+                            bool has_seen = false) {
   return std::make_unique<Oracle>(
       std::move(name),
       [=](const trace::Access& access, std::vector<Candidate>& out) {
         out.push_back({access.component, access.first_block + ahead, 1, confidence, 0, access.at});
       },
-      covers);
+      covers, has_seen);
 }
 
 template <typename... Models>
@@ -155,6 +158,13 @@ TEST(Arbiter, AHistoryOutweighsGuessesAtWhatItSays) {
   EXPECT_THAT(ask(knowing, read_of(10)), IsEmpty());
   Arbiter guessing({}, list(says("history", 1, 0.4f, 0.1f), says("guess", 1, 0.9f)));
   EXPECT_THAT(ask(guessing, read_of(10)), testing::SizeIs(1));
+}
+
+TEST(Arbiter, WhatWasSeenIsNotOutweighedByAGuessThatCoversMore) {
+  Arbiter apart({}, list(says("seen", 1, 0.7f, 0, true), says("prior", 60, 0.9f, 0.89f)));
+  EXPECT_EQ(blocks_of(ask(apart, read_of(9))), (std::set<uint64_t>{10, 69}));
+  Arbiter together({}, list(says("seen", 1, 0.9f, 0, true), says("prior", 1, 0.2f, 0.89f)));
+  EXPECT_EQ(blocks_of(ask(together, read_of(9))), (std::set<uint64_t>{10}));
 }
 
 TEST(Arbiter, AHistoryIsNoWitnessOfOtherComponents) {

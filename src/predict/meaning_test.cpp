@@ -43,8 +43,8 @@ TEST(Meaning, ABlockIsAsLikelyAsWhatItMeansAndDueWithTheFirst) {
       make_block_sequence(3, {{.block = kEtc, .support = 0.8f, .rank = 1, .time_s = 2},
                               {.block = kUsr, .support = 0.6f, .rank = 0, .time_s = 1},
                               {.block = kDoc, .support = 0.1f, .rank = 2, .time_s = 0.5f}});
-  const std::vector<Meaning> meanings{{4, kEtc, 100},      {4, kUsr, 100}, {4, kDoc, 200},
-                                      {5, kWebFiles, 250}, {6, kDoc, 10},  {6, kWebFiles, 240}};
+  const std::vector<Meaning> meanings{{4, kEtc, 16},       {4, kUsr, 16}, {4, kDoc, 32},
+                                      {5, kWebFiles, 250}, {6, kDoc, 10}, {6, kWebFiles, 240}};
   const auto blocks = blocks_of_names(*names, meanings);
   ASSERT_EQ(blocks->entries.size(), 1u);  // of the others nearly nothing is read
   EXPECT_EQ(blocks->entries[0].block, 4u);
@@ -52,6 +52,14 @@ TEST(Meaning, ABlockIsAsLikelyAsWhatItMeansAndDueWithTheFirst) {
   EXPECT_EQ(blocks->entries[0].time_s, 1);  // an unlikely name does not say when
   EXPECT_EQ(blocks->boots, 3);
   EXPECT_EQ(blocks_of_names(*names, std::array{Meaning{5, kWebFiles, 250}}), nullptr);
+}
+
+TEST(Meaning, OneLongThingDoesNotHideTheOthers) {
+  const auto names = make_block_sequence(1, {{.block = kEtc, .support = 0.9f}});
+  const auto blocks =
+      blocks_of_names(*names, std::array{Meaning{7, kEtc, 16}, Meaning{7, kDoc, 240}});
+  ASSERT_NE(blocks, nullptr);
+  EXPECT_FLOAT_EQ(blocks->entries[0].support, 0.9f / 3);
 }
 
 TEST(Meaning, OfANewDiskIsForeseenByWhatOtherDisksReadOfTheirs) {

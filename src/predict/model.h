@@ -45,6 +45,9 @@ class Model {
   // beforehand, in [0, 1). What it does not say is then unlikely, whoever else says it: with a
   // history, neighbours that no boot ever read are not worth a fetch.
   virtual float coverage(ComponentId) const { return 0; }
+  // Returns whether what it says of this component was seen in boots. Then it is no less likely
+  // because a model that covers more, but only guesses, leaves it out.
+  virtual bool has_seen(ComponentId) const { return false; }
   // Returns the bytes of state held now; bounded by the model's Options.
   virtual size_t state_bytes() const = 0;
 };

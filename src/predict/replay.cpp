@@ -121,6 +121,11 @@ float ReplayModel::coverage(ComponentId component) const {
   return learning_ && part && part->is_known ? std::min(part->known_share, 0.99f) : 0;
 }
 
+bool ReplayModel::has_seen(ComponentId component) const {
+  const Part* part = part_of(component);
+  return part && (part->is_known || part->is_translated);
+}
+
 size_t ReplayModel::state_bytes() const {
   size_t bytes = seen_.state_bytes() + walk_.state_bytes();
   for (const Part& part : parts_) bytes += sizeof part + part.boot.capacity() * sizeof(FirstTouch);

@@ -105,6 +105,7 @@ class ReplayModel final : public Model {
   // Merges this boot into the history, once; later calls and accesses change the history no more.
   void on_end(Time now) override;
   float coverage(ComponentId component) const override;
+  bool has_seen(ComponentId component) const override;
   size_t state_bytes() const override;
 
   // Returns how much slower than its history this boot runs; 1: as fast.

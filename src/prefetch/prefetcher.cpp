@@ -5,6 +5,8 @@
 #include <set>
 #include <unordered_map>
 
+#include "predict/price.h"
+
 namespace forerun::prefetch {
 
 using score::Outcome;
@@ -13,8 +15,9 @@ namespace {
 
 constexpr size_t kEndedVmsMax = 256;  // whose figures are kept
 
-// Likely ones first; within a band what is due first goes first.
-uint8_t band_of(float probability) { return probability >= 0.5f ? 0 : probability >= 0.2f ? 1 : 2; }
+// What is worth most for its bytes first; within a band what is due first goes first. By
+// probability alone a small chunk would wait behind all large ones that are a little likelier.
+uint8_t band_of(float worth) { return worth >= 0.5f ? 0 : worth >= 0.2f ? 1 : 2; }
 
 struct BlockKey {
   ComponentId component;
@@ -248,7 +251,9 @@ void Prefetcher::offer(VmId id, std::span<const predict::Proposal> proposals, Ti
   for (const predict::Proposal& proposal : proposals) {
     for (uint32_t i = 0; i < proposal.block_count; ++i) {
       const BlockKey key{proposal.component, proposal.first_block + i};
-      CandidateOrder order{band_of(proposal.probability), proposal.due, impl_->sequence++, key};
+      const uint32_t bytes = impl_->resolve(key.component, key.block).stored_size;
+      CandidateOrder order{band_of(predict::worth_of(proposal.probability, bytes)), proposal.due,
+                           impl_->sequence++, key};
       const auto known = vm.candidates.find(key);
       bool is_told = false;
       if (known != vm.candidates.end()) {

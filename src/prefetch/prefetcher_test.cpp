@@ -7,13 +7,14 @@ namespace {
 
 using trace::ServedFrom;
 
-// Block n of any component is chunk n; block 0 is zeroes.
+// Block n of any component is chunk n; block 0 is zeroes, those from kSmallFrom on compress well.
+constexpr uint64_t kSmallFrom = 1'000'000;
 repository::ChunkRef chunk_at(uint64_t block) {
   repository::ChunkRef ref;
   if (block == 0) return ref;
   std::memcpy(ref.id.bytes.data(), &block, sizeof block);
   ref.size = 65536;
-  ref.stored_size = 20000;
+  ref.stored_size = block < kSmallFrom ? 20000 : 1000;
   return ref;
 }
 
@@ -64,6 +65,13 @@ TEST_F(PrefetcherTest, LikelyFirstThenByDueTime) {
   offer(20, 1, 0.9f, 5s);
   offer(30, 1, 0.9f, 2s);
   EXPECT_THAT(pull(), testing::ElementsAre(30, 20, 10));
+}
+
+TEST_F(PrefetcherTest, ASmallChunkGoesBeforeLargeOnesThatAreLikelier) {
+  offer(10, 1, 0.9f, 2s);
+  offer(20, 1, 0.45f, 1s);
+  offer(kSmallFrom, 1, 0.3f, 1s);
+  EXPECT_THAT(pull(), testing::ElementsAre(kSmallFrom, 10, 20));
 }
 
 TEST_F(PrefetcherTest, SkipsZeroesWhatIsHereAndWhatIsUnderWay) {
