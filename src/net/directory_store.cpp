@@ -1,6 +1,5 @@
 #include "net/directory_store.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/file.h>
@@ -8,8 +7,8 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <random>
 
+#include "net/folder_calls.h"
 #include "repository/image_index.h"
 
 namespace forerun::net {
@@ -18,7 +17,7 @@ namespace {
 constexpr mode_t kFolderMode = 0755;  // a web server under another user reads the repository
 constexpr mode_t kFileMode = 0644;
 constexpr int kFolderFlags = O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
-constexpr size_t kFlushedOneByOneMax = 16;
+constexpr size_t kSyncedAtOnceMin = 4;
 constexpr std::string_view kTagFolder = "images/";
 constexpr std::string_view kTagSuffix = ".json";
 
@@ -36,59 +35,6 @@ std::string_view image_of(std::string_view leaf) {
 
 bool is_tag(std::string_view path) {
   return path.starts_with(kTagFolder) && !image_of(path.substr(kTagFolder.size())).empty();
-}
-
-// Links show up as ELOOP, or ENOTDIR where a folder was asked for.
-std::unexpected<Error> fail_open(const std::string& attempted, int errno_value) {
-  if (errno_value == ELOOP || errno_value == ENOTDIR) {
-    return fail(
-        ErrorCode::kDenied,
-        fmt::format("cannot {}: a link, or not a folder, is in its way; links are not followed",
-                    attempted));
-  }
-  return fail_errno(attempted, errno_value);
-}
-
-Status write_fully(int fd, ByteView data, const std::string& attempted) {
-  while (!data.empty()) {
-    const ssize_t written = ::write(fd, data.data(), data.size());
-    if (written < 0 && errno == EINTR) continue;
-    if (written < 0) return fail_errno(attempted, errno);
-    data = data.subspan(static_cast<size_t>(written));
-  }
-  return {};
-}
-
-Status read_fully(int fd, MutableByteView out, const std::string& attempted) {
-  while (!out.empty()) {
-    const ssize_t got = ::read(fd, out.data(), out.size());
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) return fail_errno(attempted, errno);
-    if (got == 0)
-      return fail(ErrorCode::kUnavailable, fmt::format("cannot {}: it became shorter", attempted));
-    out = out.subspan(static_cast<size_t>(got));
-  }
-  return {};
-}
-
-// Returns the names in the folder `fd`, without those that start with a dot.
-Result<std::vector<std::string>> names_in(os::Fd folder, const std::string& attempted) {
-  DIR* stream = fdopendir(folder.get());
-  if (stream == nullptr) return fail_errno(attempted, errno);
-  folder.release();  // closedir closes it
-  const std::unique_ptr<DIR, decltype(&closedir)> closer(stream, &closedir);
-  std::vector<std::string> names;
-  errno = 0;
-  while (const dirent* entry = readdir(stream)) {
-    if (entry->d_name[0] != '.') names.emplace_back(entry->d_name);
-  }
-  if (errno != 0) return fail_errno(attempted, errno);
-  std::sort(names.begin(), names.end());
-  return names;
-}
-
-os::Fd open_folder_to_list(int parent, const char* leaf) {
-  return os::Fd(openat(parent, leaf, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
 }
 
 // Returns the file `leaf` in `folder`, made if missing, under a lock that ends with it.
@@ -109,18 +55,60 @@ repository::StoreTime modified(const struct stat& status) {
 }  // namespace
 
 DirectoryStore::DirectoryStore(std::string path, os::Fd root, Mode mode)
-    : name_(std::move(path)), root_(std::move(root)), mode_(mode) {}
+    : name_(std::move(path)),
+      root_(std::move(root)),
+      mode_(mode),
+      temporary_(root_.get(), name_),
+      journal_({.make_file = [this](size_t number,
+                                    uint64_t epoch) { return make_journal(number, epoch); },
+                .sync_all = [this] { return sync_all(); },
+                .sync_each = [this](const auto& paths) { return sync_each(paths); }},
+               {}) {}
 
 DirectoryStore::~DirectoryStore() {
-  if (temporary_.is_open())
-    unlinkat(temporary_parent_.get(), temporary_leaf_.c_str(), AT_REMOVEDIR);
+  if (!journal_.stop()) temporary_.keep();
 }
 
 Result<std::unique_ptr<DirectoryStore>> DirectoryStore::open(const std::string& path, Mode mode) {
   if (mode == Mode::kReadWrite) FR_CHECK(os::make_folders(path, kFolderMode));
   os::Fd root(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!root.is_open()) return fail_errno(fmt::format("open the repository {}", path), errno);
-  return std::unique_ptr<DirectoryStore>(new DirectoryStore(path, std::move(root), mode));
+  std::unique_ptr<DirectoryStore> store(new DirectoryStore(path, std::move(root), mode));
+  if (mode == Mode::kReadWrite) FR_CHECK(store->recover());
+  return store;
+}
+
+// What was put and not flushed by who was killed is no matter here: who relies on it says so.
+Status DirectoryStore::recover() {
+  std::set<std::string> paths;
+  const auto put_back = [&](const JournalEntry& entry) {
+    paths.insert(entry.path);
+    return restore(entry);
+  };
+  return TemporaryFolder(root_.get(), name_).recover(put_back, [&] { return sync_each(paths); });
+}
+
+Status DirectoryStore::restore(const JournalEntry& entry) {
+  const auto place = walk_to(entry.path, false);
+  struct stat status{};
+  const bool is_there =
+      place && fstatat(place->folder.get(), place->leaf.c_str(), &status, AT_SYMLINK_NOFOLLOW) == 0;
+  if (is_there && put_kind(entry.path) == PutKind::kHint && modified(status) > entry.modified)
+    return {};
+  const auto found = fetch(entry.path, entry.data.size());
+  if (found && std::ranges::equal(*found, entry.data)) return {};
+  return replace(entry.path, entry.data);
+}
+
+Result<JournalFile> DirectoryStore::make_journal(size_t number, uint64_t epoch) {
+  FR_TRY(const int folder, temporary_folder());
+  std::string path;
+  {
+    const std::lock_guard lock(mutex_);
+    FR_CHECK(temporary_.make_durable());
+    path = full(fmt::format("tmp/{}/{}", temporary_.leaf(), journal_leaf(number)));
+  }
+  return JournalFile::create(folder, journal_leaf(number), epoch, std::move(path));
 }
 
 std::string DirectoryStore::full(std::string_view path) const {
@@ -203,9 +191,14 @@ Status DirectoryStore::put(const std::string& path, ByteView data) {
 Status DirectoryStore::replace(const std::string& path, ByteView data) {
   FR_TRY(const int temporary, temporary_folder());
   const std::string leaf = fmt::format("{}", puts_.fetch_add(1, std::memory_order_relaxed));
-  Status status = write_temporary(temporary, leaf, data);
-  if (status) status = move_into_place(temporary, leaf, path);
-  if (!status) unlinkat(temporary, leaf.c_str(), 0);
+  const auto written = write_temporary(temporary, leaf, data);
+  Status status =
+      written ? move_into_place(temporary, leaf, path) : std::unexpected(written.error());
+  if (status) {
+    journal_.put(path, *written, data);
+  } else {
+    unlinkat(temporary, leaf.c_str(), 0);
+  }
   return status;
 }
 
@@ -215,7 +208,6 @@ Status DirectoryStore::move_into_place(int temporary, const std::string& leaf,
   FR_TRY(const os::Fd lock, lock_objects(LOCK_SH));
   if (renameat(temporary, leaf.c_str(), place.folder.get(), place.leaf.c_str()) != 0)
     return fail_errno(fmt::format("write {}", full(path)), errno);
-  remember_put(path);
   return {};
 }
 
@@ -235,67 +227,25 @@ Result<bool> DirectoryStore::link(repository::Source& from, const std::string& p
   // Also if all went well: renaming a file to another of its own names does nothing.
   unlinkat(temporary, leaf.c_str(), 0);
   if (!status) return std::unexpected(status.error());
+  journal_.touch(path);
   return true;
 }
 
-Status DirectoryStore::write_temporary(int folder, const std::string& leaf, ByteView data) const {
+Result<repository::StoreTime> DirectoryStore::write_temporary(int folder, const std::string& leaf,
+                                                              ByteView data) const {
   const std::string attempted = fmt::format("write a temporary file in {}", full("tmp"));
   const os::Fd file(openat(folder, leaf.c_str(),
                            O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, kFileMode));
   if (!file.is_open()) return fail_errno(attempted, errno);
-  return write_fully(file.get(), data, attempted);
+  FR_CHECK(write_fully(file.get(), data, attempted));
+  struct stat status{};
+  if (fstat(file.get(), &status) != 0) return fail_errno(attempted, errno);
+  return modified(status);
 }
 
 Result<int> DirectoryStore::temporary_folder() {
   const std::lock_guard lock(mutex_);
-  if (temporary_.is_open()) return temporary_.get();
-  if (mkdirat(root_.get(), "tmp", kFolderMode) != 0 && errno != EEXIST) {
-    return fail_errno(fmt::format("make the folder {}", full("tmp")), errno);
-  }
-  temporary_parent_ = open_folder_to_list(root_.get(), "tmp");
-  if (!temporary_parent_.is_open())
-    return fail_open(fmt::format("open the folder {}", full("tmp")), errno);
-  remove_stale_folders(temporary_parent_.get());
-  FR_TRY(temporary_, make_temporary_folder(temporary_parent_.get(), temporary_leaf_));
-  return temporary_.get();
-}
-
-// A folder of our own, held under a lock: whoever can take the lock of another's folder knows that
-// its owner died.
-Result<os::Fd> DirectoryStore::make_temporary_folder(int parent, std::string& leaf) const {
-  std::random_device random;
-  for (int attempt = 0; attempt < 8; ++attempt) {
-    leaf = fmt::format("{:08x}{:08x}", random(), random());
-    if (mkdirat(parent, leaf.c_str(), kFolderMode) != 0) {
-      if (errno == EEXIST) continue;
-      return fail_errno(fmt::format("make a folder in {}", full("tmp")), errno);
-    }
-    os::Fd folder = open_folder_to_list(parent, leaf.c_str());
-    struct stat status{};
-    // Another process may have taken it for stale between the two calls: then it has no links left.
-    if (folder.is_open() && flock(folder.get(), LOCK_EX | LOCK_NB) == 0 &&
-        fstat(folder.get(), &status) == 0 && status.st_nlink > 0) {
-      return folder;
-    }
-  }
-  return fail(ErrorCode::kUnavailable,
-              fmt::format("cannot make a folder of our own in {}", full("tmp")));
-}
-
-void DirectoryStore::remove_stale_folders(int parent) const {
-  os::Fd listed = open_folder_to_list(parent, ".");
-  const auto leaves =
-      listed.is_open() ? names_in(std::move(listed), "list tmp") : std::vector<std::string>{};
-  if (!leaves) return;
-  for (const std::string& leaf : *leaves) {
-    const os::Fd folder = open_folder_to_list(parent, leaf.c_str());
-    if (!folder.is_open() || flock(folder.get(), LOCK_EX | LOCK_NB) != 0) continue;
-    if (const auto files =
-            names_in(open_folder_to_list(folder.get(), "."), "list a stale folder")) {
-      for (const std::string& file : *files) unlinkat(folder.get(), file.c_str(), 0);
-    }
-    unlinkat(parent, leaf.c_str(), AT_REMOVEDIR);
-  }
+  return temporary_.open();
 }
 
 // Under a lock, so that of two importers the later one writes the list that holds both.
@@ -320,13 +270,9 @@ Result<repository::StoreTime> DirectoryStore::now() {
   FR_CHECK(require_writable("tmp"));
   FR_TRY(const int temporary, temporary_folder());
   const std::string leaf = fmt::format("{}", puts_.fetch_add(1, std::memory_order_relaxed));
-  FR_CHECK(write_temporary(temporary, leaf, as_bytes("now")));
-  struct stat status{};
-  const bool is_known = fstatat(temporary, leaf.c_str(), &status, AT_SYMLINK_NOFOLLOW) == 0;
-  const int error = errno;
+  const auto now = write_temporary(temporary, leaf, as_bytes("now"));
   unlinkat(temporary, leaf.c_str(), 0);
-  if (!is_known) return fail_errno(fmt::format("ask the time of {}", name_), error);
-  return modified(status);
+  return now;
 }
 
 Status DirectoryStore::list(const std::string& folder, const Visit& visit) {
@@ -370,6 +316,7 @@ Status DirectoryStore::renew(const std::string& path) {
   FR_TRY(const os::Fd lock, lock_objects(LOCK_SH));
   if (utimensat(place.folder.get(), place.leaf.c_str(), nullptr, AT_SYMLINK_NOFOLLOW) != 0)
     return fail_errno(fmt::format("renew {}", full(path)), errno);
+  journal_.rely(path);
   return {};
 }
 
@@ -393,21 +340,18 @@ Result<bool> DirectoryStore::remove(const std::string& path, repository::StoreTi
     if (unlinkat(place->folder.get(), place->leaf.c_str(), 0) != 0)
       return fail_errno(attempted, errno);
   }
-  {
-    const std::lock_guard lock(mutex_);
-    unflushed_.erase(path);
+  if (put_kind(path) == PutKind::kTag) {
+    journal_.touch(path);
+  } else {
+    journal_.touch_all();
   }
   if (is_tag(path)) FR_CHECK(update_list());
   return true;
 }
 
-void DirectoryStore::remember_put(const std::string& path) {
-  const std::lock_guard lock(mutex_);
-  if (flush_all_) return;
-  unflushed_.insert(path);
-  if (unflushed_.size() <= kFlushedOneByOneMax) return;
-  flush_all_ = true;
-  unflushed_.clear();
+Status DirectoryStore::sync_all() const {
+  if (syncfs(root_.get()) != 0) return fail_errno(fmt::format("make {} durable", name_), errno);
+  return {};
 }
 
 Status DirectoryStore::sync(std::string_view path, bool is_folder) const {
@@ -418,42 +362,41 @@ Status DirectoryStore::sync(std::string_view path, bool is_folder) const {
       is_folder ? open_folder_to_list(place.folder.get(), leaf)
                 : os::Fd(openat(place.folder.get(), leaf, O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
   if (!opened.is_open()) return fail_open(attempted, errno);
-  if (fsync(opened.get()) != 0) return fail_errno(attempted, errno);
+  // Of a file, a new age alone is not waited for.
+  if ((is_folder ? fsync(opened.get()) : fdatasync(opened.get())) != 0)
+    return fail_errno(attempted, errno);
   return {};
 }
 
+// Has the kernel begin to write the object, so that many are not waited for one by one.
+void DirectoryStore::begin_to_write(const std::string& path) const {
+  const auto place = walk_to(path, false);
+  if (!place) return;
+  const os::Fd file(openat(place->folder.get(), place->leaf.c_str(),
+                           O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
+  if (file.is_open()) sync_file_range(file.get(), 0, 0, SYNC_FILE_RANGE_WRITE);
+}
+
 // The objects, then every folder on their ways, from the inside: each may have been made for them.
+// Who removed one meanwhile wants none of it kept.
 Status DirectoryStore::sync_each(const std::set<std::string>& paths) const {
   std::set<std::string_view, std::greater<>> folders;
+  if (paths.size() > kSyncedAtOnceMin)
+    for (const std::string& path : paths) begin_to_write(path);
+  const auto sync_if_there = [this](std::string_view path, bool is_folder) {
+    Status synced = sync(path, is_folder);
+    return !synced && synced.error().code == ErrorCode::kNotFound ? Status() : synced;
+  };
   for (const std::string_view path : paths) {
-    // Who removed it meanwhile wants none of it kept.
-    if (Status synced = sync(path, false); !synced && synced.error().code != ErrorCode::kNotFound)
-      return synced;
+    FR_CHECK(sync_if_there(path, false));
     for (size_t slash = path.rfind('/'); slash != path.npos; slash = path.rfind('/', slash - 1)) {
       if (!folders.insert(path.substr(0, slash)).second || slash == 0) break;
     }
   }
-  for (const std::string_view folder : folders) FR_CHECK(sync(folder, true));
+  for (const std::string_view folder : folders) FR_CHECK(sync_if_there(folder, true));
   return paths.empty() ? Status() : sync("", true);
 }
 
-Status DirectoryStore::flush() {
-  std::set<std::string> paths;
-  bool all = false;
-  {
-    const std::lock_guard lock(mutex_);
-    paths.swap(unflushed_);
-    all = std::exchange(flush_all_, false);
-  }
-  Status status;
-  if (all && syncfs(root_.get()) != 0)
-    status = fail_errno(fmt::format("make {} durable", name_), errno);
-  if (status) status = sync_each(paths);
-  if (!status) {
-    const std::lock_guard lock(mutex_);
-    flush_all_ = true;  // nobody knows what is durable
-  }
-  return status;
-}
+Status DirectoryStore::flush() { return journal_.flush(); }
 
 }  // namespace forerun::net

@@ -8,6 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "net/put_journal.h"
+#include "net/temporary_folder.h"
 #include "os/file.h"
 #include "repository/link_target.h"
 #include "repository/source.h"
@@ -23,7 +25,8 @@ class DirectoryStore final : public repository::Store, public repository::LinkTa
  public:
   enum class Mode { kReadOnly, kReadWrite };
   // Opens the repository in `path`; kReadWrite creates the folder (0755, for web servers) if it is
-  // missing. ERRORS: kNotFound, kDenied, kIo.
+  // missing, and puts back what the journals of processes hold that are gone. ERRORS: kNotFound,
+  // kDenied, kIo; kCorrupt, kTooLarge: such a journal is none; the message says where.
   static Result<std::unique_ptr<DirectoryStore>> open(const std::string& path, Mode mode);
   ~DirectoryStore() override;
 
@@ -35,10 +38,11 @@ class DirectoryStore final : public repository::Store, public repository::LinkTa
   bool contains(const std::string& path) override;
   // A put of a tag also brings images.json up to date.
   Status put(const std::string& path, ByteView data) override;
-  // Makes everything put so far durable, the first time also what an earlier process left that was
-  // killed. Many puts are made durable by one syncfs, a few (an index, a tag) one by one, so as not
-  // to wait for the neighbours' writes.
+  // Makes everything put, linked, renewed or removed so far durable. Objects named by digests may
+  // stand in a journal for a while (put_journal.h).
   Status flush() override;
+  // Makes durable what the journals hold, and empties them; it happens by itself, too.
+  Status settle() { return journal_.settle(); }
   // By a hard link, so the two objects have one age.
   Result<bool> link(repository::Source& from, const std::string& path) override;
   // By the clock of the file system: that of a new file.
@@ -60,11 +64,14 @@ class DirectoryStore final : public repository::Store, public repository::LinkTa
   Status replace(const std::string& path, ByteView data);
   // Gives the temporary file the path's place, under the lock of objects.
   Status move_into_place(int temporary, const std::string& leaf, const std::string& path);
-  Status write_temporary(int folder, const std::string& leaf, ByteView data) const;
-  // Returns this process's own folder under tmp/, made and locked at the first put.
+  // Returns the time of the file.
+  Result<repository::StoreTime> write_temporary(int folder, const std::string& leaf,
+                                                ByteView data) const;
+  // Returns this process's own folder under tmp/.
   Result<int> temporary_folder();
-  Result<os::Fd> make_temporary_folder(int parent, std::string& leaf) const;
-  void remove_stale_folders(int parent) const;
+  Status recover();
+  Status restore(const JournalEntry& entry);
+  Result<JournalFile> make_journal(size_t number, uint64_t epoch);
   Status update_list();
   Status require_writable(std::string_view path) const;
   // Returns the lock that keeps remove() (LOCK_EX) from put() and renew() (LOCK_SH), of this and
@@ -72,8 +79,9 @@ class DirectoryStore final : public repository::Store, public repository::LinkTa
   Result<os::Fd> lock_objects(int operation) const;
   Status list_folder(os::Fd folder, const std::string& path, size_t depth,
                      const Visit& visit) const;
-  void remember_put(const std::string& path);
+  Status sync_all() const;
   Status sync(std::string_view path, bool is_folder) const;
+  void begin_to_write(const std::string& path) const;
   Status sync_each(const std::set<std::string>& paths) const;
 
   const std::string name_;
@@ -81,12 +89,8 @@ class DirectoryStore final : public repository::Store, public repository::LinkTa
   const Mode mode_;
   std::atomic<uint64_t> puts_ = 0;  // numbers temporary files
   std::mutex mutex_;
-  os::Fd temporary_parent_;  // tmp/; guarded by mutex_, as the two below
-  os::Fd temporary_;         // tmp/<random>/, locked while we live
-  std::string temporary_leaf_;
-  std::set<std::string>
-      unflushed_;          // paths put since the last flush, up to a limit; guarded by mutex_
-  bool flush_all_ = true;  // more than unflushed_ may be not durable; guarded by mutex_
+  TemporaryFolder temporary_;  // guarded by mutex_
+  PutJournal journal_;
 };
 
 }  // namespace forerun::net

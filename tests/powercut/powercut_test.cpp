@@ -4,90 +4,19 @@
 //
 // usage: powercut_test VOLATILE_FS_PROGRAM [CUTS]; exits 77, with the reason, where FUSE cannot be
 // used.
-#include <fcntl.h>
-#include <sys/mount.h>
-#include <sys/stat.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
-#include <csignal>
 #include <cstdlib>
-#include <filesystem>
 
 #include "core/log.h"
 #include "disk/crashable_folder.h"
 #include "disk/power_cut_checker.h"
 #include "os/file.h"
+#include "volatile_mount.h"
 
 namespace forerun {
 namespace {
 
 constexpr int kSkipped = 77;
 constexpr uint64_t kDiskSize = 64 * disk::kOverlayBlockSize + 1000;
-
-// A mounted volatile_fs; unmounted and removed at the end.
-class VolatileMount {
- public:
-  explicit VolatileMount(const std::string& program) {
-    std::string pattern =
-        (std::filesystem::temp_directory_path() / "forerun-powercut-XXXXXX").string();
-    root_ = ::mkdtemp(pattern.data());
-    std::filesystem::create_directories(root_ + "/backing");
-    std::filesystem::create_directories(path());
-    const dev_t before = device();
-    pid_ = ::fork();
-    if (pid_ == 0) {
-      ::execl(program.c_str(), program.c_str(), (root_ + "/backing").c_str(), path().c_str(),
-              nullptr);
-      ::_exit(127);
-    }
-    for (int tries = 0; tries < 500 && !is_mounted_; ++tries) {
-      is_mounted_ = device() != before;
-      if (::waitpid(pid_, nullptr, WNOHANG) == pid_) {
-        pid_ = -1;
-        return;
-      }
-      ::usleep(10'000);
-    }
-  }
-  ~VolatileMount() {
-    if (is_mounted_) unmount();
-    if (pid_ > 0) {
-      if (!is_mounted_) ::kill(pid_, SIGTERM);
-      ::waitpid(pid_, nullptr, 0);
-    }
-    std::filesystem::remove_all(root_);
-  }
-  VolatileMount(const VolatileMount&) = delete;
-  VolatileMount& operator=(const VolatileMount&) = delete;
-
-  bool is_mounted() const { return is_mounted_; }
-  std::string path() const { return root_ + "/mount"; }
-  bool cut_power(const std::string& how) const {
-    const os::Fd control(::open((path() + "/.powercut").c_str(), O_WRONLY | O_CLOEXEC));
-    return control.is_open() &&
-           ::write(control.get(), how.data(), how.size()) == static_cast<ssize_t>(how.size());
-  }
-
- private:
-  void unmount() const {
-    if (::umount2(path().c_str(), MNT_DETACH) == 0) return;
-    // Without root rights the setuid helper does it.
-    const pid_t helper = ::fork();
-    if (helper == 0) {
-      ::execlp("fusermount3", "fusermount3", "-u", "-z", path().c_str(), nullptr);
-      ::_exit(127);
-    }
-    ::waitpid(helper, nullptr, 0);
-  }
-  dev_t device() const {
-    struct stat status{};
-    return ::stat(path().c_str(), &status) == 0 ? status.st_dev : 0;
-  }
-  std::string root_;
-  pid_t pid_ = -1;
-  bool is_mounted_ = false;
-};
 
 struct Outcome {
   int cuts = 0;
@@ -153,13 +82,9 @@ bool check_control(const VolatileMount& mount, std::string_view what, int cuts_m
 }
 
 int run_all(const std::string& program, int cuts) {
-  if (::access("/dev/fuse", R_OK | W_OK) != 0) {
-    fmt::print("skipped: /dev/fuse is missing or not accessible\n");
-    return kSkipped;
-  }
   const VolatileMount mount(program);
   if (!mount.is_mounted()) {
-    fmt::print("skipped: cannot mount a FUSE file system here (are root rights missing?)\n");
+    fmt::print("skipped: {}\n", mount.problem());
     return kSkipped;
   }
   log::set_level(log::Level::kError);

@@ -259,6 +259,9 @@ int do_unlink(const char* path) {
 
 int do_mkdir(const char* path, mode_t mode) { return result(::mkdir(real(path).c_str(), mode)); }
 int do_rmdir(const char* path) { return result(::rmdir(real(path).c_str())); }
+int do_utimens(const char* path, const struct timespec times[2], fuse_file_info*) {
+  return result(::utimensat(AT_FDCWD, real(path).c_str(), times, AT_SYMLINK_NOFOLLOW));
+}
 int do_access(const char* path, int mask) {
   return path == kControl ? 0 : result(::access(real(path).c_str(), mask));
 }
@@ -310,6 +313,7 @@ int main(int argc, char** argv) {
   operations.access = do_access;
   operations.create = do_create;
   operations.fallocate = do_fallocate;
+  operations.utimens = do_utimens;
   std::vector<char*> arguments = {argv[0]};
   arguments.insert(arguments.end(), argv + 2, argv + argc);
   std::string foreground = "-f", single = "-s";  // in the foreground, one request at a time
