@@ -12,13 +12,13 @@
 
 #include <cstdint>
 #include <map>
-#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "core/result.h"
 #include "core/storage_file.h"
+#include "trace/text_lines.h"
 
 namespace forerun::trace {
 
@@ -72,40 +72,26 @@ class LaunchTraceReader {
   };
   // `file` and `names` must outlive the reader. `label` names the file in errors.
   LaunchTraceReader(StorageFile& file, std::string label, LaunchNames& names, Limits limits);
-  ~LaunchTraceReader();
-  LaunchTraceReader(const LaunchTraceReader&) = delete;
-  LaunchTraceReader& operator=(const LaunchTraceReader&) = delete;
 
   // Sets `bin` to the next line. Returns false at the end.
   // ERRORS: kInvalid or kTooLarge with the line, kCorrupt for damaged compression, kIo.
   Result<bool> next(LaunchBin& bin);
   // Returns whether next() may go on after an error with the line after the wrong one. Not so where
   // the file itself cannot be read on.
-  bool can_go_on() const { return !is_broken_; }
+  bool can_go_on() const { return lines_.can_go_on(); }
 
  private:
-  struct Decoder;
-  Result<bool> line(std::string& out);
-  Status fill();
   Status parse(std::string_view line, LaunchBin& bin);
   Status parse_batches(std::string_view list, LaunchBin& bin);
   Status parse_item(std::string_view item, LaunchBatch& batch);
   Result<uint32_t> parse_name(std::string_view name);
   Status check_name(std::string_view name) const;
-  std::unexpected<Error> wrong(std::string_view what, ErrorCode code = ErrorCode::kInvalid) const;
 
-  std::string label_;
   LaunchNames& names_;
   Limits limits_;
-  std::unique_ptr<Decoder> decoder_;
-  std::string text_;  // decoded, not yet given out
-  size_t taken_ = 0;  // of text_
-  uint64_t decoded_ = 0;
-  uint64_t line_number_ = 0;
+  TextLines lines_;
   uint64_t last_second_ = 0;
   bool any_ = false;
-  bool ended_ = false;
-  bool is_broken_ = false;
 };
 
 }  // namespace forerun::trace
