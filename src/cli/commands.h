@@ -21,6 +21,8 @@ void add_stats_commands(CLI::App& app, const Context& context, Command& chosen);
 void add_launch_commands(CLI::App& app, const Context& context, Command& chosen);
 void add_explain_launch(CLI::App& explain, const Context& context, Command& chosen);
 void add_replay_commands(CLI::App& app, const Context& context, Command& chosen);
+// Adds to `replay`: block.
+void add_replay_block(CLI::App& replay, const Context& context, Command& chosen);
 void add_doctor_command(CLI::App& app, const Context& context, Command& chosen);
 
 }  // namespace forerun::cli

@@ -1,5 +1,5 @@
-// forerun replay launches: what the prediction of launches is worth on a recorded trace. The one
-// command that works on files by itself: there is nothing to ask the daemon.
+// forerun replay launches: what the prediction of launches is worth on a recorded trace. As the
+// other replays it works on files by itself: there is nothing to ask the daemon.
 #include <CLI/CLI.hpp>
 #include <boost/json.hpp>
 #include <memory>
@@ -234,6 +234,7 @@ Result<int> replay_launches(const Context& context, const Arguments& arguments) 
 void add_replay_commands(CLI::App& app, const Context& context, Command& chosen) {
   auto* replay = app.add_subcommand("replay", "replay recordings offline, without a daemon");
   replay->require_subcommand(1);
+  add_replay_block(*replay, context, chosen);
   auto* launches = replay->add_subcommand(
       "launches", "how many launches would have found their manifest prefetched");
   auto arguments = std::make_shared<Arguments>();

@@ -97,11 +97,12 @@ Result<double> parse_seconds(std::string_view text) {
   std::string_view unit;
   FR_TRY(const double value, parse_with_unit(text, &unit));
   if (unit.empty() || unit == "s") return value;
+  if (unit == "us") return value / 1e6;
   if (unit == "ms") return value / 1000;
   if (unit == "m" || unit == "min") return value * 60;
   if (unit == "h") return value * 3600;
   if (unit == "d") return value * 86400;
-  return fail(ErrorCode::kInvalid, fmt::format("'{}': units are ms, s, m, h, d", text));
+  return fail(ErrorCode::kInvalid, fmt::format("'{}': units are us, ms, s, m, h, d", text));
 }
 
 Result<ForwardArgument> parse_forward(std::string_view text) {

@@ -18,7 +18,7 @@ std::string show_count(uint64_t count);          // "12,345"
 
 // Returns bytes of "512M", "2GiB", "196616K", "1073741824". ERRORS: kInvalid.
 Result<uint64_t> parse_size(std::string_view text);
-// Returns seconds of "90", "1.5s", "250ms", "2m", "24h", "7d". ERRORS: kInvalid.
+// Returns seconds of "90", "1.5s", "250ms", "20us", "2m", "24h", "7d". ERRORS: kInvalid.
 Result<double> parse_seconds(std::string_view text);
 
 struct ForwardArgument {

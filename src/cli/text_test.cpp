@@ -55,6 +55,7 @@ TEST(Text, Times) {
   EXPECT_EQ(*parse_seconds("90"), 90);
   EXPECT_EQ(*parse_seconds("1.5s"), 1.5);
   EXPECT_EQ(*parse_seconds("250ms"), 0.25);
+  EXPECT_DOUBLE_EQ(*parse_seconds("20us"), 2e-5);
   EXPECT_EQ(*parse_seconds("2m"), 120);
   EXPECT_EQ(*parse_seconds("24h"), 86400);
   EXPECT_EQ(*parse_seconds("7d"), 604800);
