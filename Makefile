@@ -1,5 +1,5 @@
 # The two commands of the README: `make demo` and `make test`. The rest serves developers.
-.PHONY: demo test test-s3 build packages clean bench-boot bench-boot-replay bench-nbd bench-observe bench-launches bench-map bench-compose bench-storm bench-dedup bench-tier
+.PHONY: demo test test-s3 build packages clean bench-boot bench-boot-replay bench-nbd bench-observe bench-launches bench-map bench-compose bench-storm bench-dedup bench-tier bench-predict
 
 BUILD := build/release
 JOBS  := 2
@@ -54,6 +54,10 @@ bench-dedup: build
 # LAUNCHES: the folder of the traces (docs/launches.md).
 bench-launches: build
 	bench/launches $(if $(LAUNCHES),--data $(LAUNCHES)) --out build/bench/launches.json
+
+# BLOCKS: traces of block requests (docs/replay.md).
+bench-predict: build
+	bench/predict $(BLOCKS) --out build/bench/predict.json
 
 clean:
 	rm -rf build

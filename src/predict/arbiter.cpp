@@ -11,7 +11,6 @@
 #include "core/result.h"
 #include "predict/block_table.h"
 #include "predict/price.h"
-#include "score/calibration.h"
 #include "score/gate.h"
 
 namespace forerun::predict {
@@ -25,13 +24,16 @@ constexpr size_t kRecentMax = 1 << 14;        // blocks just read: the tier has 
 constexpr float kSameProbability = 0.1f;  // blocks join a proposal over differences up to this …
 constexpr Nanos kSameDue = 250ms;         // … and this
 constexpr float kKnowsOrder = 0.9f;       // a model that covers this much has the last word on when
+constexpr float kSurelyEnough = 0.9f;     // no run needs a surer word than this
 constexpr Nanos kSooner = 100ms;          // a proposal is repeated if it is due this much sooner …
 constexpr float kSurer = 0.1f;            // … or this much likelier
 
 struct Saying {
   BlockKey key;
   Time due{};
-  uint64_t judged_after = 0;  // count of reads
+  uint64_t judged_after = 0;  // count of reads, as the next
+  uint64_t said_at_read = 0;
+  uint32_t run = 1;  // blocks that were said with it
   float said = 0;
   float probability = 0;
   uint32_t next_of_block = kNone;
@@ -59,7 +61,8 @@ struct Queue {
 };
 
 struct Judge {
-  score::Calibration calibration{{}};
+  explicit Judge(const score::Calibration::Options& options) : calibration(options) {}
+  score::Calibration calibration;
   score::Reliability reliability;
   score::Gate gate{
       {.share_min = 0.3, .share_back = 0.4}};  // what it proposes; a wish is granted from 0.55
@@ -71,7 +74,7 @@ struct Arbiter::Impl {
   Impl(Options with, std::vector<std::unique_ptr<Model>> given)
       : options(with),
         models(std::move(given)),
-        judges(models.size()),
+        judges(models.size(), Judge(with.calibration)),
         blocks(with.pending_max),
         recent(kRecentMax),
         recent_ring(kRecentMax),
@@ -187,9 +190,14 @@ struct Arbiter::Impl {
     }
     for (int i = 0; i < 16 && doubted.oldest != kNone; ++i) {
       const uint32_t index = doubted.oldest;
-      if (pool[index].due + options.horizon > now) break;
+      if (!is_over(pool[index], now)) break;
       drop(index);
     }
+  }
+
+  bool is_over(const Saying& saying, Time now) const {
+    return saying.due + options.horizon <= now ||
+           (options.horizon_reads != 0 && saying.said_at_read + options.horizon_reads <= reads);
   }
 
   void make_room() {
@@ -225,6 +233,8 @@ struct Arbiter::Impl {
     pool[index] = {.key = key,
                    .due = candidate.due,
                    .judged_after = reads + kDoubtAfterReads,
+                   .said_at_read = reads,
+                   .run = candidate.block_count,
                    .said = candidate.confidence,
                    .probability = judges[model].calibration.probability(candidate.context,
                                                                         candidate.confidence),
@@ -247,6 +257,7 @@ struct Arbiter::Impl {
     int count = 0;
     Time due = kTimeNever, due_of_covering = kTimeNever;
     uint8_t model = 0;
+    uint32_t run = 1;
     const Covering& covering = covering_of(key.component);
     const bool is_known = covering.covered > 0 && !judges[covering.model].gate.muted() &&
                           is_said_by(covering.model, key);
@@ -267,12 +278,14 @@ struct Arbiter::Impl {
       if (saying.probability <= best) continue;
       best = saying.probability;
       model = saying.model;
+      run = saying.run;
     }
     if (count == 0) return;
     if (due_of_covering != kTimeNever) due = due_of_covering;
-    const float probability =
-        count == 1 ? best : 1 / (1 + std::exp(-log_odds / std::sqrt(weights)));
-    if (probability < worth_from(key)) return;
+    const float probability = count == 1 || options.merge == Options::Merge::kSurest
+                                  ? best
+                                  : 1 / (1 + std::exp(-log_odds / std::sqrt(weights)));
+    if (probability < worth_from(key, run)) return;
     const bool is_news = probability >= block.probability + kSurer || due + kSooner <= block.due;
     if (block.proposed && !is_news) return;
     if (!block.doubted) block.probability = probability;
@@ -282,9 +295,12 @@ struct Arbiter::Impl {
   }
 
   // Returns the probability from which on the block is worth its fetch.
-  float worth_from(const BlockKey& key) const {
-    if (!options.bytes_of) return options.probability_min;
-    return options.probability_min * price_of(options.bytes_of(key.component, key.block));
+  float worth_from(const BlockKey& key, uint32_t run) const {
+    float from = options.probability_min;
+    if (options.probability_per_doubling > 0)
+      from = std::min(kSurelyEnough,
+                      from + options.probability_per_doubling * std::log2(static_cast<float>(run)));
+    return options.bytes_of ? from * price_of(options.bytes_of(key.component, key.block)) : from;
   }
 
   void add(const BlockKey& key, float probability, uint8_t model, Time due) {
@@ -332,8 +348,7 @@ struct Arbiter::Impl {
       if (is_covering != as_covering) continue;
       for (uint32_t i = 0; i < candidate.block_count; ++i) {
         const BlockKey key{candidate.component, candidate.first_block + i};
-        const Time* read_at = recent.find(key);
-        if (read_at && now - *read_at < options.horizon) continue;  // the tier just had it
+        if (is_here(key, now)) continue;
         Candidate adjusted = candidate;
         if (covering.covered > 0 && !is_covering && !models[model]->has_seen(key.component) &&
             !is_said_by(covering.model, key))
@@ -343,7 +358,14 @@ struct Arbiter::Impl {
     }
   }
 
+  bool is_here(const BlockKey& key, Time now) const {
+    if (options.is_here) return options.is_here(key.component, key.block);
+    const Time* read_at = recent.find(key);
+    return read_at && now - *read_at < options.horizon;  // the tier just had it
+  }
+
   void remember(const BlockKey& key, Time now) {
+    if (options.is_here) return;
     if (Time* known = recent.find(key)) {
       *known = now;
       return;

@@ -14,6 +14,7 @@
 
 #include "core/time.h"
 #include "predict/model.h"
+#include "score/calibration.h"
 #include "trace/access.h"
 
 namespace forerun::predict {
@@ -48,14 +49,27 @@ class Arbiter {
   struct Options {
     float probability_min =
         0.55f;  // below: not proposed (still scored); the choice is shown in docs/prediction.md
+    // What a run said as one needs more each time it is twice as long: all of it must be there to
+    // save its request, and it costs twice the bytes.
+    float probability_per_doubling = 0;
     uint32_t pending_max = 1 << 16;  // candidates that await their outcome; the oldest expire first
     Nanos horizon =
         std::chrono::seconds(60);  // a candidate not read by due + horizon did not come true
+    // … nor one not read within so many reads of the guest after it was said; 0: no such limit.
+    uint32_t horizon_reads = 0;
     uint32_t proposals_per_access_max = 64;
     // Returns the bytes that a block costs on the link; 0: nothing, it is zeroes. A wrong prefetch
     // costs its bytes, a right one saves a round trip too: small blocks are proposed from a lower
     // probability on. Empty: all are of the size that probability_min is meant for.
     std::function<uint32_t(ComponentId component, uint64_t block)> bytes_of;
+    // Returns whether a block is where a prefetch would bring it: then nothing said of it is heard.
+    // Empty: what was read within the horizon is thought to be there.
+    std::function<bool(ComponentId component, uint64_t block)> is_here;
+    // How words of several models about one block become one: as those of witnesses who saw much
+    // the same, or the surest alone.
+    enum class Merge : uint8_t { kWitnesses, kSurest };
+    Merge merge = Merge::kWitnesses;
+    score::Calibration::Options calibration;
   };
   Arbiter(Options options, std::vector<std::unique_ptr<Model>> models);
   ~Arbiter();

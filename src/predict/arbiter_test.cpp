@@ -194,6 +194,48 @@ TEST(Arbiter, SmallBlocksAreWorthLessLikelyPrefetches) {
   EXPECT_THAT(ask(arbiter, read_of(13)), testing::SizeIs(1));
 }
 
+TEST(Arbiter, ALongerRunNeedsASurerWord) {
+  const auto runs = [](const trace::Access& access, std::vector<Candidate>& out) {
+    out.push_back({access.component, 1000, 1, 0.6f, 0, access.at});
+    out.push_back({access.component, 2000, 16, 0.6f, 0, access.at});
+    out.push_back({access.component, 3000, 1 << 14, 0.95f, 0, access.at});
+  };
+  Arbiter arbiter({.probability_min = 0.5f, .probability_per_doubling = 0.07f},
+                  list(std::unique_ptr<Model>(std::make_unique<Oracle>("runs", runs))));
+  std::set<uint64_t> first;
+  for (const Proposal& proposal : ask(arbiter, read_of(10))) first.insert(proposal.first_block);
+  EXPECT_EQ(first, (std::set<uint64_t>{1000, 3000}));
+}
+
+TEST(Arbiter, HearsNothingOfWhatIsHereAndAllOfWhatIsNot) {
+  const auto is_here = [](ComponentId, uint64_t block) { return block == 11; };
+  Arbiter arbiter({.is_here = is_here}, list(says("next", 1, 0.9f)));
+  EXPECT_THAT(ask(arbiter, read_of(10)), IsEmpty());
+  EXPECT_EQ(blocks_of(ask(arbiter, read_of(19))), (std::set<uint64_t>{20}));
+  ask(arbiter, read_of(20));
+  EXPECT_EQ(blocks_of(ask(arbiter, read_of(19))), (std::set<uint64_t>{20})) << "it has left";
+}
+
+TEST(Arbiter, TheSurestWordCountsAloneIfToldSo) {
+  Arbiter arbiter({.merge = Arbiter::Options::Merge::kSurest},
+                  list(says("sure", 1, 0.9f), says("not", 1, 0.1f)));
+  const auto proposals = ask(arbiter, read_of(10));
+  ASSERT_EQ(proposals.size(), 1U);
+  EXPECT_FLOAT_EQ(proposals[0].probability, 0.9f);
+}
+
+TEST(Arbiter, WhatWasNotReadWithinItsReadsDidNotComeTrue) {
+  const auto share_of = [](uint32_t horizon_reads) {
+    Arbiter arbiter({.horizon_reads = horizon_reads}, list(says("late", 300, 0.9f)));
+    for (uint64_t block = 0; block < 2000; ++block) ask(arbiter, read_of(block));
+    return static_cast<double>(arbiter.report()[0].came_true) /
+           static_cast<double>(arbiter.report()[0].said);
+  };
+  EXPECT_GT(share_of(0), 0.85);
+  EXPECT_GT(share_of(400), 0.85);
+  EXPECT_LT(share_of(200), 0.1);
+}
+
 TEST(Arbiter, PendingStaysWithinItsLimit) {
   Arbiter arbiter({.probability_min = 0.1f, .pending_max = 100, .proposals_per_access_max = 8},
                   list(std::make_unique<Oracle>("flood", [](const auto& access, auto& out) {

@@ -26,12 +26,14 @@ struct ModelNeeds {
   uint32_t block_bytes = 64 * 1024;  // the unit of Access::first_block
 };
 
-// Returns the names of all models, in the order in which the daemon uses them by default.
+// Returns the names of all models. The first ones, in their order, are those that a disk's boot is
+// foreseen with unless others are named.
 std::span<const std::string_view> model_names();
+std::span<const std::string_view> default_model_names();
 // Returns one new model. ERRORS: kNotFound for an unknown name.
 Result<std::unique_ptr<Model>> make_model(std::string_view name, const ModelNeeds& needs);
-// Returns one of each named; all of them if `names` is empty. ERRORS: as make_model; kInvalid for a
-// repeated name.
+// Returns one of each named; the default ones if `names` is empty. ERRORS: as make_model; kInvalid
+// for a repeated name.
 Result<std::vector<std::unique_ptr<Model>>> make_models(std::span<const std::string> names,
                                                         const ModelNeeds& needs);
 

@@ -13,10 +13,11 @@ TEST(Registry, MakesEveryModelUnderItsName) {
   }
 }
 
-TEST(Registry, MakesAllWhenNoneIsNamed) {
+TEST(Registry, MakesTheDefaultOnesWhenNoneIsNamed) {
   const auto models = make_models({}, {});
   ASSERT_TRUE(models.has_value());
-  EXPECT_EQ(models->size(), model_names().size());
+  EXPECT_EQ(models->size(), default_model_names().size());
+  EXPECT_EQ(models->back()->name(), default_model_names().back());
 }
 
 TEST(Registry, RefusesUnknownAndRepeatedNames) {

@@ -6,9 +6,11 @@
 namespace forerun::predict {
 namespace {
 
-constexpr uint32_t kRunClasses = 6;       // 1, 2, 3–4, 5–8, 9–16, more
-constexpr uint32_t kSizeClasses = 3;      // an access of 1, 2–3, 4 and more blocks
-constexpr uint32_t kDistanceClasses = 4;  // the next block, 2, 3–4, more
+constexpr uint32_t kRunClasses = 6;                   // 1, 2, 3–4, 5–8, 9–16, more
+constexpr uint32_t kSizeClasses = 3;                  // an access of 1, 2–3, 4 and more blocks
+constexpr uint32_t kDistanceClasses = 4;              // the next block, 2, 3–4, more
+constexpr uint32_t kStepClasses = 8, kFineSizes = 6;  // of the fine kind
+constexpr uint32_t kStepsGrown = 4;                   // requests over which the degree doubles
 
 // What is said of the next block after a run of each class, by the size of the access that made it,
 // and how that fades with each block further. Measured on boots: a window of 128 KiB (3 blocks) is
@@ -24,6 +26,15 @@ uint32_t log_class(uint32_t value, uint32_t classes) {
 }
 
 }  // namespace
+
+SequentialModel::Options SequentialModel::for_blocks(uint32_t block_bytes) {
+  if (block_bytes >= 64 * 1024) return {};
+  return {.streams_max = 128,
+          .gap_max = 0,
+          .degree_first = 1,
+          .degree_max = 256 * 1024 / block_bytes,
+          .is_fine = true};
+}
 
 SequentialModel::SequentialModel() : SequentialModel(Options{}) {}
 SequentialModel::SequentialModel(Options options) : options_(options) {
@@ -65,6 +76,13 @@ void SequentialModel::advance(Stream& stream, const trace::Access& access) {
   } else if (was_said && end == stream.ahead) {  // the last of those said was used
     stream.degree = std::min(options_.degree_max, stream.degree + std::max(1u, stream.degree / 2));
   }
+  if (options_.is_fine) {
+    const uint32_t grown = access.block_count << std::min(stream.steps, kStepsGrown);
+    stream.degree = std::min(options_.degree_max, std::max(2u, std::min(stream.run, grown)));
+    stream.trigger = stream.degree / 2;
+    stream.ahead = std::max(stream.ahead, stream.next);
+    return;
+  }
   // The guest waited for what had been said: say it sooner next time.
   const bool was_late = was_said && access.served_from == trace::ServedFrom::kRepository;
   if (was_late) {
@@ -74,8 +92,32 @@ void SequentialModel::advance(Stream& stream, const trace::Access& access) {
   stream.ahead = std::max(stream.ahead, stream.next);
 }
 
+void SequentialModel::say_fine(Stream& stream, const trace::Access& access,
+                               std::vector<Candidate>& out) {
+  const uint64_t until = stream.next + std::max(1u, stream.degree);
+  if (stream.ahead + stream.trigger > until) return;
+  const uint32_t steps = std::min(stream.steps, kStepClasses - 1);
+  const uint32_t size = std::min(log_class(access.block_count, kFineSizes), kFineSizes - 1);
+  while (stream.ahead < until) {
+    const uint64_t distance = stream.ahead - stream.next;
+    const uint32_t far = distance == 0 ? 0 : distance < 4 ? 1 : distance < 16 ? 2 : 3;
+    const uint64_t of_class = far == 0   ? 1
+                              : far == 1 ? 4 - distance
+                              : far == 2 ? 16 - distance
+                                         : until;
+    const auto blocks = static_cast<uint32_t>(std::min(until - stream.ahead, of_class));
+    const auto context =
+        static_cast<uint16_t>((steps * kFineSizes + size) * kDistanceClasses + far);
+    const Time due = access.at + from_seconds(static_cast<double>(stream.pace_s) *
+                                              static_cast<double>(distance + 1));
+    out.push_back({access.component, stream.ahead, blocks, steps == 0 ? 0.3f : 0.7f, context, due});
+    stream.ahead += blocks;
+  }
+}
+
 void SequentialModel::say(Stream& stream, const trace::Access& access,
                           std::vector<Candidate>& out) {
+  if (options_.is_fine) return say_fine(stream, access, out);
   if (stream.ahead > stream.next + stream.trigger) return;
   const uint32_t run = log_class(stream.run, kRunClasses);
   const uint32_t size = access.block_count == 1 ? 0 : access.block_count < 4 ? 1 : 2;

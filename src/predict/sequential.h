@@ -20,7 +20,12 @@ class SequentialModel final : public Model {
     uint32_t gap_max = 2;       // blocks a stream may skip forward
     uint32_t degree_first = 2;  // blocks ahead of a new stream
     uint32_t degree_max = 32;
+    // A request is many blocks: the degree follows the size of requests and how many there were,
+    // the trigger is half of it, and what is said is told apart by both.
+    bool is_fine = false;
   };
+  // Returns the options for blocks of this size: below 64 KiB the fine kind.
+  static Options for_blocks(uint32_t block_bytes);
   SequentialModel();
   explicit SequentialModel(Options options);
 
@@ -46,6 +51,7 @@ class SequentialModel final : public Model {
   Stream* match(const trace::Access& access);
   void advance(Stream& stream, const trace::Access& access);
   void say(Stream& stream, const trace::Access& access, std::vector<Candidate>& out);
+  void say_fine(Stream& stream, const trace::Access& access, std::vector<Candidate>& out);
 
   Options options_;
   std::vector<Stream> streams_;

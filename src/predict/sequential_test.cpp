@@ -97,6 +97,22 @@ TEST(Sequential, KeepsComponentsApart) {
     EXPECT_EQ(candidate.component, ComponentId{9});
 }
 
+TEST(Sequential, OfSmallBlocksItFollowsTheSizeOfRequests) {
+  SequentialModel model(SequentialModel::for_blocks(4096));
+  EXPECT_EQ(blocks_of(said_of(model, read_of(100, 13))), (std::set<uint64_t>{113}));
+  const auto second = blocks_of(said_of(model, read_of(113, 13)));
+  EXPECT_EQ(*second.begin(), 126U);
+  EXPECT_EQ(second.size(), 26U);  // two requests
+  uint64_t next = 126;
+  std::set<uint64_t> said = second;
+  for (int i = 0; i < 20; ++i, next += 13) {
+    for (uint64_t block = next; block < next + 13; ++block) EXPECT_TRUE(said.contains(block));
+    for (const uint64_t block : blocks_of(said_of(model, read_of(next, 13))))
+      EXPECT_TRUE(said.insert(block).second) << "said twice: " << block;
+  }
+  EXPECT_LE(*said.rbegin(), next + 64);  // 256 KiB ahead at most
+}
+
 TEST(Sequential, StateIsBounded) {
   SequentialModel model;
   const size_t before = model.state_bytes();

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -31,6 +32,8 @@ class BlockMethod {
  public:
   virtual ~BlockMethod() = default;
   virtual std::string_view name() const = 0;
+  // A run begins. `is_here`: whether a block is in the cache or on its way.
+  virtual void begin(std::function<bool(uint64_t block)> /*is_here*/) {}
   // A read begins at `now_us`: appends what is to be fetched ahead; what is here already is left
   // out by the caller. `is_hit`: all its blocks were in the cache, or on their way.
   virtual void on_read(const BlockAccess& access, bool is_hit, double now_us,

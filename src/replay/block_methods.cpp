@@ -18,6 +18,24 @@ std::unique_ptr<BlockMethod> peer(const BlockMethodNeeds& /*needs*/) {
   return std::make_unique<Method>();
 }
 
+// A name as a template argument.
+template <size_t size>
+struct Name {
+  // NOLINTNEXTLINE(google-explicit-constructor): so that a literal is one
+  consteval Name(const char (&literal)[size]) { std::copy_n(literal, size, text); }
+  char text[size];
+};
+
+// All models of a disk at work behind the arbiter, but one.
+template <Name without>
+std::unique_ptr<BlockMethod> arbiter(const BlockMethodNeeds& /*needs*/) {
+  std::vector<std::string> models = {"sequential", "stride", "markov", "association"};
+  std::erase(models, without.text);
+  const std::string_view left_out = without.text;
+  return make_model_method(left_out.empty() ? "arbiter" : fmt::format("arbiter_no_{}", left_out),
+                           models);
+}
+
 constexpr std::array kEntries = {
     Entry{"none", [](const BlockMethodNeeds&) -> std::unique_ptr<BlockMethod> { return nullptr; }},
     Entry{"obl", peer<OneBlockLookahead>},
@@ -28,6 +46,13 @@ constexpr std::array kEntries = {
     Entry{"union", peer<UnionPeer>},
     Entry{"sequential", [](const BlockMethodNeeds&) { return make_model_method("sequential"); }},
     Entry{"stride", [](const BlockMethodNeeds&) { return make_model_method("stride"); }},
+    Entry{"markov", [](const BlockMethodNeeds&) { return make_model_method("markov"); }},
+    Entry{"association", [](const BlockMethodNeeds&) { return make_model_method("association"); }},
+    Entry{"arbiter", arbiter<"">},
+    Entry{"arbiter_no_sequential", arbiter<"sequential">},
+    Entry{"arbiter_no_stride", arbiter<"stride">},
+    Entry{"arbiter_no_markov", arbiter<"markov">},
+    Entry{"arbiter_no_association", arbiter<"association">},
     Entry{"oracle",
           [](const BlockMethodNeeds& needs) -> std::unique_ptr<BlockMethod> {
             return std::make_unique<Oracle>(needs);

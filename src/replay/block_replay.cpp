@@ -35,7 +35,11 @@ class Run {
         method_(method),
         cache_(cache_blocks),
         shadow_(cache_blocks),
-        reads_per_window_(std::max<size_t>(1, (reads + kWindows - 1) / kWindows)) {}
+        reads_per_window_(std::max<size_t>(1, (reads + kWindows - 1) / kWindows)) {
+    if (method) method->begin([this](uint64_t block) { return cache_.find(block) != nullptr; });
+  }
+  Run(const Run&) = delete;
+  Run& operator=(const Run&) = delete;
 
   void begin_scoring() { is_scoring_ = true; }
 

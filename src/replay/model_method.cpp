@@ -7,13 +7,19 @@ namespace forerun::replay {
 namespace {
 
 constexpr ComponentId kDisk{1};
+// Chosen on the four traces of docs/replay.md at 5 % of cache.
+constexpr float kProbabilityMin = 0.5f, kProbabilityPerDoubling = 0.07f;
+constexpr uint32_t kHorizonReads = 2048;
 
 class ModelMethod final : public BlockMethod {
  public:
   ModelMethod(std::string_view name, std::vector<std::unique_ptr<predict::Model>> models)
-      : name_(name), arbiter_({}, std::move(models)) {}
+      : name_(name), arbiter_(options(), std::move(models)) {}
 
   std::string_view name() const override { return name_; }
+  void begin(std::function<bool(uint64_t block)> is_here) override {
+    is_here_ = std::move(is_here);
+  }
 
   void on_read(const BlockAccess& access, bool is_hit, double now_us,
                std::vector<BlockRun>& out) override {
@@ -33,6 +39,16 @@ class ModelMethod final : public BlockMethod {
   }
 
  private:
+  predict::Arbiter::Options options() {
+    predict::Arbiter::Options options;
+    options.probability_min = kProbabilityMin;
+    options.probability_per_doubling = kProbabilityPerDoubling;
+    options.merge = predict::Arbiter::Options::Merge::kSurest;
+    options.horizon_reads = kHorizonReads;
+    options.calibration = {.prior_weight = 8, .memory = 256};
+    options.is_here = [this](ComponentId, uint64_t block) { return is_here_ && is_here_(block); };
+    return options;
+  }
   void observe(const BlockAccess& access, trace::ServedFrom from, double now_us) {
     proposals_.clear();
     arbiter_.on_access({.at = kTimeZero + from_seconds(now_us * 1e-6),
@@ -45,6 +61,7 @@ class ModelMethod final : public BlockMethod {
   }
 
   std::string name_;
+  std::function<bool(uint64_t block)> is_here_;
   predict::Arbiter arbiter_;
   std::vector<predict::Proposal> proposals_;
 };
