@@ -4,6 +4,7 @@
 #include <atomic>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -62,6 +63,9 @@ class DirectoryStore final : public repository::Store, public repository::LinkTa
   std::string full(std::string_view path) const;
   Result<Place> walk_to(std::string_view path, bool create) const;
   Status replace(const std::string& path, ByteView data);
+  // Returns the time of the object's file, or nothing: there is one of this path already, the file
+  // system cannot do it, or what replace() will say.
+  std::optional<repository::StoreTime> put_new(const std::string& path, ByteView data) const;
   // Gives the temporary file the path's place, under the lock of objects.
   Status move_into_place(int temporary, const std::string& leaf, const std::string& path);
   // Returns the time of the file.
