@@ -1,8 +1,17 @@
 #include "daemon/first_boots.h"
 
+#include <algorithm>
+
 #include "core/log.h"
 
 namespace forerun::daemon {
+namespace {
+
+// The next VM of the same disk is usually asked for at once, and shall not share the processors
+// with what nobody waits for.
+constexpr Nanos kPause = 250ms;
+
+}  // namespace
 
 FirstBoots::FirstBoots(repository::Store& store, ImageCatalog& catalog)
     : store_(store), catalog_(catalog), thread_([this] { run(); }) {}
@@ -38,6 +47,7 @@ bool FirstBoots::when_foreseen(const Digest& image, std::function<void()> then) 
   const auto found = pending_.find(image);
   if (found == pending_.end()) return false;
   found->second.push_back(std::move(then));
+  changed_.notify_all();
   return true;
 }
 
@@ -56,15 +66,24 @@ void FirstBoots::foresee(const image::FirstBoot& boot) {
     catalog_.keep_component(*found.wish.digest);
 }
 
+FirstBoots::Waiting::iterator FirstBoots::find_wanted() {
+  return std::ranges::find_if(
+      waiting_, [&](const auto& boot) { return !pending_.at(boot->image()).empty(); });
+}
+
 void FirstBoots::run() {
   for (;;) {
     std::shared_ptr<const image::FirstBoot> boot;
     {
       std::unique_lock lock(mutex_);
       changed_.wait(lock, [&] { return is_stopping_ || !waiting_.empty(); });
+      changed_.wait_for(lock, kPause,
+                        [&] { return is_stopping_ || find_wanted() != waiting_.end(); });
       if (is_stopping_) return;
-      boot = std::move(waiting_.front());
-      waiting_.pop_front();
+      auto next = find_wanted();
+      if (next == waiting_.end()) next = waiting_.begin();
+      boot = std::move(*next);
+      waiting_.erase(next);
     }
     foresee(*boot);
   }

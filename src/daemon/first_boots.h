@@ -27,7 +27,8 @@ class FirstBoots {
   // Ends the thread; what it is at is finished, what waits is given up.
   void stop();
 
-  // Has the boot foreseen. The catalog knows the priors as soon as they are known.
+  // Has the boot foreseen: at once if somebody waits for it, otherwise in a moment. The catalog
+  // knows the priors as soon as they are known.
   void add(std::shared_ptr<const image::FirstBoot> boot);
   bool is_pending(const Digest& image) const;
   // Calls `then` once the boot of `image` is foreseen, or cannot be, from this object's thread.
@@ -35,14 +36,18 @@ class FirstBoots {
   bool when_foreseen(const Digest& image, std::function<void()> then);
 
  private:
+  using Waiting = std::deque<std::shared_ptr<const image::FirstBoot>>;
+
   void run();
+  // Returns the first that somebody waits for. REQUIRES: mutex_ is held.
+  Waiting::iterator find_wanted();
   void foresee(const image::FirstBoot& boot);
 
   repository::Store& store_;
   ImageCatalog& catalog_;
   mutable std::mutex mutex_;  // guards all below but the thread
   std::condition_variable changed_;
-  std::deque<std::shared_ptr<const image::FirstBoot>> waiting_;
+  Waiting waiting_;
   std::map<Digest, std::vector<std::function<void()>>> pending_;  // what comes after each
   bool is_stopping_ = false;
   std::jthread thread_;
