@@ -25,6 +25,13 @@ constexpr double kOthersWeight = 0.5;  // boots of the very same disk that the o
 // Priors of composed Debian images know 0.85 of what is read; the odds are kept far from that.
 constexpr float kSaidByPrior = 3, kNotSaidByPrior = 0.3f;
 constexpr float kPriorSays = 0.5f;
+// The share of what every boot reads that the boot prior says, and of what a companion makes a boot
+// read of another disk.
+constexpr double kRecallAlways = 0.85, kRecallElsewhere = 0.05;
+constexpr double kBootsWord = 30;    // blocks that the boots' word on whose they are is worth
+constexpr double kDoubtful = 0.02;   // a hypothesis this likely against "every boot's" may be true
+constexpr size_t kKindsToDoubt = 2;  // of one set of companions nothing tells any from another
+constexpr int kRounds = 20;
 
 float to_share(float value) { return std::clamp(std::round(value * kShareOne), 0.0f, kShareOne); }
 
@@ -115,6 +122,11 @@ class Evidence {
   double all_read_ = 0, all_missed_ = 0;
 };
 
+// Probabilities of blocks whose owner the boots do not tell, by whether the boot prior says them.
+struct Doubtful {
+  float if_said = 0, if_not_said = 0;
+};
+
 // Foresees the blocks of one history beside one set of companions.
 class Foreseer {
  public:
@@ -134,17 +146,19 @@ class Foreseer {
     // far as its members are, each by its weight.
     std::map<std::vector<bool>, Group> groups;
     for (const auto& [name, beside] : by_name) {
+      const bool is_here = std::binary_search(companions.begin(), companions.end(), name);
+      ++members_;
+      if (!is_here) ++elsewhere_;
+      // What one makes every boot read that is everywhere, like a kernel, every boot reads.
+      if (is_here && std::count(beside.begin(), beside.end(), true) == std::ssize(kinds_)) continue;
       Group& group = groups[beside];
       group.beside = beside;
       ++group.members;
       const double weight = weight_of ? weight_of(name) : 1;
       group.weight += weight;
-      if (std::binary_search(companions.begin(), companions.end(), name)) group.here += weight;
+      if (is_here) group.here += weight;
     }
-    for (const auto& [beside, group] : groups) {
-      groups_.push_back(group);
-      members_ += group.members;
-    }
+    for (const auto& [beside, group] : groups) groups_.push_back(group);
     has_strangers_ = std::any_of(companions.begin(), companions.end(),
                                  [&](ComponentName name) { return !by_name.contains(name); });
   }
@@ -172,6 +186,46 @@ class Foreseer {
       probability = (evidence.read(*same_) + kOthersWeight * probability) / (boots + kOthersWeight);
     }
     return static_cast<float>(probability);
+  }
+
+  // Whether blocks of this pattern of shares could be every boot's or those of companions that are
+  // not on this disk, but of nobody else. Then other witnesses are to be asked.
+  bool is_doubtful(const Entry& entry) const {
+    if (same_ || kinds_.size() < kKindsToDoubt) return false;
+    const Evidence evidence(kinds_, entry);
+    double here = 0, elsewhere = 0;
+    for (const Group& group : groups_)
+      (group.here > 0 ? here : elsewhere) +=
+          evidence.likelihood([&](size_t k) { return group.beside[k]; });
+    const double always = evidence.likelihood([](size_t) { return true; });
+    return here < kDoubtful * always && elsewhere >= kDoubtful * always;
+  }
+
+  // Returns how likely blocks of such a pattern are read, of which the prior says so many and so
+  // many not. Two hypotheses, every boot's or somebody's elsewhere; how many belong to whom is
+  // found by expectation maximisation over the mixture, with the boots' word as its start and as
+  // kBootsWord blocks.
+  Doubtful resolve(double said, double not_said) const {
+    constexpr double kStart = kAlwaysPrior / (kAlwaysPrior + kCompanionsPrior);
+    constexpr double kOddsSaid = kRecallAlways / kRecallElsewhere;
+    constexpr double kOddsNotSaid = (1 - kRecallAlways) / (1 - kRecallElsewhere);
+    const auto share = [](double always, double odds) {
+      return always * odds / (always * odds + 1 - always);
+    };
+    double always = kStart;
+    for (int round = 0; round < kRounds; ++round) {
+      const double sum = kBootsWord * kStart + said * share(always, kOddsSaid) +
+                         not_said * share(always, kOddsNotSaid);
+      always = sum / (kBootsWord + said + not_said);
+    }
+    // One that never was beside it may want it, too.
+    const double others = has_strangers_ ? 1 / (static_cast<double>(elsewhere_) + 2) : 0;
+    const double if_elsewhere = kExcept + others * (1 - 2 * kExcept);
+    const auto probability = [&](double odds) {
+      const double its = share(always, odds);
+      return static_cast<float>(its * (1 - kExcept) + (1 - its) * if_elsewhere);
+    };
+    return {probability(kOddsSaid), probability(kOddsNotSaid)};
   }
 
  private:
@@ -209,16 +263,57 @@ class Foreseer {
   const std::vector<Kind>& kinds_;
   std::optional<size_t> same_;  // the kind of this very disk
   std::vector<Group> groups_;
-  size_t members_ = 0;
-  bool has_strangers_ = false;  // companions that were beside it in no boot
+  size_t members_ = 0, elsewhere_ = 0;  // companions that were seen; of these not on this disk
+  bool has_strangers_ = false;          // companions that were beside it in no boot
 };
 
-float weighed(float probability, uint64_t block, const BlockSequence& prior) {
+bool says(const BlockSequence& prior, uint64_t block) {
   const auto index = prior.find(block);
-  const bool is_said = index && prior.entries[*index].support >= kPriorSays;
+  return index && prior.entries[*index].support >= kPriorSays;
+}
+
+float weighed(float probability, bool is_said) {
   const float odds = probability / (1 - probability) * (is_said ? kSaidByPrior : kNotSaidByPrior);
   return odds / (1 + odds);
 }
+
+// Few patterns of who read a block and who did not are common to many blocks.
+class Patterns {
+ public:
+  Patterns(const ComponentHistory& history, const Foreseer& foreseer, const BlockSequence* prior,
+           bool is_everywhere)
+      : prior_(foreseer.has_booted() ? nullptr : prior) {
+    for (const Entry& entry : history.entries) {
+      const auto [place, is_new] = patterns_.try_emplace(entry.share);
+      Pattern& pattern = place->second;
+      if (is_new) {
+        pattern.probability = foreseer.probability(entry);
+        pattern.is_doubtful = prior_ && is_everywhere && foreseer.is_doubtful(entry);
+      }
+      if (pattern.is_doubtful) ++(says(*prior_, entry.block) ? pattern.said : pattern.not_said);
+    }
+    for (auto& [share, pattern] : patterns_)
+      if (pattern.is_doubtful) pattern.by_prior = foreseer.resolve(pattern.said, pattern.not_said);
+  }
+
+  float probability(const Entry& entry) const {
+    const Pattern& pattern = patterns_.at(entry.share);
+    if (!prior_) return pattern.probability;
+    const bool is_said = says(*prior_, entry.block);
+    if (!pattern.is_doubtful) return weighed(pattern.probability, is_said);
+    return is_said ? pattern.by_prior.if_said : pattern.by_prior.if_not_said;
+  }
+
+ private:
+  struct Pattern {
+    float probability = 0;  // by the boots alone
+    bool is_doubtful = false;
+    double said = 0, not_said = 0;  // blocks, by the prior
+    Doubtful by_prior;
+  };
+  const BlockSequence* prior_;  // null: not asked
+  std::map<decltype(Entry::share), Pattern> patterns_;
+};
 
 }  // namespace
 
@@ -267,19 +362,13 @@ void merge_boot(ComponentHistory& history, const std::vector<ComponentName>& com
 
 std::shared_ptr<const BlockSequence> foresee(const ComponentHistory& history,
                                              const std::vector<ComponentName>& companions,
-                                             const BlockSequence* prior,
-                                             const WeightOf& weight_of) {
+                                             const BlockSequence* prior, const WeightOf& weight_of,
+                                             bool is_everywhere) {
   const Foreseer foreseer(history, companions, weight_of);
   std::vector<SequenceEntry> entries;
-  // Few patterns of who read a block and who did not are common to many blocks.
-  std::map<decltype(Entry::share), float> probabilities;
-  for (const Entry& entry : history.entries) {
-    const auto [known, is_new] = probabilities.try_emplace(entry.share);
-    if (is_new) known->second = foreseer.probability(entry);
-    float probability = known->second;
-    if (prior && !foreseer.has_booted()) probability = weighed(probability, entry.block, *prior);
-    entries.push_back({entry.block, probability, entry.rank, entry.time_s});
-  }
+  const Patterns patterns(history, foreseer, prior, is_everywhere);
+  for (const Entry& entry : history.entries)
+    entries.push_back({entry.block, patterns.probability(entry), entry.rank, entry.time_s});
   return make_block_sequence(history.boots(), std::move(entries));
 }
 

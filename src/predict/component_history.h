@@ -72,11 +72,16 @@ void merge_boot(ComponentHistory& history, const std::vector<ComponentName>& com
 // for this component) is a further witness: which of several companions a block belongs to, it
 // often knows. weight_of (empty: all weigh the same): how likely a companion is to be the one, of
 // several that were never seen apart.
+//
+// is_everywhere: the component is on every disk, so that others ask of it what they need. Where its
+// blocks could be every boot's, or only of companions that all boots had and this disk has not, the
+// prior tells more: how many of those blocks it says tells how many are every boot's.
 using WeightOf = std::function<double(ComponentName companion)>;
 std::shared_ptr<const BlockSequence> foresee(const ComponentHistory& history,
                                              const std::vector<ComponentName>& companions,
                                              const BlockSequence* prior = nullptr,
-                                             const WeightOf& weight_of = {});
+                                             const WeightOf& weight_of = {},
+                                             bool is_everywhere = false);
 
 // Returns the saved form: docs/format_history.md.
 Buffer serialize(const ComponentHistory& history);

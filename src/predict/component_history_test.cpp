@@ -96,6 +96,31 @@ TEST(ComponentHistory, TheBootPriorTellsWhoseBlockItIs) {
   EXPECT_GT(support({kKernel, kWeb, kOther}, 21), 0.9f);  // that very disk did boot
 }
 
+// All boots had the database beside them; the prior of a disk without it says of the base what
+// every boot reads, but for a few blocks, and nothing of what only the database wanted.
+TEST(ComponentHistory, WhatOnlyAnAbsentCompanionWantsIsToldByHowLittleOfItThePriorSays) {
+  const auto support_of_unsaid = [](uint64_t blocks_of_database, bool is_everywhere) {
+    std::vector<uint64_t> blocks;
+    std::vector<SequenceEntry> said;
+    for (uint64_t block = 0; block < 100; ++block) {
+      blocks.push_back(block);
+      if (block >= 12) said.push_back({block, 0.9f, static_cast<float>(block), 1});
+    }
+    for (uint64_t block = 0; block < blocks_of_database; ++block) blocks.push_back(200 + block);
+    ComponentHistory history;
+    teach(history, {kKernel, kData, kWeb}, blocks);
+    teach(history, {kKernel, kData, kCache}, blocks);
+    const auto prior = make_block_sequence(1, std::move(said));
+    const auto sequence = foresee(history, {kKernel, kOther}, prior.get(), {}, is_everywhere);
+    EXPECT_GT(sequence->entries[*sequence->find(50)].support, 0.9f);
+    return sequence->entries[*sequence->find(0)].support;
+  };
+  EXPECT_GT(support_of_unsaid(0, true), 0.7f);
+  EXPECT_LT(support_of_unsaid(60, true), 0.55f);
+  // Nobody asks a service's own component for what is its own.
+  EXPECT_GT(support_of_unsaid(60, false), 0.8f);
+}
+
 // Two of three services want it: any of them does.
 TEST(ComponentHistory, SeveralCompanionsMayWantABlock) {
   ComponentHistory history;

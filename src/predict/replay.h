@@ -76,6 +76,7 @@ class ReplayHistory {
   HistoryPtr by_name() const;
   ComponentName name(ComponentId component) const;
   WeightOf weights(std::span<const ComponentId> disk) const;
+  bool is_everywhere(ComponentId component) const;
 
   const Options options_;
   const NameOf name_of_;

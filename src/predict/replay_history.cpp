@@ -51,6 +51,23 @@ WeightOf ReplayHistory::weights(std::span<const ComponentId> disk) const {
   };
 }
 
+// Whether every boot of the other components had it beside them.
+bool ReplayHistory::is_everywhere(ComponentId component) const {
+  std::vector<std::pair<ComponentId, HistoryPtr>> others;
+  {
+    const std::lock_guard lock(mutex_);
+    for (const auto& [other, known] : known_) others.emplace_back(other, known.history);
+  }
+  const ComponentName its_name = name(component);
+  return std::all_of(others.begin(), others.end(), [&](const auto& other) {
+    if (other.first == component || name(other.first) == 0) return true;
+    const auto& kinds = other.second->kinds;
+    return std::all_of(kinds.begin(), kinds.end(), [&](const ComponentHistory::Kind& kind) {
+      return std::binary_search(kind.companions.begin(), kind.companions.end(), its_name);
+    });
+  });
+}
+
 bool ReplayHistory::knows(ComponentId component) const { return find(component) != nullptr; }
 
 float ReplayHistory::boots(ComponentId component) const {
@@ -63,7 +80,8 @@ std::shared_ptr<const BlockSequence> ReplayHistory::foresee(ComponentId componen
                                                             const BlockSequence* prior) const {
   const auto weight_of = weights(disk);
   if (const auto history = find(component))
-    return predict::foresee(*history, companions(component, disk), prior, weight_of);
+    return predict::foresee(*history, companions(component, disk), prior, weight_of,
+                            is_everywhere(component));
   const auto names = prior && !prior->meanings.empty() ? by_name() : nullptr;
   if (!names) return nullptr;
   return blocks_of_names(*predict::foresee(*names, companions(component, disk), nullptr, weight_of),
