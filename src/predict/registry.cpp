@@ -6,6 +6,7 @@
 #include "predict/association.h"
 #include "predict/markov.h"
 #include "predict/neighbourhood.h"
+#include "predict/rnn_pretrain.h"
 #include "predict/sequential.h"
 #include "predict/stride.h"
 
@@ -59,6 +60,13 @@ constexpr std::array kModels{
     Entry{"association",
           [](const ModelNeeds&) -> std::unique_ptr<Model> {
             return std::make_unique<AssociationModel>();
+          }},
+    Entry{"rnn",
+          [](const ModelNeeds& needs) -> std::unique_ptr<Model> {
+            return std::make_unique<RnnModel>(
+                RnnModel::Options{},
+                needs.rnn ? needs.rnn
+                          : std::make_shared<RnnTrainer>(RnnTrainer::Options{}, pretrained_rnn()));
           }},
 };
 constexpr size_t kDefaultModels = 6;

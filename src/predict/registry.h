@@ -12,6 +12,7 @@
 #include "predict/model.h"
 #include "predict/prior.h"
 #include "predict/replay.h"
+#include "predict/rnn.h"
 #include "predict/successor.h"
 
 namespace forerun::predict {
@@ -22,7 +23,8 @@ struct ModelNeeds {
   std::shared_ptr<ReplayHistory>
       history;  // the host's; null: replay starts without a past and teaches nobody
   std::shared_ptr<SuccessorStatistics> successors;  // the host's; null: as history
-  Priors priors;                     // boot priors by component; none for one that has none
+  std::shared_ptr<RnnTrainer> rnn;  // the host's; null: one of its own, from the pretrained network
+  Priors priors;                    // boot priors by component; none for one that has none
   uint32_t block_bytes = 64 * 1024;  // the unit of Access::first_block
 };
 

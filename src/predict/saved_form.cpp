@@ -6,7 +6,15 @@ namespace forerun::predict {
 namespace {
 
 std::string_view mark_of(SavedKind kind) {
-  return kind == SavedKind::kHistory ? "FRHIST\r\n" : "FRSUCC\r\n";
+  switch (kind) {
+    case SavedKind::kHistory:
+      return "FRHIST\r\n";
+    case SavedKind::kSuccessors:
+      return "FRSUCC\r\n";
+    case SavedKind::kNetwork:
+      return "FRGRUN\r\n";
+  }
+  return "";
 }
 
 }  // namespace

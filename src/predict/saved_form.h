@@ -18,7 +18,7 @@ float from_bits(uint32_t bits);
 // Returns false for NaN.
 inline bool in_range(float value, float low, float high) { return value >= low && value <= high; }
 
-enum class SavedKind : uint8_t { kHistory, kSuccessors };
+enum class SavedKind : uint8_t { kHistory, kSuccessors, kNetwork };
 
 // Begins a saved form.
 ByteWriter begin_saved(SavedKind kind, uint32_t version);

@@ -39,6 +39,8 @@ class BlockMethod {
   virtual void on_read(const BlockAccess& access, bool is_hit, double now_us,
                        std::vector<BlockRun>& out) = 0;
   virtual void on_write(const BlockAccess& /*access*/, double /*now_us*/) {}
+  // What the daemon would do on another thread meanwhile; after each read, and not measured.
+  virtual void work_aside() {}
   // A block that was fetched ahead was read, `is_late`: while it was on its way; or left unread.
   virtual void on_used(uint64_t /*block*/, bool /*is_late*/) {}
   virtual void on_unused(uint64_t /*block*/) {}

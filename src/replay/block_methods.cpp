@@ -29,7 +29,7 @@ struct Name {
 // All models of a disk at work behind the arbiter, but one.
 template <Name without>
 std::unique_ptr<BlockMethod> arbiter(const BlockMethodNeeds& /*needs*/) {
-  std::vector<std::string> models = {"sequential", "stride", "markov", "association"};
+  std::vector<std::string> models = {"sequential", "stride", "markov", "association", "rnn"};
   std::erase(models, without.text);
   const std::string_view left_out = without.text;
   return make_model_method(left_out.empty() ? "arbiter" : fmt::format("arbiter_no_{}", left_out),
@@ -48,11 +48,13 @@ constexpr std::array kEntries = {
     Entry{"stride", [](const BlockMethodNeeds&) { return make_model_method("stride"); }},
     Entry{"markov", [](const BlockMethodNeeds&) { return make_model_method("markov"); }},
     Entry{"association", [](const BlockMethodNeeds&) { return make_model_method("association"); }},
+    Entry{"rnn", [](const BlockMethodNeeds&) { return make_model_method("rnn"); }},
     Entry{"arbiter", arbiter<"">},
     Entry{"arbiter_no_sequential", arbiter<"sequential">},
     Entry{"arbiter_no_stride", arbiter<"stride">},
     Entry{"arbiter_no_markov", arbiter<"markov">},
     Entry{"arbiter_no_association", arbiter<"association">},
+    Entry{"arbiter_no_rnn", arbiter<"rnn">},
     Entry{"oracle",
           [](const BlockMethodNeeds& needs) -> std::unique_ptr<BlockMethod> {
             return std::make_unique<Oracle>(needs);

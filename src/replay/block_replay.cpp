@@ -139,6 +139,7 @@ class Run {
     method_->on_read(access, missing_.empty(), now_, runs_);
     if (clock_ && is_scoring_)
       costs_.push_back(static_cast<float>((clock_->now() - before).count()));
+    method_->work_aside();
     for (const BlockRun& run : runs_)
       for (uint32_t i = 0; i < std::min(run.block_count, world_.run_blocks_max); ++i) {
         const uint64_t number = run.first_block + i;

@@ -1,20 +1,25 @@
 #include "replay/model_method.h"
 
+#include <algorithm>
+
 #include "predict/arbiter.h"
 #include "predict/registry.h"
+#include "predict/rnn_pretrain.h"
 
 namespace forerun::replay {
 namespace {
 
 constexpr ComponentId kDisk{1};
 // Chosen on the four traces of docs/replay.md at 5 % of cache.
-constexpr float kProbabilityMin = 0.5f, kProbabilityPerDoubling = 0.07f;
+constexpr float kProbabilityMin = 0.51f, kProbabilityPerDoubling = 0.07f;
 constexpr uint32_t kHorizonReads = 2048;
+constexpr size_t kStepsAside = 1;  // of training, after each read
 
 class ModelMethod final : public BlockMethod {
  public:
-  ModelMethod(std::string_view name, std::vector<std::unique_ptr<predict::Model>> models)
-      : name_(name), arbiter_(options(), std::move(models)) {}
+  ModelMethod(std::string_view name, std::vector<std::unique_ptr<predict::Model>> models,
+              std::shared_ptr<predict::RnnTrainer> trainer)
+      : name_(name), trainer_(std::move(trainer)), arbiter_(options(), std::move(models)) {}
 
   std::string_view name() const override { return name_; }
   void begin(std::function<bool(uint64_t block)> is_here) override {
@@ -30,6 +35,10 @@ class ModelMethod final : public BlockMethod {
 
   void on_write(const BlockAccess& access, double now_us) override {
     observe(access, trace::ServedFrom::kLocal, now_us);
+  }
+
+  void work_aside() override {
+    if (trainer_) trainer_->train(kStepsAside);
   }
 
   size_t state_bytes() const override {
@@ -62,6 +71,7 @@ class ModelMethod final : public BlockMethod {
 
   std::string name_;
   std::function<bool(uint64_t block)> is_here_;
+  std::shared_ptr<predict::RnnTrainer> trainer_;  // null: none of the models is a network
   predict::Arbiter arbiter_;
   std::vector<predict::Proposal> proposals_;
 };
@@ -70,9 +80,14 @@ class ModelMethod final : public BlockMethod {
 
 std::unique_ptr<BlockMethod> make_model_method(std::string_view name,
                                                const std::vector<std::string>& models) {
-  auto made = predict::make_models(models, {.components = {kDisk}, .block_bytes = 4096});
+  std::shared_ptr<predict::RnnTrainer> trainer;
+  if (std::find(models.begin(), models.end(), "rnn") != models.end())
+    trainer = std::make_shared<predict::RnnTrainer>(predict::RnnTrainer::Options{},
+                                                    predict::pretrained_rnn());
+  auto made =
+      predict::make_models(models, {.components = {kDisk}, .rnn = trainer, .block_bytes = 4096});
   FR_ASSERT(made.has_value(), "the table of methods names models that exist");
-  return std::make_unique<ModelMethod>(name, std::move(*made));
+  return std::make_unique<ModelMethod>(name, std::move(*made), std::move(trainer));
 }
 
 std::unique_ptr<BlockMethod> make_model_method(std::string_view model) {

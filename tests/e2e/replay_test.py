@@ -1,4 +1,4 @@
-"""forerun replay block, as a user runs it: a trace in, a table or JSON out, wrong files refused."""
+"""forerun replay block and forerun model, as a user runs them: a trace in, a table or JSON out, wrong files refused."""
 import json
 import os
 import random
@@ -74,6 +74,20 @@ class ReplayTest(unittest.TestCase):
             done = self.replay(path, *arguments)
             self.assertNotEqual(done.returncode, 0, arguments)
             self.assertIn(said, done.stderr)
+
+
+class ModelTest(unittest.TestCase):
+    def test_the_network_that_comes_with_forerun_is_what_pretrain_makes(self):
+        with tempfile.TemporaryDirectory() as folder:
+            made = os.path.join(folder, "rnn.bin")
+            done = subprocess.run([os.path.join(lab.BIN_DIR, "forerun"), "model", "pretrain", made, "-o", "json"],
+                                  capture_output=True, text=True, check=False)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            result = json.loads(done.stdout)
+            self.assertLess(result["nats_per_request"], 0.5 * result["untrained_nats_per_request"])
+            kept = os.path.join(os.path.dirname(__file__), "../../src/predict/rnn_pretrained.bin")
+            with open(made, "rb") as one, open(kept, "rb") as other:
+                self.assertEqual(one.read(), other.read())
 
 
 if __name__ == "__main__":

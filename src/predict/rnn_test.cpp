@@ -1,0 +1,125 @@
+#include "predict/rnn.h"
+
+#include <gmock/gmock.h>
+
+#include <cmath>
+
+#include "predict/rnn_pretrain.h"
+#include "predict/testing.h"
+
+namespace forerun::predict {
+namespace {
+
+std::shared_ptr<RnnTrainer> trainer_of(RnnNetPtr net, float rate = 0.01f) {
+  return std::make_shared<RnnTrainer>(
+      RnnTrainer::Options{.publish_every = 1, .descent = {.rate = rate}}, std::move(net));
+}
+
+// Requests at gaps that take turns: 100, 300, -250 blocks after the end of the one before.
+class Walk {
+ public:
+  trace::Access next() {
+    constexpr std::array<int64_t, 3> kGaps = {100, 300, -250};
+    const trace::Access access = read_of(static_cast<uint64_t>(at_), 4, now_);
+    at_ += 4 + kGaps[turn_++ % 3];
+    now_ += 1ms;
+    return access;
+  }
+  uint64_t coming() const { return static_cast<uint64_t>(at_); }
+
+ private:
+  int64_t at_ = 1 << 20;
+  size_t turn_ = 0;
+  Nanos now_{};
+};
+
+TEST(Rnn, LearnsGapsThatTakeTurnsAndSaysWhatComes) {
+  const auto trainer = trainer_of(pretrained_rnn());
+  RnnModel model({.ask_every = 1}, trainer);
+  Walk walk;
+  int right = 0;
+  for (int i = 0; i < 1200; ++i) {
+    const auto said = said_of(model, walk.next());
+    trainer->train(1);
+    const bool is_right = !said.empty() && said[0].first_block == walk.coming() &&
+                          said[0].block_count == 4 && said[0].confidence > 0.8f;
+    if (i >= 1100 && is_right) ++right;
+  }
+  EXPECT_GT(right, 90);
+}
+
+TEST(Rnn, KnowsSequentialReadersFromTheStart) {
+  RnnModel model({}, trainer_of(pretrained_rnn()));
+  std::vector<Candidate> said;
+  for (uint64_t i = 0; i < 12; ++i) said = said_of(model, read_of(1000 + 8 * i, 8, i * 1ms));
+  ASSERT_FALSE(said.empty());
+  EXPECT_EQ(said[0].first_block, 1096U);
+  EXPECT_GT(said[0].confidence, 0.5f);
+  EXPECT_GT(said[0].due, kTimeZero);
+  EXPECT_TRUE(blocks_of(said).contains(1104)) << "the one after it, too";
+}
+
+TEST(Rnn, WritesOtherComponentsAndEmptyRequestsDoNoHarm) {
+  RnnModel model({}, trainer_of(pretrained_rnn()));
+  said_of(model, write_of(5, 9));
+  said_of(model, read_of(5, 0));
+  auto other = read_of(UINT64_MAX - 3, 4);
+  other.component = ComponentId{2};
+  said_of(model, other);
+  for (const Candidate& one : said_of(model, read_of(0, 1))) EXPECT_GT(one.confidence, 0);
+}
+
+TEST(Rnn, BehaviourIsCutToItsRange) {
+  RnnModel model({}, trainer_of(pretrained_rnn()));
+  std::array<float, RnnModel::kBehaviour> behaviour{};
+  behaviour.fill(std::nanf(""));
+  behaviour[0] = 1e30f;
+  model.set_behaviour(behaviour, 99);
+  for (uint64_t i = 0; i < 40; ++i)
+    for (const Candidate& one : said_of(model, read_of(8 * i, 8)))
+      EXPECT_TRUE(one.confidence > 0 && one.confidence < 1);
+}
+
+TEST(RnnTrainer, KeepsNoMoreWindowsThanItMay) {
+  RnnTrainer trainer({.windows_max = 10, .windows_per_step = 2}, nullptr);
+  for (int i = 0; i < 100; ++i)
+    trainer.offer({.inputs = std::vector<RnnInput>(4), .targets = std::vector<uint32_t>(4)});
+  EXPECT_EQ(trainer.train(100), 5U);
+  EXPECT_EQ(trainer.train(100), 0U);
+  EXPECT_GT(trainer.loss(), 1);
+}
+
+TEST(RnnForm, IsReadBackAsItWas) {
+  const RnnNetPtr net = pretrained_rnn();
+  const auto parsed = parse_rnn(serialize(*net));
+  ASSERT_TRUE(parsed);
+  EXPECT_TRUE(
+      std::equal(net->numbers().begin(), net->numbers().end(), (*parsed)->numbers().begin()));
+}
+
+TEST(RnnForm, RefusesWhatIsDamagedOrNotItsOwn) {
+  const Buffer saved = serialize(*pretrained_rnn());
+  for (const size_t at : {size_t{0}, size_t{8}, size_t{12}, size_t{1000}, saved.size() - 1}) {
+    Buffer damaged = saved;
+    damaged[at] ^= std::byte{0x40};
+    EXPECT_FALSE(parse_rnn(damaged)) << at;
+  }
+  EXPECT_FALSE(parse_rnn(ByteView(saved).first(saved.size() - 4)));
+  RnnNet wild = *pretrained_rnn();
+  wild.numbers()[7] = std::nanf("");
+  EXPECT_EQ(parse_rnn(serialize(wild)).error().code, ErrorCode::kCorrupt);
+}
+
+TEST(RnnPretrain, TheSameSeedGivesTheSameNetwork) {
+  const Buffer a = serialize(*pretrain_rnn(3, 1500, {})), b = serialize(*pretrain_rnn(3, 1500, {}));
+  EXPECT_EQ(a, b);
+  EXPECT_NE(a, serialize(*pretrain_rnn(4, 1500, {})));
+}
+
+TEST(RnnPretrain, WhatComesWithForerunKnowsWorkItNeverSaw) {
+  const auto blank = RnnTrainer({}, nullptr).net();
+  EXPECT_LT(cost_of_rnn(pretrained_rnn(), 12345, 2000), 0.5 * cost_of_rnn(blank, 12345, 2000));
+}
+
+}  // namespace
+}  // namespace forerun::predict
