@@ -4,6 +4,7 @@
 
 #include "core/codec.h"
 #include "repository/chunk.h"
+#include "repository/delta.h"
 #include "repository/image_index.h"
 
 using namespace forerun;
@@ -102,6 +103,35 @@ void check_chunk(FuzzedDataProvider& input) {
   if (chunk) require((*chunk)->content == content);
 }
 
+// A delta of two chunks, spoiled or not: told right, or refused.
+void check_delta(FuzzedDataProvider& input) {
+  const bool right = input.ConsumeBool();
+  std::vector<repository::ChunkPtr> bases;
+  for (int i = 0; i < 2; ++i) {
+    auto basis = std::make_shared<repository::Chunk>();
+    basis->content = input.ConsumeBytes<std::byte>(input.ConsumeIntegralInRange<size_t>(1, 400));
+    basis->content.push_back(static_cast<std::byte>(i + 1));
+    basis->id = sha256(basis->content);
+    bases.push_back(std::move(basis));
+  }
+  if (bases[0]->id == bases[1]->id) return;
+  Buffer content = input.ConsumeBytes<std::byte>(input.ConsumeIntegralInRange<size_t>(0, 400));
+  const auto& copied = bases[input.ConsumeBool()]->content;
+  content.insert(content.end(), copied.begin(), copied.end());
+  content.push_back(std::byte(3));
+  const ChunkId id = sha256(content);
+  if (id == bases[0]->id || id == bases[1]->id) return;
+  auto stored = repository::pack_delta(content, bases, repository::kStoredSizeMax);
+  require(stored.has_value());
+  if (!right) spoil(*stored, input);
+  const repository::ChunkRef ref{id, static_cast<uint32_t>(content.size()), 99, true};
+  if (const auto named = repository::read_bases(ref, *stored))
+    require(!named->empty() && named->size() <= repository::kBasesMax);
+  const auto chunk = repository::decode_delta(ref, *stored, bases);
+  require(chunk || !right);
+  if (chunk) require((*chunk)->content == content);
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
@@ -126,6 +156,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       check_index(index);
       break;
     }
+    case 6:
+      check_delta(input);
+      break;
     default:
       check_index(build_index(input));
   }

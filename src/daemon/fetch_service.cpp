@@ -37,8 +37,11 @@ prefetch::FetchQueueOptions with_sources(const FetchService::Options& with,
   const auto local = std::find(sources.begin(), sources.end(), with.local);
   if (sources.size() == 1 || local == sources.end()) return options;
   options.first_source = [store = with.local, at = static_cast<uint32_t>(local - sources.begin()),
-                          other = first_not_local(sources, with.local)](const ChunkId& id) {
-    return store->contains(repository::chunk_path(id)) ? at : other;
+                          other = first_not_local(sources, with.local)](
+                             const repository::ChunkRef& chunk) {
+    const bool is_local = (chunk.is_delta && store->contains(repository::delta_path(chunk.id))) ||
+                          store->contains(repository::chunk_path(chunk.id));
+    return is_local ? at : other;
   };
   return options;
 }
@@ -61,7 +64,7 @@ void count(const prefetch::FetchEnd& end) {
     (end.asked_as == IoClass::kCritical     ? demand
      : end.asked_as == IoClass::kBackground ? background
                                             : ahead)
-        .add(end.ref.stored_size);
+        .add(end.fetched_bytes);
 }
 
 }  // namespace
@@ -72,6 +75,7 @@ FetchService::FetchService(Options options, const Clock& clock, tier::Tier& tier
       clock_(clock),
       tier_(tier),
       sources_(std::move(sources)),
+      bases_(tier_, sources_),
       link_source_(first_not_local(sources_, options_.local)),
       on_end_(std::move(on_end)),
       queue_(with_sources(options_, sources_)) {
@@ -206,9 +210,16 @@ void FetchService::work(uint32_t source) {
       continue;
     }
     lock.unlock();
-    auto chunk = repository::fetch_chunk(*sources_[source], task->chunk);
+    uint64_t fetched_bytes = 0;
+    const auto basis = [&](const repository::ChunkRef& ref) {
+      return bases_.get(ref, source,
+                        task->io_class == IoClass::kCritical ? tier::Admission::kDemand
+                                                             : tier::Admission::kPrefetch,
+                        fetched_bytes);
+    };
+    auto chunk = repository::fetch_chunk(*sources_[source], task->chunk, basis, &fetched_bytes);
     lock.lock();
-    const auto end = queue_.on_complete(*task, std::move(chunk), clock_.now());
+    const auto end = queue_.on_complete(*task, std::move(chunk), fetched_bytes, clock_.now());
     wake();  // the window has room, or a retry waits
     if (!end) continue;
     if (end->chunk)

@@ -14,6 +14,7 @@
 
 #include "core/result.h"
 #include "core/time.h"
+#include "daemon/basis_fetcher.h"
 #include "prefetch/fetch_queue.h"
 #include "repository/source.h"
 #include "tier/tier.h"
@@ -75,6 +76,7 @@ class FetchService {
   const Clock& clock_;
   tier::Tier& tier_;
   std::vector<repository::Source*> sources_;
+  BasisFetcher bases_;
   const uint32_t link_source_;
   OnEnd on_end_;
 

@@ -27,7 +27,9 @@ Result<repository::ChunkPtr> FetchedChunks::get(const repository::ChunkRef& chun
     const std::lock_guard lock(mutex_);
     if (const auto found = known_.find(chunk.id); found != known_.end()) return found->second;
   }
-  FR_TRY(auto fetched, repository::fetch_chunk(source_, chunk));
+  // Neighbours are told by the same bases.
+  const auto basis = [this](const repository::ChunkRef& ref) { return get(ref); };
+  FR_TRY(auto fetched, repository::fetch_chunk(source_, chunk, basis));
   const std::lock_guard lock(mutex_);
   return known_.emplace(chunk.id, std::move(fetched)).first->second;
 }

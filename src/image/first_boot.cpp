@@ -63,7 +63,9 @@ class StoredDisk final : public DiskReader {
   Result<repository::ChunkPtr> fetch(const repository::ChunkRef& ref) {
     const auto [entry, is_new] = chunks_.try_emplace(ref.id);
     if (!is_new) return entry->second;
-    auto chunk = repository::fetch_chunk(source_, ref);
+    // A basis is whole: this ends there.
+    const auto basis = [this](const repository::ChunkRef& whole) { return fetch(whole); };
+    auto chunk = repository::fetch_chunk(source_, ref, basis);
     if (!chunk || chunks_.size() > kChunksKept) chunks_.clear();
     if (chunk) chunks_[ref.id] = *chunk;
     return chunk;
@@ -82,7 +84,8 @@ bool has_data(const std::vector<ResolvedComponent>& components, repository::Stor
     const auto& chunks = found.index.data.chunks;
     const auto first = std::find_if(chunks.begin(), chunks.end(),
                                     [](const auto& chunk) { return !chunk.is_zero(); });
-    if (first != chunks.end() && !store.contains(repository::chunk_path(first->id))) return false;
+    if (first == chunks.end() || store.contains(repository::chunk_path(first->id))) continue;
+    if (!first->is_delta || !store.contains(repository::delta_path(first->id))) return false;
   }
   return true;
 }

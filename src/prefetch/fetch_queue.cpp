@@ -25,7 +25,8 @@ struct Fetch {
   Standing standing = Standing::kQueued;
   uint32_t source = 0;
   std::vector<uint32_t> refusals;  // of each source: answers without the right chunk
-  uint32_t silences = 0;           // attempts without an answer, in a row
+  uint64_t fetched_bytes = 0;
+  uint32_t silences = 0;  // attempts without an answer, in a row
   Time first_silence{};
   std::multimap<Time, uint64_t>::iterator retry;
 };
@@ -65,7 +66,8 @@ struct FetchQueue::Impl {
 
   FetchEnd end(uint64_t key, Result<repository::ChunkPtr> outcome) {
     const Fetch& fetch = fetches.at(key);
-    FetchEnd ended{fetch.chunk, std::move(outcome), fetch.asked_as, fetch.io_class, fetch.vm};
+    FetchEnd ended{fetch.chunk,    std::move(outcome), fetch.asked_as,
+                   fetch.io_class, fetch.vm,           fetch.fetched_bytes};
     forget(key);
     return ended;
   }
@@ -145,7 +147,7 @@ Wanted FetchQueue::want(const repository::ChunkRef& chunk, IoClass io_class, VmI
   fetch.refusals.resize(impl_->options.source_count);
   fetch.asked_as = fetch.io_class = io_class;
   if (impl_->options.first_source) {
-    fetch.source = impl_->options.first_source(chunk.id);
+    fetch.source = impl_->options.first_source(chunk);
     FR_ASSERT(fetch.source < impl_->options.source_count);
   }
   fetch.vm = vm;
@@ -179,9 +181,11 @@ std::optional<FetchTask> FetchQueue::pull(uint32_t source, Time now) {
 }
 
 std::optional<FetchEnd> FetchQueue::on_complete(const FetchTask& task,
-                                                Result<repository::ChunkPtr> outcome, Time now) {
+                                                Result<repository::ChunkPtr> outcome,
+                                                uint64_t fetched_bytes, Time now) {
   Fetch& fetch = impl_->fetches.at(task.key);
-  impl_->schedulers[task.source]->on_complete(task.key, outcome ? task.chunk.stored_size : 0, now);
+  fetch.fetched_bytes += fetched_bytes;
+  impl_->schedulers[task.source]->on_complete(task.key, outcome ? fetched_bytes : 0, now);
   if (outcome) {
     FR_ASSERT(*outcome != nullptr && (*outcome)->id == task.chunk.id,
               "a fetch brought another chunk");

@@ -26,7 +26,7 @@ namespace forerun::prefetch {
 struct FetchQueueOptions {
   uint32_t source_count = 1;
   // Which source to ask first; empty: the first. REQUIRES: below source_count.
-  std::function<uint32_t(const ChunkId&)> first_source;
+  std::function<uint32_t(const repository::ChunkRef&)> first_source;
   uint32_t rounds_max = 2;  // times that every source is asked for a chunk it lacks or has wrongly
   Nanos retry_first = 100ms;  // after a source did not answer; doubles
   Nanos retry_max = 5s;
@@ -49,6 +49,7 @@ struct FetchEnd {
   iosched::IoClass asked_as = iosched::IoClass::kCritical;  // the class it was first wanted in
   iosched::IoClass ended_as = iosched::IoClass::kCritical;  // the most urgent one since
   VmId vm{};                                                // who wanted it first
+  uint64_t fetched_bytes = 0;  // in all attempts, with the bases of a delta
 };
 
 enum class Wanted : uint8_t {
@@ -73,9 +74,16 @@ class FetchQueue {
 
   // Returns the next fetch to make from `source`, if any may go now.
   std::optional<FetchTask> pull(uint32_t source, Time now);
-  // Takes what came of a task. Returns the end of the fetch, or nothing if it will be tried again.
+  // Takes what came of a task, and how many bytes came for it. Returns the end of the fetch, or
+  // nothing if it will be tried again.
   std::optional<FetchEnd> on_complete(const FetchTask& task, Result<repository::ChunkPtr> outcome,
-                                      Time now);
+                                      uint64_t fetched_bytes, Time now);
+  // The same, for a chunk that came as its reference says: as stored_size bytes.
+  std::optional<FetchEnd> on_complete(const FetchTask& task, Result<repository::ChunkPtr> outcome,
+                                      Time now) {
+    const uint64_t bytes = outcome ? task.chunk.stored_size : 0;
+    return on_complete(task, std::move(outcome), bytes, now);
+  }
   // Puts retries whose time has come back into the queue. Call before pull; see next_retry_at().
   void tick(Time now);
   Time next_retry_at() const;  // kTimeNever if nothing waits

@@ -45,7 +45,9 @@ TEST_F(FetchQueueTest, AChunkWantedTwiceIsFetchedOnce) {
 TEST_F(FetchQueueTest, TheSourceThatIsSaidToHaveItIsAskedFirst) {
   FetchQueueOptions options;
   options.source_count = 2;
-  options.first_source = [](const ChunkId& id) { return id.bytes[0] == 1 ? 1u : 0u; };
+  options.first_source = [](const repository::ChunkRef& chunk) {
+    return chunk.id.bytes[0] == 1 ? 1u : 0u;
+  };
   FetchQueue queue(options);
   queue.want(chunk(1), IoClass::kCritical, VmId{1}, now_, now_);
   queue.want(chunk(2), IoClass::kCritical, VmId{1}, now_, now_);

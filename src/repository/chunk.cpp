@@ -1,30 +1,17 @@
 #include "repository/chunk.h"
 
 #include <fmt/format.h>
-#include <zstd.h>
-#include <zstd_errors.h>
 
 #include <cstring>
+
+#include "repository/zstd_frame.h"
 
 namespace forerun::repository {
 namespace {
 
 constexpr std::byte kCodecPlain{0};
 constexpr std::byte kCodecZstd{1};
-
-// Contexts hold a few hundred KiB that cost more to set up than a chunk costs to pack, so each
-// thread keeps its own.
-ZSTD_CCtx* compressor() {
-  static thread_local const std::unique_ptr<ZSTD_CCtx, decltype(&ZSTD_freeCCtx)> context(
-      ZSTD_createCCtx(), &ZSTD_freeCCtx);
-  return context.get();
-}
-
-ZSTD_DCtx* decompressor() {
-  static thread_local const std::unique_ptr<ZSTD_DCtx, decltype(&ZSTD_freeDCtx)> context(
-      ZSTD_createDCtx(), &ZSTD_freeDCtx);
-  return context.get();
-}
+constexpr std::byte kCodecDelta{2};  // delta.h
 
 // Every byte equals its left neighbour and the first is zero; memcmp runs at memory speed.
 bool is_zeroes(ByteView content) {
@@ -34,28 +21,6 @@ bool is_zeroes(ByteView content) {
 
 std::unexpected<Error> corrupt(const ChunkRef& ref, std::string_view what) {
   return fail(ErrorCode::kCorrupt, fmt::format("chunk {} {}", ref.id.hex(), what));
-}
-
-// Unpacks one zstd frame into exactly `out`. What the frame claims is compared before a byte is
-// unpacked, and the output is bounded by `out` whatever it claims.
-Status unpack_zstd(const ChunkRef& ref, ByteView frame, MutableByteView out) {
-  const unsigned long long claimed = ZSTD_getFrameContentSize(frame.data(), frame.size());
-  if (claimed == ZSTD_CONTENTSIZE_ERROR) return corrupt(ref, "holds no zstd frame");
-  if (claimed != ZSTD_CONTENTSIZE_UNKNOWN && claimed != out.size()) {
-    return corrupt(ref, fmt::format("unpacks to {} bytes, not {}", claimed, out.size()));
-  }
-  const size_t frame_size = ZSTD_findFrameCompressedSize(frame.data(), frame.size());
-  if (ZSTD_isError(frame_size)) return corrupt(ref, "holds a broken zstd frame");
-  if (frame_size != frame.size()) return corrupt(ref, "has bytes after its zstd frame");
-  const size_t size =
-      ZSTD_decompressDCtx(decompressor(), out.data(), out.size(), frame.data(), frame.size());
-  if (ZSTD_isError(size)) {
-    return corrupt(ref, fmt::format("does not unpack: {}", ZSTD_getErrorName(size)));
-  }
-  if (size != out.size()) {
-    return corrupt(ref, fmt::format("unpacks to {} bytes, not {}", size, out.size()));
-  }
-  return {};
 }
 
 }  // namespace
@@ -70,18 +35,12 @@ EncodedChunk pack_chunk(const ChunkId& id, ByteView content, int zstd_level) {
   FR_ASSERT(!content.empty() && content.size() <= kChunkSize);
   EncodedChunk encoded{{id, static_cast<uint32_t>(content.size()), 0}, {}};
   Buffer& stored = encoded.stored;
-  stored.resize(kStoredHeaderSize + ZSTD_compressBound(content.size()));
-  const size_t packed = ZSTD_compressCCtx(compressor(), stored.data() + kStoredHeaderSize,
-                                          stored.size() - kStoredHeaderSize, content.data(),
-                                          content.size(), zstd_level);
-  if (!ZSTD_isError(packed) && packed < content.size()) {
-    stored[0] = kCodecZstd;
-    stored.resize(kStoredHeaderSize + packed);
-  } else {
-    stored[0] = kCodecPlain;
-    stored.resize(kStoredHeaderSize + content.size());
-    std::memcpy(stored.data() + kStoredHeaderSize, content.data(), content.size());
-  }
+  const Buffer frame = pack_frame(content, zstd_level);
+  const bool is_shorter = frame.size() < content.size();
+  const ByteView payload = is_shorter ? ByteView(frame) : content;
+  stored.reserve(kStoredHeaderSize + payload.size());
+  stored.push_back(is_shorter ? kCodecZstd : kCodecPlain);
+  stored.insert(stored.end(), payload.begin(), payload.end());
   encoded.ref.stored_size = static_cast<uint32_t>(stored.size());
   return encoded;
 }
@@ -109,7 +68,10 @@ Result<ChunkPtr> decode_chunk(const ChunkRef& ref, ByteView stored) {
     chunk->content.assign(payload.begin(), payload.end());
   } else if (stored[0] == kCodecZstd) {
     chunk->content.resize(ref.size);
-    FR_CHECK(unpack_zstd(ref, payload, chunk->content));
+    if (const Status unpacked = unpack_frame(payload, chunk->content); !unpacked)
+      return corrupt(ref, unpacked.error().message);
+  } else if (stored[0] == kCodecDelta) {
+    return corrupt(ref, "is a delta where a whole chunk is due");
   } else {
     return corrupt(ref, fmt::format("has the unknown codec {}", std::to_integer<int>(stored[0])));
   }

@@ -23,7 +23,11 @@ inline constexpr uint32_t kStoredSizeMax = kChunkSize + kStoredHeaderSize;
 struct ChunkRef {
   ChunkId id;
   uint32_t size = 0;         // bytes of content; kChunkSize but for an image's last chunk
-  uint32_t stored_size = 0;  // bytes in the repository, and on the link
+  // Bytes in the repository, and on the link, when the index was written: packing the same content
+  // again may have changed it since. Without the bases of a delta.
+  uint32_t stored_size = 0;
+  // It may be stored as a delta (delta.h). The index that says so names all bases, too.
+  bool is_delta = false;
 
   bool is_zero() const { return stored_size == 0; }
   bool operator==(const ChunkRef&) const = default;
@@ -49,8 +53,9 @@ EncodedChunk pack_chunk(const ChunkId& id, ByteView content, int zstd_level = 3)
 // REQUIRES: 1 ≤ content.size() ≤ kChunkSize.
 EncodedChunk encode_chunk(ByteView content, int zstd_level = 3);
 
-// Returns the content of `stored`, verified against ref.id and ref.size. Never allocates more than
-// ref.size. ERRORS: kCorrupt, naming the chunk and what is wrong with it.
+// Returns the content of `stored`, verified against ref.id and ref.size: of a whole chunk, never of
+// a delta. Never allocates more than ref.size. ERRORS: kCorrupt, naming the chunk and what is wrong
+// with it.
 Result<ChunkPtr> decode_chunk(const ChunkRef& ref, ByteView stored);
 
 // Returns whether `content` is what `id` names.

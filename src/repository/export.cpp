@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <map>
+#include <tuple>
 
 #include "repository/fetch.h"
 #include "repository/image_index.h"
@@ -69,9 +70,26 @@ class Selection {
   }
   static Result<Buffer> fetch(const ChunkRef& ref, Source& from) {
     FR_TRY(Buffer stored, from.fetch(chunk_path(ref.id), kStoredSizeMax));
-    const ChunkRef as_stored{ref.id, ref.size, static_cast<uint32_t>(stored.size())};
-    FR_CHECK(decode_chunk(as_stored, stored));
+    FR_CHECK(decode_chunk(ref, stored));
     return stored;
+  }
+  // Its bases are exported as chunks of their own; here they are the source's, wherever it is.
+  Result<Buffer> fetch_delta(const ChunkRef& ref, Source& from) const {
+    FR_TRY(Buffer stored, from.fetch(delta_path(ref.id), kStoredSizeMax));
+    FR_CHECK(complete_delta(source_, ref, stored));
+    return stored;
+  }
+  // Calls copy(path, fetch) for the form in which the chunk is to be copied: as a delta if it may
+  // be one and there is a sound one.
+  template <typename Copy>
+  Status each_form(const ChunkRef& ref, const Copy& copy) const {
+    const auto copy_whole = [&] {
+      return copy(chunk_path(ref.id), [&](Source& from) { return fetch(ref, from); });
+    };
+    if (!ref.is_delta) return copy_whole();
+    Status told = copy(delta_path(ref.id), [&](Source& from) { return fetch_delta(ref, from); });
+    if (told || told.error().code != ErrorCode::kNotFound) return told;
+    return copy_whole() ? Status{} : told;
   }
 
  private:
@@ -79,7 +97,10 @@ class Selection {
     return path.substr(path.rfind('/') + 1);
   }
   void sort_chunks() {
-    std::ranges::sort(chunks_, {}, &ChunkRef::id);
+    // Who may have a delta takes the whole chunk, too, but not the other way round.
+    std::ranges::sort(chunks_, {}, [](const ChunkRef& ref) {
+      return std::tuple<const ChunkId&, bool>(ref.id, ref.is_delta);
+    });
     const auto last = std::ranges::unique(chunks_, {}, &ChunkRef::id);
     chunks_.erase(last.begin(), last.end());
     sorted_ = chunks_.size();
@@ -139,9 +160,9 @@ Result<ExportProgress> export_tree(Source& source, Store& target, const ObjectKi
   FR_CHECK(selection.find());
   Reporter reporter(options, selection);
   for (const ChunkRef& ref : selection.chunks())
-    FR_CHECK(copy(
-        chunk_path(ref.id), source, options.link_from, target,
-        [&](Source& from) { return Selection::fetch(ref, from); }, reporter));
+    FR_CHECK(selection.each_form(ref, [&](const std::string& path, const auto& fetch) {
+      return copy(path, source, options.link_from, target, fetch, reporter);
+    }));
   // What names others comes after them, a tag last.
   for (auto kind = kinds.rbegin(); kind != kinds.rend(); ++kind) {
     for (const std::string& path : selection.objects()) {
@@ -167,9 +188,11 @@ Result<ExportedCar> export_car(Source& source, StorageFile& file, const ObjectKi
   Reporter reporter(options, selection);
   CarWriter car(file);
   for (const ChunkRef& ref : selection.chunks()) {
-    FR_TRY(const Buffer data, Selection::fetch(ref, source));
-    FR_CHECK(car.add(chunk_path(ref.id), data));
-    FR_CHECK(reporter.count(data.size()));
+    FR_CHECK(selection.each_form(ref, [&](const std::string& path, const auto& fetch) -> Status {
+      FR_TRY(const Buffer data, fetch(source));
+      FR_CHECK(car.add(path, data));
+      return reporter.count(data.size());
+    }));
   }
   for (const std::string& path : selection.objects()) {
     FR_TRY(const Buffer data, selection.fetch(path, source));

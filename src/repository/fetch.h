@@ -2,6 +2,7 @@
 // reference names.
 #pragma once
 
+#include <functional>
 #include <string_view>
 
 #include "repository/chunk.h"
@@ -18,8 +19,17 @@ Result<ImageTag> fetch_tag(Source& source, std::string_view name);
 // bytes have another digest.
 Result<ImageIndex> fetch_index(Source& source, const Digest& digest);
 
-// Returns the chunk that `ref` names. ERRORS: as Source::fetch and decode_chunk. REQUIRES:
-// !ref.is_zero().
-Result<ChunkPtr> fetch_chunk(Source& source, const ChunkRef& ref);
+// How the basis of a delta is got, verified. Empty: a fetch from the source of the delta.
+using GetBasis = std::function<Result<ChunkPtr>(const ChunkRef&)>;
+
+// Returns the chunk that `ref` names. If it is_delta, its delta is asked for first, then its bases,
+// and what cannot be told by them is fetched whole if it is there. `fetched_bytes` receives what
+// came from `source`, with the bases if they came from there by default. ERRORS: as Source::fetch,
+// decode_chunk and decode_delta; of a basis with both names. REQUIRES: !ref.is_zero().
+Result<ChunkPtr> fetch_chunk(Source& source, const ChunkRef& ref, const GetBasis& get_basis = {},
+                             uint64_t* fetched_bytes = nullptr);
+// Returns the chunk that `delta`, fetched as the delta of `ref`, tells. ERRORS, GetBasis: the same.
+Result<ChunkPtr> complete_delta(Source& source, const ChunkRef& ref, ByteView delta,
+                                const GetBasis& get_basis = {}, uint64_t* fetched_bytes = nullptr);
 
 }  // namespace forerun::repository

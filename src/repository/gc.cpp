@@ -3,11 +3,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 
 namespace forerun::repository {
 namespace {
 
-constexpr std::string_view kChunkFolder = "chunks";
+constexpr auto kChunkFolders = std::to_array<std::string_view>({"chunks", "deltas"});
 
 // Chunks that something needs. Only the first 8 bytes of each name: two that begin alike keep each
 // other, which is one in 2^40 at a million chunks and harms nothing.
@@ -56,7 +57,9 @@ class Collector {
   };
   struct OldChunk {
     ChunkId id;
-    uint64_t size_bytes = 0;
+    uint32_t size_bytes = 0;
+    bool is_delta = false;
+    std::string path() const { return is_delta ? delta_path(id) : chunk_path(id); }
   };
 
   // Marks what the roots lead to that no earlier call has marked. Tags are read anew each time:
@@ -109,12 +112,20 @@ class Collector {
       if (kind.is_named_by_digest) FR_CHECK(find_objects(kind));
     }
     chunks_.sort();  // young objects have marked more
-    return store_.list(std::string(kChunkFolder), [&](const ObjectInfo& object) -> Status {
+    for (const std::string_view folder : kChunkFolders) FR_CHECK(find_chunks(std::string(folder)));
+    return {};
+  }
+
+  // What needs a chunk keeps both of its forms, so neither hangs on what the other's bases are.
+  Status find_chunks(const std::string& folder) {
+    return store_.list(folder, [&](const ObjectInfo& object) -> Status {
       const auto id = digest_of_path(object.path);
       if (!id) return {};  // not ours
       FR_CHECK(count_seen());
-      if (chunks_.contains(*id)) return {};
-      if (is_garbage(object)) old_chunks_.push_back({*id, object.size_bytes});
+      if (chunks_.contains(*id) || !is_garbage(object)) return {};
+      const uint64_t size_bytes = std::min<uint64_t>(object.size_bytes, UINT32_MAX);
+      old_chunks_.push_back(
+          {*id, static_cast<uint32_t>(size_bytes), object.path == delta_path(*id)});
       return {};
     });
   }
@@ -194,7 +205,7 @@ class Collector {
         ++progress_.saved_objects;
         continue;
       }
-      FR_CHECK(remove(chunk_path(old_chunks_[i].id), old_chunks_[i].size_bytes));
+      FR_CHECK(remove(old_chunks_[i].path(), old_chunks_[i].size_bytes));
     }
     return tell_progress();
   }

@@ -12,7 +12,7 @@
 
 namespace forerun::repository {
 
-// 1 TiB. An index in memory takes 40 bytes per chunk, zeroes too: 640 MiB at this limit, whatever
+// 1 TiB. An index in memory takes 44 bytes per chunk, zeroes too: 704 MiB at this limit, whatever
 // its file's size.
 inline constexpr uint64_t kImageSizeMax = 1ull << 40;
 inline constexpr size_t kIndexBytesMax = 640 * 1024 * 1024;  // what a reader accepts
@@ -22,6 +22,9 @@ inline constexpr size_t kImageListBytesMax = 8 * 1024 * 1024;
 struct ImageIndex {
   uint64_t size_bytes = 0;
   std::vector<ChunkRef> chunks;  // ceil(size_bytes / kChunkSize) of them
+  // What the deltas among them are told by: whole chunks, each once, in order. Only the index of a
+  // component has deltas (docs/format_component.md); the form below has no place for them.
+  std::vector<ChunkRef> bases;
 
   uint64_t stored_bytes() const;  // sum over distinct chunks
   bool operator==(const ImageIndex&) const = default;
@@ -31,7 +34,8 @@ inline uint64_t chunk_count(uint64_t size_bytes) {
   return size_bytes / kChunkSize + (size_bytes % kChunkSize != 0);
 }
 
-// Returns the one serialised form of `index`. REQUIRES: as parse_index would accept it.
+// Returns the one serialised form of `index`, but for what it says of deltas. REQUIRES: as
+// parse_index would accept it.
 Buffer serialize(const ImageIndex& index);
 // Returns the index in `data`, which comes from outside: every count and size is checked before
 // use. Accepts only what serialize() writes, so an image has one name. ERRORS: kCorrupt,

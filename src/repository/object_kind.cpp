@@ -78,7 +78,8 @@ const ObjectKind* kind_of(std::span<const ObjectKind> kinds, std::string_view pa
 Result<Digest> digest_of_path(std::string_view path) {
   FR_TRY(const Digest digest, parse_digest(leaf_of(path)));
   const std::string_view folder = path.substr(0, path.find('/'));
-  if (path == chunk_path(digest) || path == fmt::format("{}/{}", folder, digest.hex()))
+  if (path == chunk_path(digest) || path == delta_path(digest) ||
+      path == fmt::format("{}/{}", folder, digest.hex()))
     return digest;
   return fail(ErrorCode::kInvalid, fmt::format("'{}' is not named by a digest", path));
 }

@@ -22,7 +22,9 @@ struct Needs {
   // Of each group one: a tag names a digest, and what there is of it tells what it is. Paths of
   // unknown kinds are overlooked, but for the first.
   std::vector<std::vector<std::string>> one_of;
-  std::vector<ChunkRef> chunks;  // zero chunks are overlooked
+  // Zero chunks are overlooked. With the bases of deltas: what is reachable is known without
+  // reading a chunk.
+  std::vector<ChunkRef> chunks;
 };
 
 struct ObjectKind {
@@ -48,7 +50,7 @@ ObjectKinds image_kinds();
 Result<std::vector<std::string>> list_tags(Source& source, const std::string& folder);
 // Returns the kind of the object at `path`, or null.
 const ObjectKind* kind_of(std::span<const ObjectKind> kinds, std::string_view path);
-// Returns the leaf's digest if `path` is "<folder>/<64 hex digits>" or a chunk's.
+// Returns the leaf's digest if `path` is "<folder>/<64 hex digits>", a chunk's or a delta's.
 Result<Digest> digest_of_path(std::string_view path);
 
 // Returns whether `path` is "<folder>/<64 hex digits>", or the same with ".<number>" after it.

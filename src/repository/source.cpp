@@ -23,6 +23,11 @@ std::string chunk_path(const ChunkId& id) {
   return fmt::format("chunks/{}/{}", std::string_view(hex).substr(0, 2), hex);
 }
 
+std::string delta_path(const ChunkId& id) {
+  const std::string hex = id.hex();
+  return fmt::format("deltas/{}/{}", std::string_view(hex).substr(0, 2), hex);
+}
+
 std::string index_path(const Digest& digest) { return "indexes/" + digest.hex(); }
 
 std::string image_path(std::string_view image_name) {

@@ -4,6 +4,7 @@
 // Layout of a repository, the same in a directory and behind a web server
 // (docs/format_repository.md):
 //   chunks/ab/ab12…            a stored chunk, named by the SHA-256 of its content
+//   deltas/ab/ab12…            the same chunk told by others (delta.h); may be there instead
 //   indexes/<sha256>           an image index, named by the SHA-256 of its bytes
 //   priors/<sha256>            what a first boot of that index will read; may be missing
 //   images/<name>.json         {"name","index","size_bytes",…}: the tag that names an index
@@ -80,6 +81,7 @@ inline constexpr size_t kObjectPathMax = 200;
 inline constexpr size_t kObjectPathDepthMax = 3;
 
 std::string chunk_path(const ChunkId& id);
+std::string delta_path(const ChunkId& id);
 std::string index_path(const Digest& digest);
 // REQUIRES: is_valid_name(image_name).
 std::string image_path(std::string_view image_name);

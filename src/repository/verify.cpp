@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <unordered_map>
 
+#include "repository/fetch.h"
+
 namespace forerun::repository {
 namespace {
 
@@ -20,6 +22,8 @@ bool is_passing(const Error& error) {
 struct Claim {
   ChunkId id;
   uint32_t size = 0;
+  bool is_delta = false;
+  std::string path() const { return is_delta ? delta_path(id) : chunk_path(id); }
   auto operator<=>(const Claim&) const = default;
 };
 
@@ -82,7 +86,7 @@ class Verifier {
 
   void collect(const std::vector<ChunkRef>& chunks) {
     for (const ChunkRef& chunk : chunks)
-      if (!chunk.is_zero()) claims_.push_back({chunk.id, chunk.size});
+      if (!chunk.is_zero()) claims_.push_back({chunk.id, chunk.size, chunk.is_delta});
     // Many images of one base name the same chunks: keep the list near what is distinct.
     if (claims_.size() > 2 * claims_sorted_ + 100'000) sort_claims();
   }
@@ -120,16 +124,23 @@ class Verifier {
                   fmt::format("{} cannot list its chunks", source_.name()));
     }
     std::vector<uint64_t> stored_bytes(claims_.size(), kMissing);
-    FR_CHECK(store->list("chunks", [&](const ObjectInfo& object) -> Status {
+    const auto note = [&](const ObjectInfo& object) -> Status {
       const auto id = digest_of_path(object.path);
       if (!id) return {};  // not ours
+      const bool is_delta = object.path == delta_path(*id);
       for (auto claim = std::ranges::lower_bound(claims_, *id, {}, &Claim::id);
-           claim != claims_.end() && claim->id == *id; ++claim)
-        stored_bytes[static_cast<size_t>(claim - claims_.begin())] = object.size_bytes;
+           claim != claims_.end() && claim->id == *id; ++claim) {
+        // A delta may be there whole instead, but not the other way round.
+        uint64_t& bytes = stored_bytes[static_cast<size_t>(claim - claims_.begin())];
+        if (claim->is_delta == is_delta || (claim->is_delta && bytes == kMissing))
+          bytes = object.size_bytes;
+      }
       return {};
-    }));
+    };
+    FR_CHECK(store->list("chunks", note));
+    FR_CHECK(store->list("deltas", note));
     for (size_t i = 0; i < claims_.size(); ++i) {
-      const std::string path = chunk_path(claims_[i].id);
+      const std::string path = claims_[i].path();
       if (stored_bytes[i] == kMissing) {
         FR_CHECK(add_problem(path, {ErrorCode::kNotFound, fmt::format("no object {}", path)}));
       } else if (stored_bytes[i] == 0 || stored_bytes[i] > claims_[i].size + kStoredHeaderSize) {
@@ -154,7 +165,7 @@ class Verifier {
     }
     for (size_t i = 0; i < outcomes.size(); ++i) {
       const auto& [status, bytes_read] = outcomes[i];
-      if (!status) FR_CHECK(add_problem(chunk_path(claims_[begin + i].id), status.error()));
+      if (!status) FR_CHECK(add_problem(claims_[begin + i].path(), status.error()));
       report_.totals.bytes_read += bytes_read;
     }
     report_.totals.chunks_checked = end;
@@ -164,11 +175,19 @@ class Verifier {
 
   // Runs on the caller's threads, many at once.
   Checked check_chunk(const Claim& claim) const {
-    const auto stored = source_.fetch(chunk_path(claim.id), kStoredSizeMax);
-    if (!stored) return {std::unexpected(stored.error())};
-    const ChunkRef ref{claim.id, claim.size, static_cast<uint32_t>(stored->size())};
-    const auto chunk = decode_chunk(ref, *stored);
-    return {chunk ? Status{} : std::unexpected(chunk.error()), stored->size()};
+    ChunkRef ref{claim.id, claim.size, claim.size + kStoredHeaderSize};
+    uint64_t bytes_read = 0;
+    if (claim.is_delta) {
+      const auto delta = source_.fetch(delta_path(claim.id), kStoredSizeMax);
+      if (delta || delta.error().code != ErrorCode::kNotFound) {
+        if (!delta) return {std::unexpected(delta.error())};
+        bytes_read = delta->size();
+        const auto told = complete_delta(source_, ref, *delta, {}, &bytes_read);
+        return {told ? Status{} : std::unexpected(told.error()), bytes_read};
+      }
+    }
+    const auto chunk = fetch_chunk(source_, ref, {}, &bytes_read);
+    return {chunk ? Status{} : std::unexpected(chunk.error()), bytes_read};
   }
 
   Status add_problem(const std::string& path, const Error& error) {
@@ -190,7 +209,8 @@ class Verifier {
     std::unordered_map<Digest, std::vector<Problem*>> by_chunk;
     for (Problem& problem : report_.problems) {
       by_path[problem.path].push_back(&problem);
-      if (const auto id = digest_of_path(problem.path); id && problem.path == chunk_path(*id))
+      if (const auto id = digest_of_path(problem.path);
+          id && (problem.path == chunk_path(*id) || problem.path == delta_path(*id)))
         by_chunk[*id].push_back(&problem);
     }
     if (by_path.empty()) return {};
@@ -205,8 +225,10 @@ class Verifier {
             if (!needs) return {};
             for (const ChunkRef& chunk : needs->chunks) {
               const auto found = by_chunk.find(chunk.id);
-              if (!chunk.is_zero() && found != by_chunk.end())
-                met.insert(found->second.begin(), found->second.end());
+              if (chunk.is_zero() || found == by_chunk.end()) continue;
+              const Claim claim{chunk.id, chunk.size, chunk.is_delta};
+              for (Problem* problem : found->second)
+                if (problem->path == claim.path()) met.insert(problem);
             }
             return {};
           }));
