@@ -72,6 +72,11 @@ ComponentIndex build(FuzzedDataProvider& input) {
   index.data.size_bytes = round_up(data_end, repository::kChunkSize);
   for (uint64_t i = 0; i < repository::chunk_count(index.data.size_bytes); ++i)
     index.data.chunks.push_back({digest_of(1000 + i), repository::kChunkSize, 77});
+  if (!index.data.chunks.empty() && input.ConsumeBool()) {
+    for (repository::ChunkRef& chunk : index.data.chunks) chunk.is_delta = input.ConsumeBool();
+    if (std::ranges::any_of(index.data.chunks, &repository::ChunkRef::is_delta))
+      index.data.bases = {{digest_of(7), repository::kChunkSize, 77}};
+  }
   return index;
 }
 

@@ -281,8 +281,8 @@ bool ImageCatalog::add_needs(const Digest& digest, repository::Store& store,
   if (!layout) return false;
   for (const auto& component : layout->table.components()) {
     add(component->digest);
-    const auto& chunks = component->index.chunks;
-    needs.chunks.insert(needs.chunks.end(), chunks.begin(), chunks.end());
+    for (const auto* chunks : {&component->index.chunks, &component->index.bases})
+      needs.chunks.insert(needs.chunks.end(), chunks->begin(), chunks->end());
   }
   return true;
 }

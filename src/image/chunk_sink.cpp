@@ -1,5 +1,7 @@
 #include "image/chunk_sink.h"
 
+#include <map>
+
 #include "repository/put_chunk.h"
 
 namespace forerun::image {
@@ -10,6 +12,7 @@ using repository::PutKind;
 struct ChunkSink::Outcome {
   PutKind kind = PutKind::kReused;
   ChunkRef ref;
+  std::vector<ChunkRef> bases;
   Status status;
 };
 
@@ -40,31 +43,49 @@ ChunkSink::Outcome ChunkSink::put(ByteView content) const {
   FR_ASSERT(id.has_value(), "a chunk of zeroes is a hole");
   outcome.ref = {*id, static_cast<uint32_t>(content.size()), 0};
   if (const auto known = known_.find(*id); known != known_.end()) {
-    outcome.ref.stored_size = known->second;
+    outcome.ref = known->second;
     return outcome;
   }
-  const auto done = repository::put_chunk(store_, *id, content, options_.zstd_level);
+  repository::ProposeBases propose;
+  if (options_.delta_from)
+    propose = [&](ByteView wanted) { return options_.delta_from->find(wanted); };
+  auto done = repository::put_chunk(store_, *id, content, options_.zstd_level, propose);
   if (!done) {
     outcome.status = std::unexpected(done.error());
     return outcome;
   }
   outcome.ref = done->ref;
   outcome.kind = done->kind;
+  outcome.bases = std::move(done->bases);
   return outcome;
 }
 
 Status ChunkSink::account(const Outcome& outcome) {
   FR_CHECK(outcome.status);
-  refs_.push_back(outcome.ref);
-  // Two equal chunks in one batch both count themselves new; the second is not.
-  const bool is_first = known_.emplace(outcome.ref.id, outcome.ref.stored_size).second;
+  // Two equal chunks in one batch both count themselves new; the second is not, and the index says
+  // one thing of both.
+  const auto [known, is_first] = known_.emplace(outcome.ref.id, outcome.ref);
+  refs_.push_back(known->second);
+  if (is_first && outcome.ref.is_delta) bases_.emplace(outcome.ref.id, outcome.bases);
   if (outcome.kind == PutKind::kReused || !is_first) {
     ++totals_.reused_chunks;
     return {};
   }
   ++(outcome.kind == PutKind::kNew ? totals_.new_chunks : totals_.repaired_chunks);
+  totals_.delta_chunks += outcome.ref.is_delta;
   totals_.stored_bytes += outcome.ref.stored_size;
   return {};
+}
+
+std::vector<ChunkRef> ChunkSink::bases_of(std::span<const ChunkRef> chunks) const {
+  std::map<ChunkId, ChunkRef> distinct;
+  for (const ChunkRef& chunk : chunks) {
+    if (!chunk.is_delta) continue;
+    for (const ChunkRef& basis : bases_.at(chunk.id)) distinct.emplace(basis.id, basis);
+  }
+  std::vector<ChunkRef> bases;
+  for (const auto& [id, basis] : distinct) bases.push_back(basis);
+  return bases;
 }
 
 }  // namespace forerun::image

@@ -239,6 +239,7 @@ Result<BuiltComponent> ComponentBuilder::publish() {
   index.data.size_bytes = numbers.size() * kChunkSize;
   index.data.chunks.reserve(numbers.size());
   for (const size_t number : numbers) index.data.chunks.push_back(sink_.ref(number));
+  index.data.bases = sink_.bases_of(index.data.chunks);
   return publish(std::move(index));
 }
 

@@ -4,13 +4,16 @@
 #include <fmt/format.h>
 
 #include "core/codec.h"
+#include "image/component_deltas.h"
 #include "image/tree_limits.h"
 
 namespace forerun::image {
 namespace {
 
 constexpr std::string_view kMagic = "FRCOMPT\n";
-constexpr uint16_t kVersion = 1, kVersionMax = 2;  // 2: a directory gives way
+// A newer version only where it is needed: what has neither is the same in all of them.
+constexpr uint16_t kVersion = 1, kVersionGivesWay = 2, kVersionDeltas = 3;
+constexpr uint16_t kVersionMax = kVersionDeltas;
 constexpr size_t kHeaderSize = 8 + 2 + 2 + 4 + 4 + 8;
 // The least that a name and an inode take: what a count is held against before memory is reserved.
 constexpr size_t kNameSizeMin = 4;   // depth, length, a byte, link
@@ -152,10 +155,14 @@ class Parser {
   Result<ComponentIndex> parse() {
     FR_CHECK(parse_header());
     FR_CHECK(parse_data());
+    if (version_ == kVersionDeltas) {
+      FR_TRY(const size_t size, read_deltas(data_.subspan(at_), index_.data));
+      at_ += size;
+    }
     FR_CHECK(parse_info());
     FR_CHECK(parse_tree());
     if (!good_ || left() != 0) return corrupt("bytes follow the last name");
-    if (version_ == kVersionMax && !any_gives_way_) return corrupt("version 2 without need");
+    if (version_ == kVersionGivesWay && !any_gives_way_) return corrupt("version 2 without need");
     FR_CHECK(check_data_runs());
     return std::move(index_);
   }
@@ -470,12 +477,14 @@ Buffer serialize(const ComponentIndex& index) {
   out.bytes().bytes(as_bytes(kMagic));
   const bool any_gives_way = std::ranges::any_of(
       index.tree.inodes, [](const TreeInode& inode) { return inode.gives_way; });
-  out.bytes().u16(any_gives_way ? kVersionMax : kVersion);
+  const bool any_delta = std::ranges::any_of(index.data.chunks, &repository::ChunkRef::is_delta);
+  out.bytes().u16(any_delta ? kVersionDeltas : any_gives_way ? kVersionGivesWay : kVersion);
   out.bytes().u16(0);
   out.bytes().u32(static_cast<uint32_t>(index.tree.names.size()));
   out.bytes().u32(static_cast<uint32_t>(index.tree.inodes.size()));
   out.bytes().u64(data.size());
   out.bytes().bytes(data);
+  if (any_delta) write_deltas(index.data, out.bytes());
   out.info(index.info);
   out.tree(index.tree);
   return out.bytes().take();

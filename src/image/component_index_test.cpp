@@ -265,11 +265,24 @@ TEST(ComponentIndex, RefusesAHeaderOfAnotherKind) {
     EXPECT_FALSE(parse_component_index(data)) << at;
   }
   Buffer newer = good;
-  newer[8] = std::byte{3};
+  newer[8] = std::byte{4};
   EXPECT_EQ(parse_component_index(newer).error().code, ErrorCode::kUnsupported);
   Buffer longer = good;
   longer.push_back(std::byte{0});
   EXPECT_FALSE(parse_component_index(longer));
+}
+
+TEST(ComponentIndex, DeltasNeedVersion3) {
+  ComponentIndex index = sample();
+  EXPECT_EQ(serialize(index)[8], std::byte{1});
+  index.data.chunks[1].is_delta = true;
+  index.data.bases = {ChunkRef{digest_of("basis"), kChunkSize, 500}};
+  const Buffer data = serialize(index);
+  EXPECT_EQ(data[8], std::byte{3});
+  EXPECT_EQ(parse_component_index(data), index);
+  Buffer without = serialize(sample());
+  without[8] = std::byte{3};
+  EXPECT_EQ(parse_component_index(without).error().code, ErrorCode::kCorrupt);
 }
 
 TEST(ComponentIndex, DirectoriesThatGiveWayNeedVersion2) {

@@ -89,8 +89,10 @@ Result<repository::Needs> needs_of_component(std::string_view leaf, ByteView dat
   if (sha256(data) != name)
     return fail(ErrorCode::kCorrupt, fmt::format("component {} is not what its name says", leaf));
   FR_TRY(ComponentIndex index, parse_component_index(data));
-  return repository::Needs{.optional = {component_prior_path(name)},
-                           .chunks = std::move(index.data.chunks)};
+  repository::Needs needs{.optional = {component_prior_path(name)},
+                          .chunks = std::move(index.data.chunks)};
+  needs.chunks.insert(needs.chunks.end(), index.data.bases.begin(), index.data.bases.end());
+  return needs;
 }
 
 Result<repository::Needs> needs_of_prior(std::string_view, ByteView data) {
