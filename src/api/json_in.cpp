@@ -263,8 +263,13 @@ Result<ComponentImportRequest> parse_component_request(std::string_view body) {
   members.packages("packages", request.packages);
   members.suite("suite", request.suite);
   members.names("depends", request.depends);
+  members.text("delta_from", request.delta_from, 64);
   members.text("reference", request.reference, 256);
   members.text("platform", request.platform, 64);
+  if (!request.delta_from.empty() && !is_valid_name(request.delta_from))
+    members.complain("delta_from", "cannot name a component");
+  if (!request.delta_from.empty() && request.source == ComponentSource::kOci)
+    members.complain("delta_from", "goes with one component, not with layers");
   FR_CHECK(members.status());
   return request;
 }

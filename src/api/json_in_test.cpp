@@ -130,6 +130,21 @@ TEST(JsonIn, ComponentRequestNamesItsSource) {
               HasSubstr("depends must name components without their digests"));
 }
 
+TEST(JsonIn, ComponentRequestNamesWhatItIsToldBy) {
+  const auto tar = parse_component_request(R"({"source_path":"/d","name":"d","delta_from":"c"})");
+  ASSERT_TRUE(tar) << tar.error().message;
+  EXPECT_EQ(tar->delta_from, "c");
+  EXPECT_THAT(parse_component_request(R"({"source_path":"/d","name":"d","delta_from":"../c"})")
+                  .error()
+                  .message,
+              HasSubstr("delta_from cannot name a component"));
+  EXPECT_THAT(
+      parse_component_request(R"({"source":"oci","source_path":"/d","name":"d","delta_from":"c"})")
+          .error()
+          .message,
+      HasSubstr("delta_from goes with one component"));
+}
+
 TEST(JsonIn, ComponentRequestOfPackages) {
   const auto built =
       parse_component_request(R"({"source":"apt","name":"web","on":["debian-12","kern"],)"

@@ -333,6 +333,9 @@ std::string to_json(const ComponentDetails& component) {
   all["index_bytes"] = component.index_bytes;
   all["chunk_count"] = component.chunk_count;
   all["distinct_chunk_count"] = component.distinct_chunk_count;
+  all["delta_chunk_count"] = component.delta_chunk_count;
+  all["basis_count"] = component.basis_count;
+  all["basis_stored_bytes"] = component.basis_stored_bytes;
   all["inodes"] = value_of(component.inodes);
   return json::serialize(all);
 }

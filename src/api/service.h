@@ -85,6 +85,9 @@ struct ComponentImportRequest {
   std::vector<std::string> on;        // kApt: names of the components it is installed on
   std::vector<std::string> packages;  // kApt: what is installed; kBase: what is there besides
   std::string suite;  // kBase, kKernel: Debian's release; empty: the daemon's choice
+  // Not kOci: the component whose chunks those of this one are told by where that is shorter;
+  // empty: none.
+  std::string delta_from;
 };
 
 struct ComponentInfo {
@@ -108,6 +111,8 @@ struct ComponentDetails {
   uint64_t content_bytes = 0;  // of all files, holes too
   uint64_t index_bytes = 0;
   uint64_t chunk_count = 0, distinct_chunk_count = 0;
+  uint64_t delta_chunk_count = 0;                    // of the distinct ones
+  uint64_t basis_count = 0, basis_stored_bytes = 0;  // what those are told by
   ComponentInodes inodes;
 };
 

@@ -13,8 +13,12 @@ namespace {
 
 namespace json = boost::json;
 
+constexpr const char* kDeltaFromHelp =
+    "an earlier version, a component: store what is like it as differences, which takes less room "
+    "but, where the earlier version is not, more to read";
+
 struct ImportArguments {
-  std::string source, file, name, version, function, reference, platform;
+  std::string source, file, name, version, function, reference, platform, delta_from;
   std::vector<std::string> depends;
   bool allow_devices = false, is_overlay = false, no_wait = false;
 };
@@ -33,14 +37,15 @@ Result<int> import_component(const Context& context, const ImportArguments& argu
       {"overlay", arguments.is_overlay},
       {"depends", json::array(arguments.depends.begin(), arguments.depends.end())},
       {"reference", arguments.reference},
-      {"platform", arguments.platform}};
+      {"platform", arguments.platform},
+      {"delta_from", arguments.delta_from}};
   return run_operation(context, "/api/v1/components", json::serialize(request), arguments.no_wait,
                        {arguments.name, "import " + arguments.file});
 }
 
 struct BuildArguments {
   std::string base, kernel, on, apt;  // the first given says what is built
-  std::string include, name, suite, version;
+  std::string include, name, suite, version, delta_from;
   bool no_wait = false;
 };
 
@@ -79,7 +84,8 @@ Result<int> build_component(const Context& context, const BuildArguments& argume
                              {"version", arguments.version},
                              {"on", json::value_from(words_of(arguments.on))},
                              {"packages", json::value_from(packages)},
-                             {"suite", arguments.suite}};
+                             {"suite", arguments.suite},
+                             {"delta_from", arguments.delta_from}};
   return run_operation(context, "/api/v1/components", json::serialize(request), arguments.no_wait,
                        {name, "build " + name});
 }
@@ -145,6 +151,12 @@ Result<int> show_component(const Context& context, const std::string& name) {
                    show_count(count_of(part, "distinct_chunk_count"))));
   line("stored", fmt::format("{}, and an index of {}", show_bytes(number_of(part, "stored_bytes")),
                              show_bytes(number_of(part, "index_bytes"))));
+  if (count_of(part, "delta_chunk_count") > 0) {
+    line("deltas", fmt::format("{} chunks, told by {} others that take {}",
+                               show_count(count_of(part, "delta_chunk_count")),
+                               show_count(count_of(part, "basis_count")),
+                               show_bytes(number_of(part, "basis_stored_bytes"))));
+  }
   const json::object& inodes = object_of(part, "inodes");
   line("names", show_count(count_of(part, "name_count")));
   for (const auto& [what, key] : {std::pair{"files", "files"},
@@ -193,7 +205,9 @@ void add_import(CLI::App& import, const std::string& source, const std::string& 
                       "base, kernel, service, config, …; what the source says, else service");
   command->add_option("--depends", arguments->depends, "components that it needs, NAME,...")
       ->delimiter(',');
-  if (source == "oci") {
+  if (source != "oci") {
+    command->add_option("--delta-from", arguments->delta_from, kDeltaFromHelp);
+  } else {
     command->add_option("--reference", arguments->reference, "which of several images: 12-slim");
     command->add_option("--platform", arguments->platform,
                         "OS/ARCHITECTURE; linux/amd64 if not said");
@@ -225,6 +239,7 @@ void add_build(CLI::App& component, const Context& context, Command& chosen) {
       ->needs(apt);
   command->add_option("--suite", arguments->suite, "Debian's release (default bookworm)");
   command->add_option("--version", arguments->version, "instead of the packages'");
+  command->add_option("--delta-from", arguments->delta_from, kDeltaFromHelp);
   command->add_flag("--no-wait", arguments->no_wait, "print the operation's id and return at once");
   base->excludes(kernel)->excludes(apt);
   kernel->excludes(apt);

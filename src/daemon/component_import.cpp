@@ -3,6 +3,7 @@
 #include "daemon/component_build.h"
 #include "daemon/folder_capture.h"
 #include "daemon/parallel.h"
+#include "image/component_tag.h"
 #include "image/decompress.h"
 #include "image/tar_import.h"
 #include "os/clock.h"
@@ -38,6 +39,18 @@ Result<std::string> import_of_kind(const ImportJob& job) {
   }
 }
 
+// Reads the component that this one is to be told by.
+Result<std::shared_ptr<const image::BasisFinder>> find_bases(const ImportJob& job) {
+  job.progress.update(0, 0, fmt::format("reading {}", job.request.delta_from));
+  FR_TRY(const auto tag, image::fetch_component_tag(job.store, job.request.delta_from));
+  FR_TRY(const auto index, image::fetch_component_index(job.store, tag.index));
+  auto finder = image::BasisFinder::create(job.store, index, on_all_processors);
+  if (!finder)
+    return std::unexpected(
+        std::move(finder.error()).within(fmt::format("component {}", job.request.delta_from)));
+  return std::shared_ptr<const image::BasisFinder>(std::move(*finder));
+}
+
 }  // namespace
 
 image::ComponentInfo info_of(const api::ComponentImportRequest& request) {
@@ -67,6 +80,9 @@ Result<image::BuiltComponent> build_component(const ImportJob& job, image::Compo
   options.info = std::move(info);
   options.created = os::utc_now();
   options.chunks.parallel_for = on_all_processors;
+  if (!job.request.delta_from.empty()) {
+    FR_TRY(options.chunks.delta_from, find_bases(job));
+  }
   options.on_progress = [&](const image::BuildProgress& now) -> Status {
     job.progress.update(now.content_bytes, 0, fmt::format("{} names", now.names));
     if (job.progress.should_stop())
@@ -82,9 +98,16 @@ Result<image::BuiltComponent> build_component(const ImportJob& job, image::Compo
 }
 
 std::string describe(const image::BuiltComponent& built) {
-  return fmt::format("component {}: {} names, {} bytes of data, {} stored",
-                     built.tag.index.short_hex(), built.tag.names, built.tag.data_bytes,
-                     built.tag.stored_bytes);
+  std::string text = fmt::format("component {}: {} names, {} bytes of data, {} stored",
+                                 built.tag.index.short_hex(), built.tag.names, built.tag.data_bytes,
+                                 built.tag.stored_bytes);
+  const repository::ImageIndex& data = built.index.data;
+  if (!data.bases.empty()) {
+    text += fmt::format(", {} of {} chunks as deltas of {} others",
+                        std::ranges::count_if(data.chunks, &repository::ChunkRef::is_delta),
+                        data.chunks.size(), data.bases.size());
+  }
+  return text;
 }
 
 Result<std::string> import_tar(const ImportJob& job) {

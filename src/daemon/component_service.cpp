@@ -68,7 +68,11 @@ api::ComponentDetails describe_component(const image::ComponentTag& tag,
     details.content_bytes += inode.kind == image::InodeKind::kRegular ? inode.size : 0;
   details.index_bytes = image::serialize(index).size();
   std::set<ChunkId> distinct;
-  for (const repository::ChunkRef& chunk : index.data.chunks) distinct.insert(chunk.id);
+  for (const repository::ChunkRef& chunk : index.data.chunks)
+    if (distinct.insert(chunk.id).second) details.delta_chunk_count += chunk.is_delta;
+  details.basis_count = index.data.bases.size();
+  for (const repository::ChunkRef& basis : index.data.bases)
+    details.basis_stored_bytes += basis.stored_size;
   details.chunk_count = index.data.chunks.size();
   details.distinct_chunk_count = distinct.size();
   details.inodes = count_inodes(index.tree);
@@ -82,6 +86,11 @@ Result<api::OperationInfo> DaemonService::import_component(
   if (parts_.store == nullptr)
     return fail(ErrorCode::kInvalid, "no repository is a folder: components go into one");
   FR_CHECK(check_import(request));
+  if (!request.delta_from.empty()) {
+    if (auto tag = image::fetch_component_tag(*parts_.store, request.delta_from); !tag)
+      return std::unexpected(
+          std::move(tag.error()).within("cannot tell deltas from component " + request.delta_from));
+  }
   return operations_.start("component_import", request.name,
                            [request, folder = parts_.config.state_dir + "/scratch",
                             store = parts_.store](Operations::Progress& progress) {
