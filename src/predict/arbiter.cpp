@@ -94,6 +94,7 @@ struct Arbiter::Impl {
   std::vector<BlockKey> recent_ring;
   size_t recent_next = 0;
   uint64_t reads = 0;
+  bool knows_boots = false;  // boots showed something of a component that was spoken of
   // The largest coverage() a model claims now of each component asked about, and whose it is.
   struct Covering {
     ComponentId component;
@@ -295,8 +296,17 @@ struct Arbiter::Impl {
   }
 
   // Returns the probability from which on the block is worth its fetch.
-  float worth_from(const BlockKey& key, uint32_t run) const {
+  bool is_seen(ComponentId component) const {
+    return std::any_of(models.begin(), models.end(),
+                       [&](const auto& model) { return model->has_seen(component); });
+  }
+
+  float worth_from(const BlockKey& key, uint32_t run) {
     float from = options.probability_min;
+    if (is_seen(key.component))
+      knows_boots = true;
+    else if (knows_boots)
+      from = std::max(from, options.probability_min_unseen);
     if (options.probability_per_doubling > 0)
       from = std::min(kSurelyEnough,
                       from + options.probability_per_doubling * std::log2(static_cast<float>(run)));

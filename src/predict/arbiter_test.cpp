@@ -35,6 +35,23 @@ class Oracle final : public Model {
   bool has_seen_;
 };
 
+// Has boots of the first component, or of none, and says nothing.
+class SeesOne final : public Model {
+ public:
+  explicit SeesOne(bool has_seen) : has_seen_(has_seen) {}
+  std::string_view name() const override { return "sees"; }
+  void on_start(Time, std::vector<Candidate>&) override {}
+  void on_access(const trace::Access&, std::vector<Candidate>&) override {}
+  void on_end(Time) override {}
+  bool has_seen(ComponentId component) const override {
+    return has_seen_ && component == kComponent;
+  }
+  size_t state_bytes() const override { return 0; }
+
+ private:
+  bool has_seen_;
+};
+
 // A model that says: the block `ahead` after the one read, with this confidence.
 std::unique_ptr<Model> says(std::string name, uint64_t ahead, float confidence, float covers = 0,
                             bool has_seen = false) {
@@ -192,6 +209,22 @@ TEST(Arbiter, SmallBlocksAreWorthLessLikelyPrefetches) {
   EXPECT_EQ(blocks_of(ask(arbiter, read_of(11))), (std::set<uint64_t>{12}));
   EXPECT_THAT(ask(arbiter, read_of(12)), IsEmpty());
   EXPECT_THAT(ask(arbiter, read_of(13)), testing::SizeIs(1));
+}
+
+TEST(Arbiter, WhereBootsHaveShownTheRestAGuessMustBeSurer) {
+  const auto propose = [](bool has_seen) {
+    const auto speak = [](const trace::Access& access, std::vector<Candidate>& out) {
+      out.push_back({access.component, 100, 1, 0.7f, 0, access.at});
+    };
+    Arbiter arbiter({}, list(std::unique_ptr<Model>(std::make_unique<SeesOne>(has_seen)),
+                             std::unique_ptr<Model>(std::make_unique<Oracle>("guess", speak))));
+    ask(arbiter, read_of(10));
+    trace::Access other = read_of(10);
+    other.component = ComponentId{2};
+    return ask(arbiter, other).size();
+  };
+  EXPECT_EQ(propose(false), 1U);
+  EXPECT_EQ(propose(true), 0U);
 }
 
 TEST(Arbiter, ALongerRunNeedsASurerWord) {
