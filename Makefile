@@ -1,5 +1,5 @@
 # The two commands of the README: `make demo` and `make test`. The rest serves developers.
-.PHONY: demo test test-s3 build packages clean bench-boot bench-boot-replay bench-nbd bench-observe bench-launches bench-map bench-compose bench-storm bench-dedup bench-tier bench-predict
+.PHONY: demo test test-s3 build packages clean bench-boot bench-boot-replay bench-nbd bench-observe bench-launches bench-map bench-compose bench-storm bench-dedup bench-tier bench-predict bench-agent
 
 BUILD := build/release
 JOBS  := 2
@@ -58,6 +58,9 @@ bench-launches: build
 # BLOCKS: traces of block requests (docs/replay.md).
 bench-predict: build
 	bench/predict $(BLOCKS) --out build/bench/predict.json
+
+bench-agent: build
+	bench/agent --out build/bench/agent.json
 
 clean:
 	rm -rf build

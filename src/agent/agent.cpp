@@ -9,6 +9,8 @@ using telemetry::Metric;
 
 constexpr uint64_t kWatchedBytesMin = 4ull << 20;  // smaller processes are not worth it
 constexpr double kTickCostWeight = 0.2;
+// Of the budget; the rest is for windows of page watching.
+constexpr double kTicksShare = 0.6;
 // Until a window has been paid for: 30 µs a MiB for clearing and reading (docs/SPECIFICATION.md).
 constexpr double kWindowCostPerByte = 30e-6 / (1 << 20);
 
@@ -30,9 +32,9 @@ Status Agent::obey(std::string_view line) {
 
 Nanos Agent::period() const {
   const auto asked = std::chrono::milliseconds(options_.period_ms);
-  return std::max<Nanos>(asked,
-                         std::min<Nanos>(from_seconds(tick_cost_s_ / options_.cpu_budget_ratio),
-                                         std::chrono::minutes(1)));
+  return std::max<Nanos>(
+      asked, std::min<Nanos>(from_seconds(tick_cost_s_ / (kTicksShare * options_.cpu_budget_ratio)),
+                             std::chrono::minutes(1)));
 }
 
 std::optional<PageWatch::Target> Agent::pick_target() {

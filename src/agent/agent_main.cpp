@@ -22,6 +22,7 @@ constexpr std::string_view kUsage =
     "  --port NAME|PATH  virtio-serial port (default org.forerun.agent.0)\n"
     "  --stdout          report to standard output, take control lines from standard input\n"
     "  --period-ms N     100 to 3600000 (default 1000); the host may change it\n"
+    "  --cpu-budget N    percent of a core, 0.01 to 100 (default 0.5)\n"
     "  --count N         end after N profiles (default 0: never)\n"
     "  --root DIR        read DIR/proc and DIR/sys; watch no pages\n"
     "  --help, --version\n";
@@ -36,6 +37,14 @@ bool number(const char* text, uint64_t min, uint64_t max, uint64_t& value) {
   const char* end = text + std::string_view(text).size();
   const auto parsed = std::from_chars(text, end, value);
   return parsed.ec == std::errc{} && parsed.ptr == end && value >= min && value <= max;
+}
+
+bool percent(const char* text, double& ratio) {
+  const char* end = text + std::string_view(text).size();
+  double value = 0;
+  const auto parsed = std::from_chars(text, end, value);
+  ratio = value / 100;
+  return parsed.ec == std::errc{} && parsed.ptr == end && value >= 0.01 && value <= 100;
 }
 
 // Returns the arguments, or nothing: then `exit_code` is what to end with.
@@ -60,6 +69,7 @@ std::optional<Arguments> parse(int argc, char** argv, int& exit_code) {
          (option == "--root" && !(arguments.options.root = value).empty()) ||
          (option == "--period-ms" && number(value, telemetry::kPeriodMsMin, telemetry::kPeriodMsMax,
                                             arguments.options.period_ms)) ||
+         (option == "--cpu-budget" && percent(value, arguments.options.cpu_budget_ratio)) ||
          (option == "--count" && number(value, 0, UINT64_MAX, arguments.count)));
     if (is_right) continue;
     fmt::print(stderr, "forerun-agent: cannot take '{}'{}\n{}", option,

@@ -92,6 +92,10 @@ class FakeService : public Service {
     asked_name = name;
     return or_error(stats);
   }
+  Result<VmProfile> vm_profile(const std::string& name) override {
+    asked_name = name;
+    return or_error(profile);
+  }
   LaunchReport launches() override { return launch_report; }
   Result<LaunchImportInfo> import_launches(const LaunchImportRequest& request) override {
     asked_name = request.source_path;
@@ -127,6 +131,22 @@ class FakeService : public Service {
                 .stall_seconds = 1.5,
                 .stall_bin_ms = {0, 100, 7},
                 .models = {{.name = "replay", .said_blocks = 9, .bins = {{0.8, 0.79, 100}}}}};
+  VmProfile profile{
+      .name = "web-1",
+      .is_connected = true,
+      .age_seconds = 0.5,
+      .taken = 7,
+      .instances = 1,
+      .refused = {{"out_of_range", 2}},
+      .last_refusal = "cpu.busy_ratio is not in 0 … 1",
+      .window_seconds = 6,
+      .window_profiles = 7,
+      .window = {{"cpu_busy", 0.5, 0.4, 0.1, 0.6, 7}},
+      .profile_json =
+          R"({"version":1,"instance":"a","sequence":7,"monotonic_ns":9,"period_ms":1000,"agen)"
+          R"(t":{"cpu_ratio":0.001,"rss_bytes":1585152,"unsent":0},"cpu":{"cores":2,"busy_rat)"
+          R"(io":0.5,"steal_ratio":0,"top":[{"pid":17,"name":"redis-server","cores":0.75,"rss)"
+          R"(_bytes":67108864}]},"missing":[{"metric":"pattern","reason":"none"}]})"};
   LaunchReport launch_report{
       .state = "on",
       .host = "node-1",

@@ -15,6 +15,7 @@ std::string to_json(const OperationInfo& operation);
 std::string to_json(const TagInfo& tag);
 std::string to_json(const VmInfo& vm);
 std::string to_json(const VmStats& stats, int64_t as_of);
+std::string to_json(const VmProfile& profile, int64_t as_of);
 std::string to_json(const HostStats& stats, int64_t as_of);
 std::string to_json(const LaunchReport& report, int64_t as_of);
 std::string to_json(const LaunchImportInfo& info);

@@ -237,6 +237,11 @@ HttpResponse Router::one_vm(const HttpRequest& request, const Segments& path) co
     const auto stats = service_.vm_stats(name);
     return stats ? ok(to_json(*stats, unix_seconds_())) : problem(request, stats.error());
   }
+  if (path.size() == 3 && path[2] == "profile") {
+    if (request.method != "GET") return wrong_method(request, "GET");
+    const auto profile = service_.vm_profile(name);
+    return profile ? ok(to_json(*profile, unix_seconds_())) : problem(request, profile.error());
+  }
   if (path.size() == 3 && path[2] == "stop") {
     if (request.method != "POST") return wrong_method(request, "POST");
     if (!is_json(request)) return no_json(request);

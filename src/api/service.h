@@ -245,6 +245,34 @@ struct VmStats {
   std::vector<ModelStats> models;
 };
 
+// ---- what a guest's agent reports of it
+
+// A value of the behaviour vector (docs/format_profile.md) over the window.
+struct ProfileValue {
+  std::string name;
+  double last = 0, mean = 0, min = 0, max = 0;
+  uint64_t count = 0;  // profiles that know it
+};
+
+struct ProfileRefusal {
+  std::string reason;
+  uint64_t lines = 0;
+};
+
+// Since the VM's last start, or the daemon's.
+struct VmProfile {
+  std::string name;
+  bool is_connected = false;  // to the port; whether an agent is behind it shows in the age
+  double age_seconds = -1;    // of the newest profile; below 0: none came
+  uint64_t taken = 0, lost = 0, instances = 0;
+  std::vector<ProfileRefusal> refused;
+  std::string last_refusal;
+  double window_seconds = 0;
+  uint64_t window_profiles = 0;
+  std::vector<ProfileValue> window;
+  std::string profile_json;  // the newest, as checked; empty: none came
+};
+
 struct SchedulerClassStats {
   std::string name;  // critical, prefetch, background
   uint64_t queued = 0, in_flight = 0, done = 0, done_bytes = 0, cancelled = 0, promoted = 0;
@@ -414,6 +442,9 @@ class Service {
   // Forgets a stopped VM and deletes its own writes. ERRORS: kExists if it runs.
   virtual Status remove_vm(const std::string& name) = 0;
   virtual Result<VmStats> vm_stats(const std::string& name) = 0;
+
+  // Returns what the VM's agent said last. ERRORS: kNotFound: no VM that has run here.
+  virtual Result<VmProfile> vm_profile(const std::string& name) = 0;
 
   // Returns which launches are expected on this host, and how earlier ones were foreseen.
   virtual LaunchReport launches() = 0;

@@ -1,4 +1,4 @@
-// forerun vm run|list|show|stop|rm|stats|console
+// forerun vm run|list|show|stop|rm|stats|profile|console
 #include <CLI/CLI.hpp>
 #include <boost/json.hpp>
 #include <filesystem>
@@ -6,6 +6,7 @@
 #include "cli/commands.h"
 #include "cli/console.h"
 #include "cli/fields.h"
+#include "cli/profile.h"
 #include "cli/stats.h"
 #include "cli/text.h"
 #include "os/file.h"
@@ -299,6 +300,7 @@ void add_vm_commands(CLI::App& app, const Context& context, Command& chosen) {
     return show_answer(asked, asked.get("/api/v1/vms/" + name));
   });
   add_named("rm", "Forget a stopped VM and delete its own writes", &remove_vm);
+  add_named("profile", "What the guest's agent says of it", &vm_profile);
   add_named("console", "Attach to the serial console; Ctrl-] leaves", &open_console);
 
   auto name = std::make_shared<std::string>();

@@ -121,6 +121,7 @@ struct Daemon::Parts {
   std::unique_ptr<Kernels> kernels;
   std::unique_ptr<VmComposer> composer;
   std::unique_ptr<PmemStore> pmem;
+  std::unique_ptr<AgentPorts> agents;
   std::unique_ptr<VmManager> vms;
   std::unique_ptr<DaemonService> service;
   std::unique_ptr<api::Router> router;
@@ -257,16 +258,17 @@ Status Daemon::Parts::build_control_plane(uint64_t epoch) {
   first_boots = std::make_unique<FirstBoots>(*all_repositories, *catalog);
   composer = std::make_unique<VmComposer>(*all_repositories, *first_boots);
   pmem = std::make_unique<PmemStore>(config.state_dir + "/pmem", *catalog, *all_repositories);
-  vms = std::make_unique<VmManager>(VmManager::Parts{config, clock, *catalog, tier->tier(),
-                                                     *fetches, *foresight, *exports, *nbd, *kernels,
-                                                     *pmem, *launches, *first_boots, epoch});
+  agents = std::make_unique<AgentPorts>(clock);
+  vms = std::make_unique<VmManager>(
+      VmManager::Parts{config, clock, *catalog, tier->tier(), *fetches, *foresight, *exports, *nbd,
+                       *kernels, *pmem, *launches, *first_boots, *agents, epoch});
   // VMs are exported before anyone can connect, so that a QEMU that comes back finds its disk.
   FR_CHECK(vms->recover());
   FR_CHECK(listen_nbd());
   service = std::make_unique<DaemonService>(DaemonService::Parts{
       config, clock, repositories.sources, repositories.store, repositories.plain_store,
       *plain_repositories, repositories.store_trust, *catalog, *histories, tier->tier(), *fetches,
-      *vms, *composer, *memory, *launches});
+      *vms, *composer, *memory, *launches, *agents});
   router = std::make_unique<api::Router>(*service, os::unix_seconds);
   net::HttpServerOptions options;
   options.unix_path = config.api_socket();

@@ -38,6 +38,7 @@ class DaemonService final : public api::Service {
     VmComposer& composer;
     const MemoryKeeper& memory;
     Launches& launches;
+    AgentPorts& agents;
   };
   explicit DaemonService(Parts parts);
 
@@ -67,6 +68,9 @@ class DaemonService final : public api::Service {
   }
   Status remove_vm(const std::string& name) override;
   Result<api::VmStats> vm_stats(const std::string& name) override { return parts_.vms.stats(name); }
+  Result<api::VmProfile> vm_profile(const std::string& name) override {
+    return parts_.agents.profile(name);
+  }
   api::LaunchReport launches() override { return parts_.launches.report(); }
   Result<api::LaunchImportInfo> import_launches(const api::LaunchImportRequest& request) override {
     return parts_.launches.import(request.source_path);

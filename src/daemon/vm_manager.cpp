@@ -3,6 +3,7 @@
 #include <csignal>
 
 #include "core/log.h"
+#include "daemon/prefetch_words.h"
 #include "daemon/vm_stats.h"
 #include "os/clock.h"
 #include "os/file.h"
@@ -29,23 +30,6 @@ namespace {
 
 // A disk whose hypervisor is somebody else's has no program of its own.
 bool is_disk_only(const vmm::VmRecord& record) { return record.qemu.program.empty(); }
-
-api::PrefetchMode prefetch_mode(const vmm::VmRecord& record) {
-  if (record.prefetch == "off") return api::PrefetchMode::kOff;
-  return record.prefetch == "observe" ? api::PrefetchMode::kObserve : api::PrefetchMode::kOn;
-}
-
-std::string prefetch_word(api::PrefetchMode mode) {
-  switch (mode) {
-    case api::PrefetchMode::kOn:
-      return "on";
-    case api::PrefetchMode::kObserve:
-      return "observe";
-    case api::PrefetchMode::kOff:
-      return "off";
-  }
-  return "on";
-}
 
 }  // namespace
 
@@ -89,6 +73,7 @@ vmm::QemuOptions VmManager::qemu_options(const api::RunRequest& request) const {
   options.qmp_socket = own + "/qmp.sock";
   options.console_socket = own + "/console.sock";
   options.console_log = own + "/console.log";
+  options.agent_socket = own + "/agent.sock";
   if (request.disk_only) options.program.clear();
   return options;
 }
@@ -190,6 +175,7 @@ Status VmManager::start_qemu(Vm& vm) {
   if (!launched)
     return std::unexpected(
         std::move(launched.error()).within(fmt::format("cannot start VM {}", vm.record.name)));
+  parts_.agents.open(vm.record.name, vm.record.qemu.agent_socket);
   vm.process = *launched;
   vm.record.process = launched->id();
   vm.record.boot_id = boot_id_;
@@ -254,6 +240,7 @@ Result<api::VmInfo> VmManager::run(const api::RunRequest& asked) {
     if (vm->process) [[maybe_unused]]
       const auto killed = os::send_signal(vm->process->id(), SIGKILL);
     vm->process.reset();
+    parts_.agents.close(vm->record.name);
     close_disk(*vm);
     vm->record.should_run = false;
     vm->record.process = {};
@@ -288,6 +275,7 @@ Result<api::VmInfo> VmManager::stop(const std::string& name, const api::StopRequ
 
 Status VmManager::note_end(Vm& vm) {
   vm.process.reset();
+  parts_.agents.close(vm.record.name);
   close_disk(vm);
   parts_.launches.on_stop(vm.record.image, *vm.layout);
   vm.state = api::VmState::kStopped;
@@ -303,6 +291,7 @@ Status VmManager::remove(const std::string& name) {
   if (vm->state == api::VmState::kRunning)
     return fail(ErrorCode::kExists, fmt::format("VM {} runs; stop it first", name));
   vm->is_removed = true;
+  parts_.agents.forget(name);
   if (auto removed = vmm::remove_vm_record(records_folder(), name);
       !removed && removed.error().code != ErrorCode::kNotFound)
     return removed;
@@ -445,8 +434,10 @@ Status VmManager::recover_one(const std::string& name) {
     return {};
   }
   FR_CHECK(open_disk(*vm, false));
-  if (!is_disk_only(vm->record))
+  if (!is_disk_only(vm->record)) {
     vm->process = vmm::VmProcess::of(vm->record.process, vm->record.qemu.qmp_socket);
+    parts_.agents.open(name, vm->record.qemu.agent_socket);
+  }
   vm->state = api::VmState::kRunning;
   log::info("VM {} found again: pid {}", name, vm->record.process.pid);
   return {};

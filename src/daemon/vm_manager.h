@@ -13,6 +13,7 @@
 
 #include "api/service.h"
 #include "core/time.h"
+#include "daemon/agent_ports.h"
 #include "daemon/config.h"
 #include "daemon/exports.h"
 #include "daemon/first_boots.h"
@@ -45,6 +46,7 @@ class VmManager {
     PmemStore& pmem;
     Launches& launches;
     FirstBoots& first_boots;
+    AgentPorts& agents;
     uint64_t owner_token;  // of this run of the daemon; larger than every earlier one's
   };
   explicit VmManager(Parts parts);

@@ -110,6 +110,8 @@ Status check(const QemuOptions& options) {
   FR_CHECK(check_path("qmp_socket", options.qmp_socket, kSocketPathBytesMax));
   FR_CHECK(check_path("console_socket", options.console_socket, kSocketPathBytesMax));
   FR_CHECK(check_path("console_log", options.console_log, 4095));
+  if (!options.agent_socket.empty())
+    FR_CHECK(check_path("agent_socket", options.agent_socket, kSocketPathBytesMax));
   if (!options.nbd_socket.empty() || !options.export_name.empty()) {
     FR_CHECK(check_path("nbd_socket", options.nbd_socket, kSocketPathBytesMax));
     if (!is_valid_name(options.export_name)) {
@@ -177,6 +179,15 @@ void add_network(Argv& argv, const QemuOptions& options) {
   add(argv, "-device", "virtio-net-pci,netdev=net0,romfile=");
 }
 
+void add_agent(Argv& argv, const QemuOptions& options) {
+  if (options.agent_socket.empty()) return;
+  add(argv, "-device", "virtio-serial-pci");
+  add(argv, "-chardev",
+      fmt::format("socket,id=agent0,path={},server=on,wait=off",
+                  escape_commas(options.agent_socket)));
+  add(argv, "-device", "virtserialport,chardev=agent0,name=org.forerun.agent.0");
+}
+
 void add_boot(Argv& argv, const QemuOptions& options) {
   if (options.kernel.empty()) return;
   add(argv, "-kernel", options.kernel);
@@ -225,6 +236,7 @@ Result<std::vector<std::string>> qemu_argv(const QemuOptions& options) {
   add_pmem(argv, options);
   add_network(argv, options);
   add(argv, "-device", "virtio-rng-pci");
+  add_agent(argv, options);  // last: the other devices keep the slots that they had without it
   add_boot(argv, options);
   return argv;
 }

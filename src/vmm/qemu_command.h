@@ -53,6 +53,7 @@ struct QemuOptions {
   std::string qmp_socket;
   std::string console_socket;
   std::string console_log;
+  std::string agent_socket;  // of forerun-agent's virtio-serial port; empty: there is none
   bool start_paused = false;
   bool no_reboot = false;  // a guest that reboots ends QEMU
 

@@ -71,6 +71,17 @@ TEST(QemuCommand, GoldenKvmWithKernelNvmeAndForwards) {
   EXPECT_THAT(*argv, Contains("console=ttyS0 root=/dev/nvme0n1,x"));  // no option list: unchanged
 }
 
+TEST(QemuCommand, TheAgentsPortComesBehindTheOtherDevices) {
+  QemuOptions options = plain();
+  options.agent_socket = "/run/f/a,b.agent";
+  EXPECT_THAT(joined(options),
+              HasSubstr("-device virtio-rng-pci -device virtio-serial-pci "
+                        "-chardev socket,id=agent0,path=/run/f/a,,b.agent,server=on,wait=off "
+                        "-device virtserialport,chardev=agent0,name=org.forerun.agent.0"));
+  options.agent_socket = "relative";
+  EXPECT_THAT(error_of(options).message, HasSubstr("agent_socket"));
+}
+
 TEST(QemuCommand, PmemIsSharedReadOnlyAndHasRoomBehindTheMemory) {
   QemuOptions options = plain();
   options.pmem = {{"libs", "/s/a,b.raw", 64 * kMiB}, {"more", "/s/c.raw", 2 * kMiB}};

@@ -87,6 +87,7 @@ json::object encode_qemu(const QemuOptions& qemu) {
           {"qmp_socket", qemu.qmp_socket},
           {"console_socket", qemu.console_socket},
           {"console_log", qemu.console_log},
+          {"agent_socket", qemu.agent_socket},
           {"start_paused", qemu.start_paused},
           {"no_reboot", qemu.no_reboot}};
 }
@@ -146,6 +147,8 @@ Result<QemuOptions> decode_qemu(const json::object& object) {
   reader.read("qmp_socket", qemu.qmp_socket);
   reader.read("console_socket", qemu.console_socket);
   reader.read("console_log", qemu.console_log);
+  // Records from before there was a port have no such member.
+  if (reader.find("agent_socket")) reader.read("agent_socket", qemu.agent_socket);
   reader.read("start_paused", qemu.start_paused);
   reader.read("no_reboot", qemu.no_reboot);
   qemu.accelerator = accelerator == "kvm" ? Accelerator::kKvm : Accelerator::kTcg;

@@ -38,8 +38,8 @@ while :; do $b sleep 5; done
 """
 
 
-def build_initrd(folder):
-    """Writes an initial file system of busybox, the modules of build/guest's kernel, and the script above."""
+def build_initrd(folder, modules=MODULES, init=INIT, programs=None):
+    """Writes an initial file system of busybox, modules of build/guest's kernel, a script and more programs."""
     disk = os.path.join(GUEST, "disk.raw")
     listing = lab.run("debugfs", "-R", "ls -p /usr/lib/modules", disk).stdout
     version = re.search(r"/(\d+\.\d+[^/]*)/", listing).group(1)
@@ -47,13 +47,15 @@ def build_initrd(folder):
     for name in ("bin", "modules", "proc", "sys", "dev", "m0", "m1"):
         os.makedirs(os.path.join(root, name))
     shutil.copy("/bin/busybox", os.path.join(root, "bin/busybox"))
-    for module in MODULES:
+    for source, place in (programs or {}).items():
+        shutil.copy(source, os.path.join(root, place))
+    for module in modules:
         out = os.path.join(root, "modules", os.path.basename(module) + ".ko")
         lab.run("debugfs", "-R", f"dump /usr/lib/modules/{version}/kernel/drivers/{module}.ko {out}", disk)
         if not os.path.getsize(out):
             raise AssertionError(f"{module} is not on the guest's disk")
     with open(os.path.join(root, "init"), "w", encoding="utf-8") as out:
-        out.write(INIT.replace("MODULES", " ".join(os.path.basename(module) for module in MODULES)))
+        out.write(init.replace("MODULES", " ".join(os.path.basename(module) for module in modules)))
     os.chmod(os.path.join(root, "init"), 0o755)
     initrd = os.path.join(folder, "initrd.img")
     with open(initrd, "wb") as out:

@@ -1,0 +1,63 @@
+// Reads what the VMs' agents say, each through a socket of its QEMU, on one thread that waits for
+// none of them.
+#pragma once
+
+#include <condition_variable>
+#include <map>
+#include <mutex>
+#include <string>
+#include <thread>
+
+#include "api/service.h"
+#include "core/time.h"
+#include "os/file.h"
+#include "telemetry/line_splitter.h"
+#include "telemetry/profile_window.h"
+
+namespace forerun::daemon {
+
+// Thread-safe. A guest may send what it likes: at most kBytesMax are read of it a round, so what it
+// floods waits in its own QEMU.
+class AgentPorts {
+ public:
+  static constexpr size_t kBytesMax = 64 << 10;  // of one VM in a round
+  static constexpr Nanos kRound = std::chrono::milliseconds(100);
+  static constexpr Nanos kConnectInterval = std::chrono::seconds(1);
+
+  explicit AgentPorts(const Clock& clock);
+  ~AgentPorts();
+
+  // A VM starts, or is found again: reads its port from now on. Nothing happens if `socket_path` is
+  // empty (a VM from before there were ports).
+  void open(const std::string& name, const std::string& socket_path);
+  // It ended; what it said is kept until it starts again.
+  void close(const std::string& name);
+  void forget(const std::string& name);
+
+  Result<api::VmProfile> profile(const std::string& name) const;
+
+ private:
+  struct Port {
+    std::string path;
+    os::Fd fd;
+    bool is_open = false;  // its VM runs
+    Time connect_at{};
+    uint64_t too_long = 0;
+    telemetry::LineSplitter splitter{telemetry::kProfileBytesMax};
+    telemetry::ProfileWindow window;
+  };
+
+  void run();
+  void read_all();
+  void connect(Port& port, Time now) const;
+  void read(Port& port, Time now) const;
+
+  const Clock& clock_;
+  mutable std::mutex mutex_;  // guards all below; never held across anything that waits
+  std::condition_variable changed_;
+  std::map<std::string, Port> ports_;
+  bool is_stopping_ = false;
+  std::jthread thread_;  // last: begins when the rest is there
+};
+
+}  // namespace forerun::daemon

@@ -1,0 +1,88 @@
+#include "daemon/agent_ports.h"
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+
+#include "os/clock.h"
+#include "os/socket.h"
+
+namespace forerun::daemon {
+namespace {
+
+// A socket as QEMU has it; the test is the guest.
+class AgentPortsTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    char folder[] = "/tmp/agent-ports-XXXXXX";
+    folder_ = ::mkdtemp(folder);
+    path_ = folder_ + "/agent.sock";
+    auto listener = os::listen_unix(path_);
+    ASSERT_TRUE(listener.has_value());
+    listener_ = std::move(*listener);
+  }
+  void TearDown() override { std::filesystem::remove_all(folder_); }
+
+  std::unique_ptr<os::SocketStream> accept() {
+    auto fd = os::accept_connection(listener_.get(), 10s);
+    EXPECT_TRUE(fd.has_value());
+    return std::make_unique<os::SocketStream>(std::move(*fd));
+  }
+  static std::string line(uint64_t sequence) {
+    telemetry::Profile profile;
+    profile.instance = "i";
+    profile.sequence = profile.monotonic_ns = sequence;
+    profile.period_ms = 1000;
+    profile.pressure.emplace().io_some = 0.5;
+    return telemetry::write_profile(profile) + "\n";
+  }
+  template <typename Done>
+  api::VmProfile wait_for(const AgentPorts& ports, const Done& done) {
+    const Time deadline = clock_.now() + 10s;
+    api::VmProfile profile;
+    do {
+      if (auto found = ports.profile("a")) profile = *found;
+      if (done(profile)) return profile;
+      std::this_thread::yield();
+    } while (clock_.now() < deadline);
+    ADD_FAILURE() << "not in time";
+    return profile;
+  }
+
+  os::SystemClock clock_;
+  std::string folder_, path_;
+  os::Fd listener_;
+};
+
+TEST_F(AgentPortsTest, TakesProfilesCountsNonsenseAndComesBack) {
+  AgentPorts ports(clock_);
+  EXPECT_FALSE(ports.profile("a").has_value());
+  ports.open("a", path_);
+  auto guest = accept();
+  ASSERT_TRUE(guest->write_bytes(as_bytes(line(1) + "nonsense\n" + line(2))).has_value());
+  const auto profile = wait_for(ports, [](const auto& now) { return now.taken == 2; });
+  EXPECT_TRUE(profile.is_connected);
+  ASSERT_EQ(profile.refused.size(), 1u);
+  EXPECT_EQ(profile.refused[0].reason, "not_json");
+  EXPECT_EQ(profile.window.size(), 3u);
+  EXPECT_NE(profile.profile_json.find("\"sequence\":2"), std::string::npos);
+
+  guest.reset();  // QEMU was cut off: the daemon connects again
+  guest = accept();
+  ASSERT_TRUE(guest->write_bytes(as_bytes(line(3))).has_value());
+  wait_for(ports, [](const auto& now) { return now.taken == 3; });
+  ports.close("a");
+  EXPECT_FALSE(ports.profile("a")->is_connected);
+  EXPECT_EQ(ports.profile("a")->taken, 3u);
+  ports.forget("a");
+  EXPECT_FALSE(ports.profile("a").has_value());
+}
+
+TEST_F(AgentPortsTest, AVmWithoutAPortHasNoProfile) {
+  AgentPorts ports(clock_);
+  ports.open("old", "");
+  EXPECT_EQ(ports.profile("old").error().code, ErrorCode::kNotFound);
+}
+
+}  // namespace
+}  // namespace forerun::daemon
