@@ -22,10 +22,7 @@ struct Arguments {
 
 Result<int> pretrain(const Context& context, const Arguments& arguments) {
   const os::SystemClock clock;
-  Progress progress(context.output == Output::kJsonLines ? Progress::Style::kNone
-                    : context.is_error_terminal          ? Progress::Style::kBar
-                                                         : Progress::Style::kLines,
-                    clock.now());
+  Progress progress(Progress::style_for(context), clock.now());
   const auto say = [](const std::string& text) { std::fputs(text.c_str(), stderr); };
   const auto net =
       predict::pretrain_rnn(arguments.seed, arguments.requests, [&](double share, double loss) {

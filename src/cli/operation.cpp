@@ -17,9 +17,7 @@ namespace json = boost::json;
 // Follows an operation to its end, showing how it gets on.
 Result<json::object> follow(const Context& context, const std::string& id) {
   const os::SystemClock clock;
-  const Progress::Style style = context.output == Output::kJsonLines ? Progress::Style::kNone
-                                : context.is_error_terminal          ? Progress::Style::kBar
-                                                                     : Progress::Style::kLines;
+  const Progress::Style style = Progress::style_for(context);
   Progress progress(style, clock.now());
   Nanos pause = 50ms;
   for (Time json_line = clock.now();;) {

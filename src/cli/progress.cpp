@@ -1,8 +1,14 @@
 #include "cli/progress.h"
 
+#include "cli/context.h"
 #include "cli/text.h"
 
 namespace forerun::cli {
+
+Progress::Style Progress::style_for(const Context& context) {
+  if (context.output == Output::kJsonLines) return Style::kNone;
+  return context.is_error_terminal ? Style::kBar : Style::kLines;
+}
 
 std::string Progress::describe(const ProgressState& state, Time now) const {
   const double seconds = to_seconds(now - started_);

@@ -16,10 +16,14 @@ struct ProgressState {
   std::string message;
 };
 
+struct Context;
+
 // One thread.
 class Progress {
  public:
   enum class Style { kBar, kLines, kNone };
+  // Returns how it is shown where the command's talk goes.
+  static Style style_for(const Context& context);
   Progress(Style style, Time started) : style_(style), started_(started), last_line_(started) {}
 
   // Returns what to print now; empty if nothing.

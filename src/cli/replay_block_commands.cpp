@@ -96,11 +96,7 @@ Result<replay::BlockAccesses> read_trace(const std::string& path, uint32_t block
 class Teller {
  public:
   Teller(const Context& context, size_t runs)
-      : progress_(context.output == Output::kJsonLines ? Progress::Style::kNone
-                  : context.is_error_terminal          ? Progress::Style::kBar
-                                                       : Progress::Style::kLines,
-                  clock_.now()),
-        runs_(runs) {}
+      : progress_(Progress::style_for(context), clock_.now()), runs_(runs) {}
   ~Teller() { say(progress_.finish()); }
   Teller(const Teller&) = delete;
   Teller& operator=(const Teller&) = delete;
