@@ -148,7 +148,7 @@ struct Tally {
   size_t right = 0, said = 0, was = 0;
 };
 
-// Held-apart mixes: no number of the classifier was chosen on these seeds.
+// Held-apart mixes: the classifier's numbers were chosen on seeds from 90211 on, of this generator.
 void tell_apart(std::vector<Pattern> mix, std::map<Pattern, Tally>& tallies, uint64_t seed) {
   Rng rng(seed);
   std::vector<Walk> walks;
@@ -167,7 +167,7 @@ TEST(AccessPattern, TellsSinglesAndPairsApart) {
   constexpr Pattern kAll[] = {Pattern::kScan, Pattern::kLoop, Pattern::kStride, Pattern::kChase,
                               Pattern::kRandom};
   std::map<Pattern, Tally> tallies;
-  uint64_t seed = 90210;
+  uint64_t seed = 424242;
   for (const Pattern one : kAll) {
     tell_apart({one}, tallies, ++seed);
     for (const Pattern other : kAll) {
