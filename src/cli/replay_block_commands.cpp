@@ -7,6 +7,7 @@
 
 #include "cli/commands.h"
 #include "cli/progress.h"
+#include "cli/replay_plot.h"
 #include "cli/text.h"
 #include "os/clock.h"
 #include "os/file.h"
@@ -24,6 +25,7 @@ struct Arguments {
   std::vector<std::string> caches = {"5%", "20%"};
   std::string hit = "20us", latency = "1ms", bandwidth = "200000000", block = "4K", warm_up = "0%";
   std::string clock = "closed";
+  std::string plot;  // a file
 };
 
 struct Plan {
@@ -225,9 +227,25 @@ std::string result_table(const std::vector<Part>& parts) {
   return text;
 }
 
+// A picture for each trace and cache: of several, each has its own name.
+Status write_plots(const std::string& path, const std::vector<Part>& parts) {
+  const std::filesystem::path whole(path);
+  for (const Part& part : parts) {
+    std::filesystem::path own = whole;
+    if (parts.size() > 1)
+      own.replace_filename(fmt::format("{}.{}.{}{}", whole.stem().string(), part.file,
+                                       part.cache.substr(0, part.cache.find('%')),
+                                       whole.extension().string()));
+    const std::string title = fmt::format("{}, cache {}", part.file, part.cache);
+    FR_CHECK(os::write_file_atomic(own.string(), as_bytes(plot_replay(title, part.outcomes))));
+  }
+  return {};
+}
+
 Result<int> replay_block(const Context& context, const Arguments& arguments) {
   FR_TRY(const Plan plan, plan_of(arguments));
   FR_TRY(const auto parts, replay_all(context, arguments, plan));
+  if (!arguments.plot.empty()) FR_CHECK(write_plots(arguments.plot, parts));
   if (context.output == Output::kTable)
     print(result_table(parts));
   else
@@ -264,6 +282,8 @@ void add_replay_block(CLI::App& replay, const Context& context, Command& chosen)
       ->capture_default_str();
   block->add_option("--warm-up", arguments->warm_up, "of the requests: replayed, not scored")
       ->capture_default_str();
+  block->add_option("--plot", arguments->plot, "an SVG of waits and coverage over the trace")
+      ->type_name("FILE");
   block->callback([&context, &chosen, arguments] {
     chosen = [&context, arguments] { return replay_block(context, *arguments); };
   });

@@ -4,6 +4,7 @@
 #include <array>
 
 #include "predict/association.h"
+#include "predict/leap.h"
 #include "predict/markov.h"
 #include "predict/neighbourhood.h"
 #include "predict/rnn_pretrain.h"
@@ -53,6 +54,9 @@ constexpr std::array kModels{
             return std::make_unique<NeighbourhoodModel>();
           }},
     // Not used by default: measured on disks at work (docs/replay.md), not on boots.
+    Entry{
+        "leap",
+        [](const ModelNeeds&) -> std::unique_ptr<Model> { return std::make_unique<LeapModel>(); }},
     Entry{"markov",
           [](const ModelNeeds&) -> std::unique_ptr<Model> {
             return std::make_unique<MarkovModel>();

@@ -55,11 +55,14 @@ class ReplayTest(unittest.TestCase):
     def test_compressed_traces_and_the_other_world(self):
         path = self.file(trace(2))
         lab.run("zstd", "-q", path)
-        done = self.replay(path + ".zst", "--methods", "readahead", "--latency", "5ms", "--bandwidth", "50000000",
-                           "--clock", "recorded", "--warm-up", "10%")
+        picture = os.path.join(self.folder.name, "waits.svg")
+        done = self.replay(path + ".zst", "--methods", "readahead", "--cache", "5%", "--plot", picture, "--latency", "5ms",
+                           "--bandwidth", "50000000", "--clock", "recorded", "--warm-up", "10%")
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertRegex(done.stdout, r"(?m)^none +\d+ ")
         self.assertRegex(done.stdout, r"(?m)^readahead +\d+ ")
+        with open(picture, encoding="utf-8") as file:
+            self.assertEqual(file.read().count("<polyline"), 3)
 
     def test_what_cannot_be_replayed_is_refused_with_the_place(self):
         for text, said in (("1,R,2,3\n1,R,rubbish,3\n", "line 2: expected ts_us,R|W,start_sector,n_sectors"),
