@@ -28,9 +28,9 @@ constexpr float kPriorSays = 0.5f;
 // The share of what every boot reads that the boot prior says, and of what a companion makes a boot
 // read of another disk.
 constexpr double kRecallAlways = 0.85, kRecallElsewhere = 0.05;
-constexpr double kBootsWord = 30;    // blocks that the boots' word on whose they are is worth
-constexpr double kDoubtful = 0.02;   // a hypothesis this likely against "every boot's" may be true
-constexpr size_t kKindsToDoubt = 2;  // of one set of companions nothing tells any from another
+constexpr double kBootsWord = 30;   // blocks that the boots' word on whose they are is worth
+constexpr double kDoubtful = 0.02;  // a hypothesis this likely against "every boot's" may be true
+constexpr size_t kKindsDoubtedFrom = 2;  // of one set of companions nothing tells any from another
 constexpr int kRounds = 20;
 
 float to_share(float value) { return std::clamp(std::round(value * kShareOne), 0.0f, kShareOne); }
@@ -191,7 +191,7 @@ class Foreseer {
   // Whether blocks of this pattern of shares could be every boot's or those of companions that are
   // not on this disk, but of nobody else. Then other witnesses are to be asked.
   bool is_doubtful(const Entry& entry) const {
-    if (same_ || kinds_.size() < kKindsToDoubt) return false;
+    if (same_ || kinds_.size() < kKindsDoubtedFrom) return false;
     const Evidence evidence(kinds_, entry);
     double here = 0, elsewhere = 0;
     for (const Group& group : groups_)

@@ -7,14 +7,11 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import time
 import unittest
 
 import lab
 
-ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "../.."))
-GUEST = os.path.join(ROOT, "build/guest")
 APPEND = "console=ttyS0 quiet loglevel=3 mitigations=off no_timer_check panic=1"
 DISK_MIB = 96
 
@@ -66,10 +63,7 @@ def build_disk(folder, rounds):
 class GuestTest(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        if os.geteuid() != 0 and not os.path.exists(os.path.join(GUEST, "vmlinuz")):
-            print("skipped: building the guest's kernel needs root", file=sys.stderr)
-            sys.exit(77)
-        lab.run(os.path.join(ROOT, "tools/guest/build"), timeout=900)
+        lab.build_guest()
 
     def setUp(self):
         self.daemon = lab.Daemon("[tier]\nmemory_bytes = 16777216\nfile_bytes = 67108864\n")
@@ -116,7 +110,7 @@ class GuestTest(unittest.TestCase):
         socket = os.path.join(self.daemon.run_dir, "nbd.sock")
         qemu = self.spawn(
             "qemu-system-x86_64", "-accel", "tcg", "-m", "262152K", "-nodefaults", "-display", "none", "-no-reboot",
-            "-serial", f"file:{console}", "-kernel", f"{GUEST}/vmlinuz", "-initrd", f"{GUEST}/initrd.img", "-append", APPEND,
+            "-serial", f"file:{console}", "-kernel", f"{lab.GUEST}/vmlinuz", "-initrd", f"{lab.GUEST}/initrd.img", "-append", APPEND,
             "-blockdev", f"driver=nbd,node-name=n0,server.type=unix,server.path={socket},export=checked,reconnect-delay=60",
             "-blockdev", f"driver=file,node-name=l0,filename={log}",
             "-blockdev", "driver=blklogwrites,node-name=lw,file=n0,log=l0,log-sector-size=512",
@@ -148,8 +142,8 @@ class GuestTest(unittest.TestCase):
                               '[tier]\nmemory_bytes = 67108864\n')
         shutil.rmtree(os.path.join(self.daemon.state_dir, "tier"))
         self.daemon.start()
-        self.daemon.cli("vm", "run", "patient", "--image", "far", "--memory", "256M", "--kernel", f"{GUEST}/vmlinuz",
-                        "--initrd", f"{GUEST}/initrd.img", "--append", APPEND)
+        self.daemon.cli("vm", "run", "patient", "--image", "far", "--memory", "256M", "--kernel", f"{lab.GUEST}/vmlinuz",
+                        "--initrd", f"{lab.GUEST}/initrd.img", "--append", APPEND)
         console = self.daemon.get("/api/v1/vms/patient")["log_path"]
         self.wait_for(console, "GUEST-UP", 120)
         self.tell(control, "cut")

@@ -6,10 +6,13 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 
 BIN_DIR = os.environ.get("FORERUN_BIN_DIR", os.path.join(os.getcwd(), "build/release/bin"))
+ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "../.."))
+GUEST = os.path.join(ROOT, "build/guest")
 
 
 class UnixConnection(http.client.HTTPConnection):
@@ -127,6 +130,14 @@ def run(*command, check=True, timeout=300):
     if check and done.returncode != 0:
         raise AssertionError(f"{' '.join(command)} exited {done.returncode}:\n{done.stdout}\n{done.stderr}")
     return done
+
+
+def build_guest():
+    """Makes the small guest of tools/guest in GUEST, once for all tests; without root, and without it, skips them."""
+    if os.geteuid() != 0 and not os.path.exists(os.path.join(GUEST, "vmlinuz")):
+        print("skipped: building the guest's kernel needs root", file=sys.stderr)
+        sys.exit(77)
+    run(os.path.join(ROOT, "tools/guest/build"), timeout=900)
 
 
 def random_disk(path, mib, seed=1):

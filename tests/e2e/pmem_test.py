@@ -7,14 +7,11 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import time
 import unittest
 
 import lab
 
-ROOT = os.path.abspath(os.path.join(os.path.dirname(__file__), "../.."))
-GUEST = os.path.join(ROOT, "build/guest")
 APPEND = "console=ttyS0 quiet loglevel=3 mitigations=off no_timer_check panic=1"
 MODULES = ("virtio/virtio_ring", "virtio/virtio", "virtio/virtio_pci_modern_dev", "virtio/virtio_pci_legacy_dev",
            "virtio/virtio_pci", "nvdimm/libnvdimm", "nvdimm/nd_virtio", "nvdimm/nd_btt", "nvdimm/nd_pmem",
@@ -40,7 +37,7 @@ while :; do $b sleep 5; done
 
 def build_initrd(folder, modules=MODULES, init=INIT, programs=None):
     """Writes an initial file system of busybox, modules of build/guest's kernel, a script and more programs."""
-    disk = os.path.join(GUEST, "disk.raw")
+    disk = os.path.join(lab.GUEST, "disk.raw")
     listing = lab.run("debugfs", "-R", "ls -p /usr/lib/modules", disk).stdout
     version = re.search(r"/(\d+\.\d+[^/]*)/", listing).group(1)
     root = os.path.join(folder, "initrd")
@@ -93,10 +90,7 @@ def mapping_of(pid, path):
 class PmemTest(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        if os.geteuid() != 0 and not os.path.exists(os.path.join(GUEST, "vmlinuz")):
-            print("skipped: building the guest's kernel needs root", file=sys.stderr)
-            sys.exit(77)
-        lab.run(os.path.join(ROOT, "tools/guest/build"), timeout=900)
+        lab.build_guest()
 
     def setUp(self):
         self.daemon = lab.Daemon().start()
@@ -133,7 +127,7 @@ class PmemTest(unittest.TestCase):
         guests = ("one", "two")
         for name in guests:
             self.daemon.cli("vm", "run", name, "--image", "root", "--memory", "256M", "--pmem", "libs,data",
-                            "--kernel", f"{GUEST}/vmlinuz", "--initrd", initrd, "--append", APPEND)
+                            "--kernel", f"{lab.GUEST}/vmlinuz", "--initrd", initrd, "--append", APPEND)
         files = self.pmem_files()
         self.assertEqual(len(files), 2, files)
         for name in guests:
