@@ -25,8 +25,11 @@ constexpr float kSameProbability = 0.1f;  // blocks join a proposal over differe
 constexpr Nanos kSameDue = 250ms;         // … and this
 constexpr float kKnowsOrder = 0.9f;       // a model that covers this much has the last word on when
 constexpr float kSurelyEnough = 0.9f;     // no run needs a surer word than this
-constexpr Nanos kSooner = 100ms;          // a proposal is repeated if it is due this much sooner …
-constexpr float kSurer = 0.1f;            // … or this much likelier
+// What the covering model leaves out comes true by another rule than what nobody covers: words
+// about it are calibrated apart, in contexts from here on.
+constexpr uint16_t kLeftOutContexts = 128;
+constexpr Nanos kSooner = 100ms;  // a proposal is repeated if it is due this much sooner …
+constexpr float kSurer = 0.1f;    // … or this much likelier
 
 struct Saying {
   BlockKey key;
@@ -361,8 +364,10 @@ struct Arbiter::Impl {
         if (is_here(key, now)) continue;
         Candidate adjusted = candidate;
         if (covering.covered > 0 && !is_covering && !models[model]->has_seen(key.component) &&
-            !is_said_by(covering.model, key))
+            !is_said_by(covering.model, key)) {
           adjusted.confidence *= 1 - covering.covered;
+          adjusted.context += kLeftOutContexts;
+        }
         if (file(model, adjusted, key)) changed.push_back(key);
       }
     }

@@ -25,11 +25,12 @@ constexpr double kOthersWeight = 0.5;  // boots of the very same disk that the o
 // Priors of composed Debian images know 0.85 of what is read; the odds are kept far from that.
 constexpr float kSaidByPrior = 3, kNotSaidByPrior = 0.3f;
 constexpr float kPriorSays = 0.5f;
-// The share of what every boot reads that the boot prior says, and of what a companion makes a boot
-// read of another disk.
-constexpr double kRecallAlways = 0.85, kRecallElsewhere = 0.05;
-constexpr double kBootsWord = 30;   // blocks that the boots' word on whose they are is worth
-constexpr double kDoubtful = 0.02;  // a hypothesis this likely against "every boot's" may be true
+// The share of what every boot reads that the boot prior says (of 463 blocks of a base that boots
+// of 14 images all read, 0.93 to 0.96), and of what a companion makes a boot read of another disk.
+constexpr double kRecallAlways = 0.95, kRecallElsewhere = 0.05;
+constexpr double kBootsWord = 30;  // blocks that the boots' word on whose they are is worth
+// A hypothesis this likely against "every boot's" may be true; one boot that did otherwise is less.
+constexpr double kDoubtful = 0.05;
 constexpr size_t kKindsDoubtedFrom = 2;  // of one set of companions nothing tells any from another
 constexpr int kRounds = 20;
 
