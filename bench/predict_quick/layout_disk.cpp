@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "image/component_tag.h"
+
 namespace forerun::bench {
 
 Status LayoutDisk::read(uint64_t offset, MutableByteView out) {
@@ -56,8 +58,12 @@ Result<predict::Priors> foresee_again(const daemon::ImageCatalog::Layout& layout
       priors[component] =
           image::with_meanings(found->parts[component.value].get(), prior->meanings);
   }
-  for (uint32_t part = 0; part < part_count; ++part) {
-    if (found->parts[part]) priors.try_emplace(ComponentId{part}, found->parts[part]);
+  for (const auto& component : layout.table.components()) {
+    const uint32_t part = component->id.value;
+    if (part >= part_count || !found->parts[part]) continue;
+    const auto index = image::fetch_component_index(source, component->digest);
+    priors.try_emplace(component->id, index ? image::with_files(*found->parts[part], index->tree)
+                                            : found->parts[part]);
   }
   return priors;
 }

@@ -9,6 +9,7 @@
 #include <CLI/CLI.hpp>
 #include <charconv>
 #include <fstream>
+#include <set>
 
 #include "daemon/image_catalog.h"
 #include "layout_disk.h"
@@ -105,7 +106,11 @@ class Table {
 
   std::shared_ptr<predict::ReplayHistory> learn(const std::vector<Boot>& boots) {
     auto history = empty_history();
-    for (const Boot& boot : boots) play(boot, {}, history, true, false);
+    for (const Boot& boot : boots) {
+      play(boot, {}, history, true, false);
+      const auto components = boot.layout->components();
+      known_.insert(components.begin(), components.end());
+    }
     return history;
   }
 
@@ -114,7 +119,7 @@ class Table {
            const std::shared_ptr<predict::ReplayHistory>& history, bool has_prior, bool prefetches,
            const std::vector<std::string>& models = {}) {
     auto copy = empty_history();
-    for (const ComponentId component : boot.layout->components()) {
+    for (const ComponentId component : known_) {
       const Buffer saved = history ? history->save(component) : Buffer{};
       if (!saved.empty()) check(copy->load(component, saved));
     }
@@ -194,6 +199,7 @@ class Table {
   const daemon::ImageCatalog& catalog_;
   RunOptions options_;
   const bool verbose_;
+  std::set<ComponentId> known_;  // components that were learned of
   double none_stall_s_ = 0;
 };
 

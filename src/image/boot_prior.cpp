@@ -121,6 +121,35 @@ std::vector<std::shared_ptr<const predict::BlockSequence>> sequences_of(const Bo
   return sequences;
 }
 
+// A file of a chunk or more begins one and shares none; smaller ones lie between such files
+// (component_builder.h).
+std::vector<predict::FileRun> file_runs_of(const FileTree& tree) {
+  struct Piece {
+    uint64_t block = 0;
+    uint32_t inode = 0;
+    bool is_small = false;
+    auto operator<=>(const Piece&) const = default;
+  };
+  std::vector<Piece> pieces;
+  for (uint32_t inode = 0; inode < tree.inodes.size(); ++inode) {
+    const TreeInode& file = tree.inodes[inode];
+    for (const FileExtent& extent : file.extents)
+      pieces.push_back({extent.data_offset / kChunkSize, inode, file.size < kChunkSize});
+  }
+  std::sort(pieces.begin(), pieces.end());
+  std::vector<predict::FileRun> runs;
+  const Piece* before = nullptr;
+  for (const Piece& piece : pieces) {
+    const bool goes_on =
+        before && (piece.is_small ? before->is_small : before->inode == piece.inode);
+    before = &piece;
+    if (goes_on || runs.size() == predict::kFileRunsMax) continue;
+    const predict::FileRun run{static_cast<uint32_t>(piece.block), piece.is_small};
+    if (runs.empty() || runs.back().first_block < run.first_block) runs.push_back(run);
+  }
+  return runs;
+}
+
 }  // namespace
 
 Result<PartPriors> foresee_boot(DiskReader& disk, uint32_t part_count, const BlocksOf& blocks_of) {
@@ -161,6 +190,11 @@ std::shared_ptr<const predict::BlockSequence> with_meanings(
     const predict::BlockSequence* prior, std::vector<predict::Meaning> meanings) {
   return predict::make_block_sequence(
       1, prior ? prior->entries : std::vector<predict::SequenceEntry>{}, std::move(meanings));
+}
+
+std::shared_ptr<const predict::BlockSequence> with_files(const predict::BlockSequence& prior,
+                                                         const FileTree& tree) {
+  return predict::make_block_sequence(prior.boots, prior.entries, {}, file_runs_of(tree));
 }
 
 std::string part_prior_path(const Digest& composition, uint32_t part) {

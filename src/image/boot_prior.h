@@ -11,6 +11,7 @@
 #include "core/id.h"
 #include "core/result.h"
 #include "image/disk_reader.h"
+#include "image/file_tree.h"
 #include "predict/sequence.h"
 #include "repository/image_index.h"
 #include "repository/source.h"
@@ -46,6 +47,11 @@ Result<PartPriors> foresee_boot(DiskReader& disk, uint32_t part_count, const Blo
 // blocks mean, so that what boots of other disks read of theirs foresees it too.
 std::shared_ptr<const predict::BlockSequence> with_meanings(const predict::BlockSequence* prior,
                                                             std::vector<predict::Meaning> meanings);
+
+// Returns the prior with where the component's files begin: a neighbour in another file is less
+// likely. Of more than kFileRunsMax runs the first.
+std::shared_ptr<const predict::BlockSequence> with_files(const predict::BlockSequence& prior,
+                                                         const FileTree& tree);
 
 // The prior of part `part` of a composition: it depends on what else is in the disk.
 std::string part_prior_path(const Digest& composition, uint32_t part);

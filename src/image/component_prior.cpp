@@ -41,7 +41,9 @@ std::shared_ptr<const predict::BlockSequence> united(const predict::BlockSequenc
   std::vector<predict::SequenceEntry> entries;
   for (const auto& [number, block] : blocks)
     if (block.support >= kSupportMin) entries.push_back(block);
-  return predict::make_block_sequence(all, std::move(entries));
+  // One component has one layout, whichever composition told it.
+  return predict::make_block_sequence(all, std::move(entries), {},
+                                      next.file_runs.empty() ? known.file_runs : next.file_runs);
 }
 
 Status learn_component_prior(const Digest& component, const predict::BlockSequence& next,

@@ -28,6 +28,24 @@ TEST(ComponentPrior, BlocksHaveTheShareOfTheCompositionsThatForesawThem) {
   EXPECT_NEAR(both->entries[*both->find(3)].rank, 5, 1e-4);
 }
 
+TEST(ComponentPrior, LargeFilesAndRunsOfSmallOnesAreToldApart) {
+  constexpr uint64_t kChunk = repository::kChunkSize;
+  FileTree tree;
+  const auto add = [&](uint64_t size, std::vector<FileExtent> extents) {
+    TreeInode inode;
+    inode.size = size;
+    inode.extents = std::move(extents);
+    tree.inodes.push_back(inode);
+  };
+  add(5000, {{0, 0, 5000}});  // small, in chunk 0
+  add(3 * kChunk, {{0, 2 * kChunk, 2 * kChunk}, {2 * kChunk, 4 * kChunk, kChunk}});
+  add(100, {{0, 4096 * 2, 100}});          // small, in chunk 0 too
+  add(100, {{0, kChunk, 100}});            // small, in chunk 1
+  add(kChunk, {{0, 5 * kChunk, kChunk}});  // the next large one
+  const std::vector<predict::FileRun> runs{{0, true}, {2, false}, {5, false}};
+  EXPECT_EQ(with_files(*sequence({{7, 1, 1, 1}}), tree)->file_runs, runs);
+}
+
 TEST(ComponentPrior, OldCompositionsFadeAndWhatNoneForeseesGoes) {
   auto known = sequence({{1, 0.9f, 1, 1}});
   const auto other = sequence({{2, 0.9f, 1, 1}});
@@ -42,6 +60,12 @@ TEST(ComponentPrior, IsKeptBesideTheComponentAndReplacedWhereDamaged) {
   ASSERT_TRUE(learn_component_prior(digest, *sequence({{1, 1, 1, 1}}), store));
   ASSERT_TRUE(learn_component_prior(digest, *sequence({{2, 1, 1, 1}}), store));
   EXPECT_EQ((*fetch_prior(store, component_prior_path(digest)))->entries.size(), 2u);
+  // Where its files begin is known from any composition.
+  const auto with_runs =
+      predict::make_block_sequence(1, {{2, 1, 1, 1}}, {}, {{0, true}, {2, false}});
+  ASSERT_TRUE(learn_component_prior(digest, *with_runs, store));
+  ASSERT_TRUE(learn_component_prior(digest, *sequence({{2, 1, 1, 1}}), store));
+  EXPECT_EQ((*fetch_prior(store, component_prior_path(digest)))->file_runs, with_runs->file_runs);
   store.spoil(component_prior_path(digest), Buffer(3));
   ASSERT_TRUE(learn_component_prior(digest, *sequence({{2, 1, 1, 1}}), store));
   EXPECT_EQ((*fetch_prior(store, component_prior_path(digest)))->entries.size(), 1u);

@@ -130,8 +130,9 @@ Result<size_t> FirstBoot::foresee(repository::Store& store) const {
   priors->parts[0] = with_meanings(priors->parts[0].get(), meanings_);
   size_t blocks = 0;
   for (uint32_t part = 0; part < part_count; ++part) {
-    const auto& sequence = priors->parts[part];
+    auto& sequence = priors->parts[part];
     if (!sequence) continue;
+    if (part > 0) sequence = with_files(*sequence, components_[part - 1].index.tree);
     blocks += sequence->entries.size();
     FR_CHECK(store.put(part_prior_path(image_, part), predict::serialize(*sequence)));
     if (is_here && part > 0)

@@ -195,9 +195,13 @@ class Foreseer {
     if (same_ || kinds_.size() < kKindsDoubtedFrom) return false;
     const Evidence evidence(kinds_, entry);
     double here = 0, elsewhere = 0;
-    for (const Group& group : groups_)
-      (group.here > 0 ? here : elsewhere) +=
-          evidence.likelihood([&](size_t k) { return group.beside[k]; });
+    for (const Group& group : groups_) {
+      const double its = evidence.likelihood([&](size_t k) { return group.beside[k]; });
+      if (group.here > 0)
+        here += its;
+      else
+        elsewhere = std::max(elsewhere, its);
+    }
     const double always = evidence.likelihood([](size_t) { return true; });
     return here < kDoubtful * always && elsewhere >= kDoubtful * always;
   }

@@ -8,6 +8,7 @@
 
 #include "predict/block_table.h"
 #include "predict/model.h"
+#include "predict/sequence.h"
 
 namespace forerun::predict {
 
@@ -22,7 +23,8 @@ class NeighbourhoodModel final : public Model {
     Nanos due_per_block = std::chrono::milliseconds(50);  // farther neighbours follow later
   };
   NeighbourhoodModel();
-  explicit NeighbourhoodModel(Options options);
+  // `priors`: what they say of where files begin is used.
+  explicit NeighbourhoodModel(Options options, Priors priors = {});
 
   std::string_view name() const override { return "neighbourhood"; }
   void on_start(Time now, std::vector<Candidate>& out) override;
@@ -39,6 +41,7 @@ class NeighbourhoodModel final : public Model {
            uint32_t distance, std::vector<Candidate>& out) const;
 
   Options options_;
+  Priors priors_;
   BlockTable<uint64_t> touched_;  // by block / 64
 };
 

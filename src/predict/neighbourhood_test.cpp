@@ -58,6 +58,28 @@ TEST(Neighbourhood, SaysNothingForWrites) {
   EXPECT_THAT(said_of(model, write_of(100)), IsEmpty());
 }
 
+TEST(Neighbourhood, DoubtsWhatIsInAnotherFileAndAmongSmallOnes) {
+  // Blocks 100 to 103 are one file's, 104 and 105 another's, then come small ones.
+  const ComponentId component = read_of(0).component;
+  const Priors priors{
+      {component, make_block_sequence(1, {}, {}, {{100, false}, {104, false}, {106, true}})}};
+  const auto said_beside = [&](uint64_t touched, uint64_t asked) {
+    NeighbourhoodModel knows({}, priors), knows_not;
+    return std::pair(confidence_of(said_of(knows, read_of(touched)), asked),
+                     confidence_of(said_of(knows_not, read_of(touched)), asked));
+  };
+  for (const auto& [touched, asked] : {std::pair(101, 103), std::pair(103, 101)}) {
+    const auto [told, untold] = said_beside(touched, asked);
+    EXPECT_FLOAT_EQ(told, untold);
+  }
+  for (const auto& [touched, asked] : {std::pair(101, 104), std::pair(104, 103)}) {
+    const auto [told, untold] = said_beside(touched, asked);
+    EXPECT_LT(told, 0.2f * untold);
+  }
+  const auto [among_small, untold] = said_beside(108, 109);
+  EXPECT_FLOAT_EQ(among_small, 0.5f * untold);
+}
+
 TEST(Neighbourhood, StateIsBounded) {
   NeighbourhoodModel model({.words_max = 64});
   for (uint64_t i = 0; i < 5000; ++i) said_of(model, read_of(i * 64));

@@ -50,8 +50,9 @@ constexpr std::array kModels{
                 needs.successors ? needs.successors : std::make_shared<SuccessorStatistics>());
           }},
     Entry{"neighbourhood",
-          [](const ModelNeeds&) -> std::unique_ptr<Model> {
-            return std::make_unique<NeighbourhoodModel>();
+          [](const ModelNeeds& needs) -> std::unique_ptr<Model> {
+            return std::make_unique<NeighbourhoodModel>(NeighbourhoodModel::Options{},
+                                                        needs.priors);
           }},
     // Not used by default: measured on disks at work (docs/replay.md), not on boots.
     Entry{

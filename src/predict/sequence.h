@@ -17,6 +17,7 @@ namespace forerun::predict {
 
 inline constexpr uint32_t kSequenceBlocksMax = 1 << 15;  // of one sequence, unless told otherwise
 inline constexpr uint32_t kMeaningsMax = 1 << 17;
+inline constexpr uint32_t kFileRunsMax = 1 << 17;
 
 struct SequenceEntry {
   uint64_t block = 0;
@@ -36,12 +37,20 @@ struct Meaning {
   auto operator<=>(const Meaning&) const = default;
 };
 
+// From this block on, to the next run's: the data of one file, or of several small ones.
+struct FileRun {
+  uint32_t first_block = 0;
+  bool is_shared = false;  // of several
+  auto operator<=>(const FileRun&) const = default;
+};
+
 // A component's sequence at one moment: immutable.
 struct BlockSequence {
   float boots = 0;                     // how many were merged, old ones fading; 1 for a prior
   std::vector<SequenceEntry> entries;  // by rank
   std::vector<uint32_t> by_block;      // indexes of entries, by block
   std::vector<Meaning> meanings;       // ascending; of a prior of metadata, else empty
+  std::vector<FileRun> file_runs;      // ascending; of a prior of a component, else empty
   // Returns the index of `block` in entries.
   std::optional<uint32_t> find(uint64_t block) const;
 };
@@ -50,12 +59,13 @@ struct BlockSequence {
 using Priors = std::map<ComponentId, std::shared_ptr<const BlockSequence>>;
 
 // Returns the sequence of these entries, ordered and indexed. REQUIRES: no block stands twice in
-// them, and no name twice in a block.
+// them, no name twice in a block, and runs ascend.
 std::shared_ptr<const BlockSequence> make_block_sequence(float boots,
                                                          std::vector<SequenceEntry> entries,
-                                                         std::vector<Meaning> meanings = {});
+                                                         std::vector<Meaning> meanings = {},
+                                                         std::vector<FileRun> file_runs = {});
 
-// Returns the saved form.
+// Returns the saved form. REQUIRES: not both meanings and file runs; at most the limits above.
 Buffer serialize(const BlockSequence& sequence);
 // Returns what was saved. ERRORS: kCorrupt, kUnsupported (a newer version), kTooLarge.
 Result<std::shared_ptr<const BlockSequence>> parse_block_sequence(

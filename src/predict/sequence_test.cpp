@@ -57,6 +57,21 @@ TEST(BlockSequence, WithMeaningsComesBackAsItWasSaved) {
   EXPECT_EQ(saved.size(), at + 4 + 3 * 9 + 32);
 }
 
+TEST(BlockSequence, WithFileRunsComesBackAsItWasSaved) {
+  const std::vector<FileRun> runs{{0, true}, {5, false}, {300, true}};
+  const Buffer saved = serialize(*make_block_sequence(1, three()->entries, {}, runs));
+  const auto back = parse_block_sequence(saved);
+  ASSERT_TRUE(back.has_value());
+  EXPECT_EQ((*back)->entries, three()->entries);
+  EXPECT_EQ((*back)->file_runs, runs);
+  // The version, and behind the entries the count and the runs.
+  EXPECT_EQ(saved[8], std::byte{4});
+  const size_t at = 20 + 3 * 20;
+  EXPECT_EQ(as_text(ByteView(saved).subspan(at, 16)),
+            std::string_view("\3\0\0\0\0\0\0\x80\5\0\0\0\x2c\1\0\x80", 16));
+  EXPECT_EQ(saved.size(), at + 4 + 3 * 4 + 32);
+}
+
 // As somebody would write it who has no good intentions: with a fresh checksum.
 Buffer resealed(Buffer saved) {
   saved.resize(saved.size() - 32);
@@ -75,13 +90,29 @@ TEST(BlockSequence, RefusesMeaningsThatBreakTheFormat) {
   constexpr size_t kCount = 20, kFirst = 24, kSecond = 33;
   ASSERT_TRUE(with(kFirst, 1).has_value());
   EXPECT_EQ(with(8, 2).error().code, ErrorCode::kUnsupported);
-  EXPECT_EQ(with(8, 4).error().code, ErrorCode::kUnsupported);
+  EXPECT_EQ(with(8, 5).error().code, ErrorCode::kUnsupported);
   EXPECT_EQ(with(16, 1).error().code, ErrorCode::kCorrupt);            // an entry, in their place
   EXPECT_EQ(with(kCount, 1).error().code, ErrorCode::kCorrupt);        // fewer than there are
   EXPECT_EQ(with(kCount + 3, 255).error().code, ErrorCode::kCorrupt);  // far more
   EXPECT_EQ(with(kSecond, 0).error().code, ErrorCode::kCorrupt);       // blocks out of order
   EXPECT_EQ(with(kSecond + 4, 1).error().code, ErrorCode::kCorrupt);   // a name twice
   EXPECT_EQ(with(kSecond + 8, 0).error().code, ErrorCode::kCorrupt);   // of nothing
+}
+
+TEST(BlockSequence, RefusesFileRunsThatBreakTheFormat) {
+  const Buffer saved = serialize(*make_block_sequence(1, {}, {}, {{1, false}, {2, false}}));
+  const auto with = [&](size_t at, uint8_t value) {
+    Buffer bad = saved;
+    bad.at(at) = std::byte{value};
+    return parse_block_sequence(resealed(std::move(bad)));
+  };
+  constexpr size_t kCount = 20, kSecond = 28;
+  ASSERT_TRUE(with(kSecond, 3).has_value());
+  EXPECT_EQ(with(kSecond, 1).error().code, ErrorCode::kCorrupt);  // twice
+  EXPECT_EQ(with(kSecond, 0).error().code, ErrorCode::kCorrupt);  // out of order
+  EXPECT_EQ(with(kCount, 1).error().code, ErrorCode::kCorrupt);   // fewer than there are
+  EXPECT_EQ(with(kCount + 3, 255).error().code, ErrorCode::kCorrupt);
+  EXPECT_EQ(with(8, 1).error().code, ErrorCode::kCorrupt);  // a version without them
 }
 
 TEST(BlockSequence, OfNoBlocksComesBackToo) {
