@@ -1,5 +1,5 @@
 # The two commands of the README: `make demo` and `make test`. The rest serves developers.
-.PHONY: demo test test-s3 build packages clean bench-boot bench-boot-replay bench-nbd bench-observe bench-launches bench-map bench-compose bench-storm bench-dedup bench-tier bench-predict bench-agent
+.PHONY: demo test test-s3 build packages clean bench-boot bench-boot-replay bench-nbd bench-observe bench-launches bench-map bench-compose bench-storm bench-dedup bench-tier bench-predict bench-agent bench-patterns deb
 
 BUILD := build/release
 JOBS  := 2
@@ -61,6 +61,14 @@ bench-predict: build
 
 bench-agent: build
 	bench/agent --out build/bench/agent.json
+
+# FIRST_SEED: of the mixes; those from 1 to 1000 are what thresholds were chosen on.
+bench-patterns: build
+	bench/patterns $(if $(FIRST_SEED),--first-seed $(FIRST_SEED)) --out build/bench/patterns.json
+
+# The agent's Debian package, for guests: build/forerun-agent.deb.
+deb: build
+	packaging/agent/build-deb $(BUILD)/bin/forerun-agent build/forerun-agent.deb
 
 clean:
 	rm -rf build

@@ -1,5 +1,6 @@
 """A guest on a disk of components that were built apart: it boots, its packages and users are right, both services
-answer, what they write survives a restart, and the file system is clean afterwards."""
+answer, its agent reports and does as it is asked, what is written survives a restart, and the file system is clean
+afterwards."""
 import os
 import re
 import socket
@@ -50,10 +51,13 @@ class ComposedGuestTest(unittest.TestCase):
         cls.library = components.Library(lab.BIN_DIR, os.path.join(ROOT, "build/components"),
                                          lambda text: print(text, file=sys.stderr))
         cls.library.build_components(SERVICES)
+        cls.package = os.path.join(ROOT, "build/components/forerun-agent.deb")
+        lab.run(os.path.join(ROOT, "packaging/agent/build-deb"), os.path.join(lab.BIN_DIR, "forerun-agent"), cls.package)
 
     def setUp(self):
         self.daemon = lab.Daemon(f'[[repository]]\npath = "{self.library.repository}"\n')
         self.daemon.start()
+        self.daemon.cli("component", "import", "deb", self.package, "--name", "forerun-agent")
         self.ports = [children.free_port() for _ in SERVICES]
 
     def tearDown(self):
@@ -62,6 +66,7 @@ class ComposedGuestTest(unittest.TestCase):
     def manifest(self):
         text = workloads.manifest(components.BASE, components.KERNEL, [workloads.workload(name) for name in SERVICES])
         text = text.replace("enable = [", 'enable = ["report.service", ')
+        text = text.replace("components = [", 'components = ["forerun-agent", ')
         for path, content in (("/opt/report", REPORT), ("/etc/systemd/system/report.service", UNIT)):
             text += f"[[file]]\npath = \"{path}\"\ncontent = '''\n{content}'''\n"
         path = os.path.join(self.daemon.folder, "pair.toml")
@@ -94,6 +99,17 @@ class ComposedGuestTest(unittest.TestCase):
         with open(self.console, encoding="utf-8", errors="replace") as text:
             return text.read()
 
+    def profile(self):
+        return self.daemon.get("/api/v1/vms/pair/profile")
+
+    def check_agent(self, period_ms):
+        said = self.wait_for("a profile by the agent, as asked", lambda: (
+            lambda now: now if (now["profile"] or {}).get("period_ms", 0) >= period_ms else None)(self.profile()))
+        self.assertEqual(said["refused"], [], said["last_refusal"])
+        self.assertEqual(said["asked"], {"period_ms": period_ms})
+        self.assertIn("memory", said["profile"])
+        return said["profile"]["instance"]
+
     def test_two_services_built_apart(self):
         self.start("--manifest", self.manifest())
         text = self.wait_for("the guest's report", lambda: self.said() if MARK + "end" in self.said() else None)
@@ -107,6 +123,8 @@ class ComposedGuestTest(unittest.TestCase):
         self.assertNotEqual(users["redis"], users["memcache"])
         self.assertEqual(set(re.findall(r":(\w+)", report["owners"])), {"redis"})
         self.assertEqual(report["processes"].split(), ["memcache", "redis"])
+        self.daemon.cli("vm", "profile", "pair", "--period", "1500ms")
+        instance = self.check_agent(1500)
 
         redis, memcached = self.ports
         self.wait_for("redis", lambda: ask(redis, b"PING\r\n").startswith(b"+PONG"))
@@ -116,6 +134,7 @@ class ComposedGuestTest(unittest.TestCase):
         self.daemon.cli("vm", "stop", "pair", "--timeout", "120s")
 
         self.start()
+        self.assertNotEqual(self.check_agent(1500), instance)  # it was started by itself, and told again
         self.assertEqual(self.wait_for("redis", lambda: ask(redis, b"GET kept\r\n")), b"$2\r\n42\r\n")
         self.daemon.cli("vm", "stop", "pair", "--timeout", "120s")
         self.daemon.cli("vm", "run", "pair", "--disk-only")
