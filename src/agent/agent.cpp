@@ -8,6 +8,8 @@ namespace {
 using telemetry::Metric;
 
 constexpr uint64_t kWatchedBytesMin = 4ull << 20;  // smaller processes are not worth it
+// One this much less busy than the busiest is watched in its turn.
+constexpr uint64_t kLessBusy = 4;
 constexpr double kTickCostWeight = 0.2;
 // Of the budget; the rest is for windows of page watching.
 constexpr double kTicksShare = 0.6;
@@ -39,15 +41,25 @@ Nanos Agent::period() const {
 
 std::optional<PageWatch::Target> Agent::pick_target() {
   const CpuCounters& now = *now_->cpu;
-  std::optional<PageWatch::Target> target;
+  std::vector<std::pair<uint64_t, PageWatch::Target>> busy;
   uint64_t most = 0;
   for (const auto& [pid, process] : now.processes) {
     const auto past = before_->cpu->processes.find(pid);
     if (past == before_->cpu->processes.end() || process.rss_bytes < kWatchedBytesMin) continue;
     const uint64_t ticks = process.cpu_ticks - std::min(process.cpu_ticks, past->second.cpu_ticks);
-    if (ticks <= most) continue;
-    most = ticks;
-    target = {pid, process.start_ticks, process.name, process.minor_faults};
+    if (ticks == 0) continue;
+    most = std::max(most, ticks);
+    busy.push_back({ticks, {pid, process.start_ticks, process.name, process.minor_faults}});
+  }
+  // The one that was not watched for longest; of those never watched, the busiest.
+  std::optional<PageWatch::Target> target;
+  std::pair<Time, uint64_t> best{};
+  for (const auto& [ticks, one] : busy) {
+    if (ticks * kLessBusy < most) continue;
+    const std::pair rank{watch_.last_watched(one), most - ticks};
+    if (target && rank >= best) continue;
+    best = rank;
+    target = one;
   }
   return target;
 }
@@ -94,6 +106,8 @@ std::optional<telemetry::Profile> Agent::tick(Time now, Nanos cpu_used) {
   const Nanos spent = cpu_used - cpu_before_;
   cpu_before_ = cpu_used;
   if (!before_ || before_->at >= now) return std::nullopt;
+  if (metrics_.has(Metric::kCpu) && before_->cpu && now_->cpu)
+    add_threads(options_.root, *before_->cpu, *now_->cpu);
   telemetry::Profile profile = profile_between(*before_, *now_);
   // A tick that worked at a window is the allowance's, not the period's.
   if (!watch_.is_open()) tick_cost_s_ += kTickCostWeight * (to_seconds(spent) - tick_cost_s_);

@@ -43,9 +43,9 @@ class AgentTest : public testing::Test {
     std::filesystem::create_directories(std::filesystem::path(root_ + path).parent_path());
     std::ofstream(root_ + path) << text;
   }
-  static std::string process(const std::string& name, int ticks, int start) {
-    return fmt::format("42 ({}) S 1 1 1 0 -1 0 11 0 0 0 {} 0 0 0 20 0 1 0 {} 4096 25 0\n", name,
-                       ticks, start);
+  static std::string process(const std::string& name, int ticks, int start, int threads = 1) {
+    return fmt::format("42 ({}) S 1 1 1 0 -1 0 11 0 0 0 {} 0 0 0 20 0 {} 0 {} 4096 25 0\n", name,
+                       ticks, threads, start);
   }
   Agent agent() {
     PageSources none;
@@ -87,6 +87,38 @@ TEST_F(AgentTest, SaysWhatHappenedInAPeriod) {
   EXPECT_NEAR(profile->pressure->memory_full, 0.03, 1e-9);
   EXPECT_NEAR(profile->agent.cpu_ratio, 0.0005, 1e-9);
   EXPECT_TRUE(telemetry::parse_profile(telemetry::write_profile(*profile)).has_value());
+}
+
+TEST_F(AgentTest, SaysWhichThreadsOfABusyProcessAreBusy) {
+  Agent agent = this->agent();
+  for (int second = 1; second <= 3; ++second) {
+    put("/proc/42/stat", process("many", 100 + 60 * second, 7, 3));
+    put("/proc/42/task/42/stat", process("many", 100 + 10 * second, 7));
+    put("/proc/42/task/43/stat", process("worker", 50 * second, 9));
+    put("/proc/42/task/44/stat", process("idle", 5, 9));
+    const auto profile = agent.tick(Time{} + second * 1s, 0ms);
+    if (second < 3) continue;
+    ASSERT_EQ(profile->cpu->threads.size(), 2u);
+    EXPECT_EQ(profile->cpu->threads[0].name, "worker");
+    EXPECT_EQ(profile->cpu->threads[0].pid, 42u);
+    EXPECT_EQ(profile->cpu->threads[0].tid, 43u);
+    EXPECT_NEAR(profile->cpu->threads[0].cores, 0.5, 1e-9);
+    EXPECT_EQ(profile->cpu->threads[1].tid, 42u);
+    EXPECT_TRUE(telemetry::parse_profile(telemetry::write_profile(*profile)).has_value());
+  }
+}
+
+TEST_F(AgentTest, LooksAtABoundedNumberOfThreads) {
+  CpuCounters before, after;
+  for (int pid = 42; pid < 46; ++pid) {
+    before.processes[pid] = {};
+    after.processes[pid] = {.cpu_ticks = static_cast<uint64_t>(pid), .threads = 90};
+    for (int tid = 0; tid < 33; ++tid)
+      put(fmt::format("/proc/{}/task/{}/stat", pid, pid * 100 + tid), process("t", 1, 7));
+  }
+  add_threads(root_, before, after);
+  EXPECT_EQ(after.threads.size(), kThreadedMax * kThreadsOfOneMax);
+  EXPECT_EQ(after.threads.begin()->first.pid, 43);
 }
 
 TEST_F(AgentTest, APidThatIsAnotherProcessNowHasOnlyItsOwnTime) {

@@ -72,23 +72,32 @@ std::optional<CpuCounters> parse_cpu(std::string_view text) {
   return cpu.total_ticks == 0 ? std::nullopt : std::optional(cpu);
 }
 
-void add_processes(const std::string& root, CpuCounters& cpu) {
-  DIR* folder = ::opendir((root + "/proc").c_str());
-  if (folder == nullptr) return;
+// Gives `take` the number and the counters of each process or thread that `folder` has, and stops
+// after `count_max` of them.
+template <typename Take>
+void each_task(const std::string& folder, size_t count_max, const Take& take) {
+  DIR* opened = ::opendir(folder.c_str());
+  if (opened == nullptr) return;
   std::string path;
-  while (const dirent* entry = ::readdir(folder)) {
+  size_t count = 0;
+  while (const dirent* entry = ::readdir(opened)) {
     const std::string_view name = entry->d_name;
-    int pid = 0;
-    const auto parsed = std::from_chars(name.data(), name.data() + name.size(), pid);
-    if (parsed.ptr != name.data() + name.size() || pid <= 0) continue;
-    path = root;
-    path.append("/proc/").append(name).append("/stat");
+    int id = 0;
+    const auto parsed = std::from_chars(name.data(), name.data() + name.size(), id);
+    if (parsed.ptr != name.data() + name.size() || id <= 0) continue;
+    path = folder;
+    path.append("/").append(name).append("/stat");
     const auto text = read_text(path, 1024);
     if (!text) continue;  // it ended
-    if (auto process = parse_process(*text)) cpu.processes[pid] = std::move(*process);
-    if (cpu.processes.size() == kProcessesMax) break;
+    if (auto task = parse_process(*text)) take(id, std::move(*task));
+    if (++count == count_max) break;
   }
-  ::closedir(folder);
+  ::closedir(opened);
+}
+
+void add_processes(const std::string& root, CpuCounters& cpu) {
+  each_task(root + "/proc", kProcessesMax,
+            [&](int pid, ProcessCounters process) { cpu.processes[pid] = std::move(process); });
 }
 
 void add_vmstat(std::string_view text, MemoryCounters& memory) {
@@ -218,11 +227,31 @@ std::optional<ProcessCounters> parse_process(std::string_view text) {
   words.skip(3);
   process.cpu_ticks = words.number();
   process.cpu_ticks += words.number();
-  words.skip(6);
+  words.skip(4);
+  process.threads = words.number();
+  words.skip(1);
   process.start_ticks = words.number();
   words.skip(1);
   process.rss_bytes = words.number() * kPageBytes;
   return process;
+}
+
+void add_threads(const std::string& root, const CpuCounters& before, CpuCounters& after) {
+  std::vector<std::pair<uint64_t, int>> busiest;  // ticks, pid
+  for (const auto& [pid, process] : after.processes) {
+    const auto past = before.processes.find(pid);
+    if (process.threads < 2 || past == before.processes.end()) continue;
+    if (process.cpu_ticks > past->second.cpu_ticks)
+      busiest.emplace_back(process.cpu_ticks - past->second.cpu_ticks, pid);
+  }
+  std::ranges::sort(busiest, std::greater{});
+  if (busiest.size() > kThreadedMax) busiest.resize(kThreadedMax);
+  for (const auto& [ticks, pid] : busiest) {
+    each_task(fmt::format("{}/proc/{}/task", root, pid), kThreadsOfOneMax,
+              [&, of = pid](int tid, ProcessCounters thread) {
+                after.threads[{of, tid}] = std::move(thread);
+              });
+  }
 }
 
 Counters read_counters(const std::string& root, telemetry::Metrics metrics, Time now) {

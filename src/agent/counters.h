@@ -25,11 +25,22 @@ struct ProcessCounters {
   uint64_t cpu_ticks = 0;
   uint64_t minor_faults = 0;
   uint64_t rss_bytes = 0;
+  uint64_t threads = 0;
+};
+
+// One's busiest threads are looked at, if it is among the busiest kThreadedMax that have several.
+inline constexpr size_t kThreadedMax = 3;
+inline constexpr size_t kThreadsOfOneMax = 32;
+
+struct ThreadId {
+  int pid = 0, tid = 0;
+  auto operator<=>(const ThreadId&) const = default;
 };
 
 struct CpuCounters {
   uint64_t cores = 0, total_ticks = 0, idle_ticks = 0, steal_ticks = 0;
   std::map<int, ProcessCounters> processes;
+  std::map<ThreadId, ProcessCounters> threads;  // of some processes
 };
 
 struct MemoryCounters {
@@ -61,6 +72,9 @@ std::optional<std::string> read_text(const std::string& path, size_t bytes_max =
 
 // Returns what /proc/PID/stat says, or nothing if the text is none of its.
 std::optional<ProcessCounters> parse_process(std::string_view text);
+
+// Reads the threads of the processes that were busiest since `before`.
+void add_threads(const std::string& root, const CpuCounters& before, CpuCounters& after);
 
 // Reads what `metrics` asks for. What cannot be read is named in `missing`, with the reason.
 Counters read_counters(const std::string& root, telemetry::Metrics metrics, Time now);

@@ -185,6 +185,32 @@ void PageWatch::open_rings(int pid) {
   }
 }
 
+Time PageWatch::last_watched(const Target& target) const {
+  for (const auto& past : pasts_) {
+    if (past->pid == target.pid && past->start_ticks == target.start_ticks) return past->begun;
+  }
+  return Time{};
+}
+
+// Returns what is known of the process; the one not watched for longest gives way to a new one.
+PageWatch::Past& PageWatch::past_of(const Target& target) {
+  size_t oldest = 0;
+  for (size_t i = 0; i < pasts_.size(); ++i) {
+    if (pasts_[i]->pid == target.pid && pasts_[i]->start_ticks == target.start_ticks)
+      return *pasts_[i];
+    if (pasts_[i]->begun < pasts_[oldest]->begun) oldest = i;
+  }
+  auto fresh = std::make_unique<Past>();
+  fresh->pid = target.pid;
+  fresh->start_ticks = target.start_ticks;
+  if (pasts_.size() < kPastsMax) {
+    pasts_.push_back(std::move(fresh));
+    return *pasts_.back();
+  }
+  pasts_[oldest] = std::move(fresh);
+  return *pasts_[oldest];
+}
+
 void PageWatch::begin(const Target& target, Time now) {
   const std::string clear = fmt::format("/proc/{}/clear_refs", target.pid);
   if (!sources_.referenced || !write_text(clear, "1")) return;
@@ -192,12 +218,8 @@ void PageWatch::begin(const Target& target, Time now) {
     if (sources_.faults) open_rings(target.pid);
     [[maybe_unused]] const bool cleared = write_text(clear, "4");
   }
-  if (target.pid != last_pid_ || target.start_ticks != last_start_ticks_) {
-    observer_.forget();
-    last_referenced_.reset();
-  }
-  last_pid_ = target.pid;
-  last_start_ticks_ = target.start_ticks;
+  past_ = &past_of(target);
+  past_->begun = now;
   target_ = target;
   begun_ = now;
 }
@@ -212,12 +234,12 @@ void PageWatch::add_working_set(double window_s, uint64_t dirty, telemetry::Prof
   set.window_s = window_s;
   set.referenced_bytes = *referenced;
   set.dirty_bytes = dirty * kPageBytes;
-  if (last_referenced_) {
+  if (past_->referenced_bytes) {
     const auto now = static_cast<double>(*referenced);
-    const auto past = static_cast<double>(*last_referenced_);
+    const auto past = static_cast<double>(*past_->referenced_bytes);
     if (now + past > 0) set.change_ratio = (now - past) / std::max(now, past);
   }
-  last_referenced_ = *referenced;
+  past_->referenced_bytes = *referenced;
   profile.working_set = set;
 }
 
@@ -227,14 +249,14 @@ void PageWatch::add_pattern(const std::vector<PageNumber>& faults,
   pattern.pid = static_cast<uint64_t>(target_->pid);
   if (sources_.faults) {
     pattern.source = "faults";
-    const auto reading = observer_.observe(faults);
+    const auto reading = past_->observer.observe(faults);
     pattern.samples = faults.size();
     pattern.features = reading.features;
     pattern.shares = reading.shares;
   } else {
     pattern.source = "dirty";
     pattern.samples = dirty.size();
-    const double jaccard = observer_.observe(dirty).features.jaccard_ratio;
+    const double jaccard = past_->observer.observe(dirty).features.jaccard_ratio;
     pattern.features = telemetry::set_features(dirty);
     pattern.features.jaccard_ratio = jaccard;
   }

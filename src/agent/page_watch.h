@@ -29,6 +29,7 @@ class PageWatch {
  public:
   static constexpr uint64_t kRssBytesMax = 2ull << 30;  // larger processes are left alone
   static constexpr size_t kThreadsMax = 4;              // whose faults are sampled
+  static constexpr size_t kPastsMax = 4;                // processes whose last window is kept
   static constexpr size_t kRingPages = 16;              // of each: 4096 faults
   static constexpr size_t kPagemapEntriesMax = 32768;   // read for soft-dirty bits: 128 MiB
   // What a write fault on a write-protected page costs the process, about.
@@ -49,6 +50,8 @@ class PageWatch {
 
   const PageSources& sources() const { return sources_; }
   bool is_open() const { return target_.has_value(); }
+  // Returns when a window of the process began, as far as it is remembered; Time{} if never.
+  Time last_watched(const Target& target) const;
   // Begins a window; nothing happens if the process is gone.
   void begin(const Target& target, Time now);
   // Ends it and puts what was seen into `profile`. Returns what the watching cost the process,
@@ -57,6 +60,15 @@ class PageWatch {
 
  private:
   struct Ring;
+  // What a process did in its last window.
+  struct Past {
+    int pid = 0;
+    uint64_t start_ticks = 0;
+    Time begun{};
+    telemetry::AccessObserver observer;
+    std::optional<uint64_t> referenced_bytes;
+  };
+  Past& past_of(const Target& target);
   void open_rings(int pid);
   void add_working_set(double window_s, uint64_t dirty_pages, telemetry::Profile& profile);
   void add_pattern(const std::vector<telemetry::PageNumber>& faults,
@@ -66,10 +78,8 @@ class PageWatch {
   std::optional<Target> target_;
   Time begun_{};
   std::vector<std::unique_ptr<Ring>> rings_;
-  telemetry::AccessObserver observer_;
-  int last_pid_ = 0;  // whose past observer_ and last_referenced_ hold
-  uint64_t last_start_ticks_ = 0;
-  std::optional<uint64_t> last_referenced_;
+  std::vector<std::unique_ptr<Past>> pasts_;
+  Past* past_ = nullptr;  // of the target
 };
 
 // Returns the field of smaps_rollup in bytes, or nothing.

@@ -34,6 +34,19 @@ telemetry::CpuProfile cpu_between(const CpuCounters& before, const CpuCounters& 
     return a.cores != b.cores ? a.cores > b.cores : a.pid < b.pid;
   });
   if (cpu.top.size() > telemetry::kTopProcessesMax) cpu.top.resize(telemetry::kTopProcessesMax);
+  // One that was not looked at before began no one knows when: it is told of next time.
+  for (const auto& [id, thread] : after.threads) {
+    const auto past = before.threads.find(id);
+    if (past == before.threads.end() || past->second.start_ticks != thread.start_ticks) continue;
+    const double ticks = grown(past->second.cpu_ticks, thread.cpu_ticks);
+    if (ticks > 0)
+      cpu.threads.push_back({static_cast<uint64_t>(id.pid), static_cast<uint64_t>(id.tid),
+                             thread.name, over(ticks / kTicksPerSecond, seconds)});
+  }
+  std::ranges::sort(cpu.threads, [](const auto& a, const auto& b) {
+    return a.cores != b.cores ? a.cores > b.cores : a.tid < b.tid;
+  });
+  if (cpu.threads.size() > telemetry::kTopThreadsMax) cpu.threads.resize(telemetry::kTopThreadsMax);
   return cpu;
 }
 

@@ -181,7 +181,7 @@ std::vector<Label> label_streams(std::span<const PageNumber> accesses) {
   return labels;
 }
 
-// Follows an order that was seen before, in the window before or earlier in this one.
+// Follows an order that was seen before, in earlier windows.
 class Orders {
  public:
   static constexpr uint32_t kAhead = 4;    // steps that interleaved accesses may take up
@@ -216,37 +216,6 @@ bool contains(const Pages& sorted, PageNumber page) {
   return std::binary_search(sorted.begin(), sorted.end(), page);
 }
 
-PatternShares shares_of(std::span<const PageNumber> accesses, const Pages& last,
-                        const Pages& last_set) {
-  const std::vector<Label> labels = label_streams(accesses);
-  Orders orders;
-  for (const PageNumber page : last) orders.learn(page);
-  size_t scan = 0, loop = 0, stride = 0, chase = 0, strays = 0, left = 0;
-  for (size_t i = 0; i < accesses.size(); ++i) {
-    if (labels[i] == Label::kStride) ++stride;
-    if (labels[i] == Label::kSequential) ++(contains(last_set, accesses[i]) ? loop : scan);
-    if (labels[i] != Label::kNone) continue;
-    ++left;
-    const Orders::Answer answer = orders.look(accesses[i]);
-    chase += answer == Orders::Answer::kFollows;
-    strays += answer == Orders::Answer::kStrays;
-  }
-  // Without a past, what is left over may be a chase or chance: it is not told.
-  const size_t told = chase + strays;
-  const bool is_told = told >= 16 && told * 20 >= left;
-  const double labelled = static_cast<double>(scan + loop + stride + (is_told ? left : 0));
-  PatternShares shares;
-  if (labelled < 1) return shares;
-  shares.scan = static_cast<double>(scan) / labelled;
-  shares.loop = static_cast<double>(loop) / labelled;
-  shares.stride = static_cast<double>(stride) / labelled;
-  if (!is_told) return shares;
-  const double rest = static_cast<double>(left) / labelled;
-  shares.chase = rest * static_cast<double>(chase) / static_cast<double>(told);
-  shares.random = rest - shares.chase;
-  return shares;
-}
-
 std::vector<Pattern> present_of(const PatternShares& shares) {
   std::pair<double, Pattern> sorted[] = {{shares.scan, Pattern::kScan},
                                          {shares.loop, Pattern::kLoop},
@@ -262,6 +231,43 @@ std::vector<Pattern> present_of(const PatternShares& shares) {
 }
 
 }  // namespace
+
+PatternShares AccessObserver::shares_of(std::span<const PageNumber> accesses,
+                                        Window& window) const {
+  const std::vector<Label> labels = label_streams(accesses);
+  Orders orders;
+  for (const Window& one : past_) {
+    for (const PageNumber page : one.unordered) orders.learn(page);
+  }
+  const auto is_known = [&](PageNumber page) {
+    return std::ranges::any_of(past_, [&](const Window& one) { return contains(one.set, page); });
+  };
+  size_t scan = 0, loop = 0, stride = 0, chase = 0, strays = 0;
+  for (size_t i = 0; i < accesses.size(); ++i) {
+    if (labels[i] == Label::kStride) ++stride;
+    if (labels[i] == Label::kSequential) ++(is_known(accesses[i]) ? loop : scan);
+    if (labels[i] != Label::kNone) continue;
+    window.unordered.push_back(accesses[i]);
+    const Orders::Answer answer = orders.look(accesses[i]);
+    chase += answer == Orders::Answer::kFollows;
+    strays += answer == Orders::Answer::kStrays;
+  }
+  const size_t left = window.unordered.size();
+  // Without a past, what is left over may be a chase or chance: it is not told.
+  const size_t told = chase + strays;
+  const bool is_told = told >= 16 && told * 20 >= left;
+  const double labelled = static_cast<double>(scan + loop + stride + (is_told ? left : 0));
+  PatternShares shares;
+  if (labelled < 1) return shares;
+  shares.scan = static_cast<double>(scan) / labelled;
+  shares.loop = static_cast<double>(loop) / labelled;
+  shares.stride = static_cast<double>(stride) / labelled;
+  if (!is_told) return shares;
+  const double rest = static_cast<double>(left) / labelled;
+  shares.chase = rest * static_cast<double>(chase) / static_cast<double>(told);
+  shares.random = rest - shares.chase;
+  return shares;
+}
 
 std::string_view pattern_name(Pattern pattern) {
   switch (pattern) {
@@ -287,15 +293,24 @@ AccessFeatures set_features(std::span<const PageNumber> pages) {
   return features;
 }
 
-void AccessObserver::forget() {
-  last_.clear();
-  last_set_.clear();
+void AccessObserver::forget() { past_.clear(); }
+
+void AccessObserver::remember(Window window) {
+  past_.push_back(std::move(window));
+  size_t kept = 0, accesses = 0;
+  while (kept < past_.size() && kept < kWindowsMax && accesses < kRememberedMin) {
+    ++kept;
+    accesses += past_[past_.size() - kept].accesses;
+  }
+  past_.erase(past_.begin(), past_.end() - static_cast<std::ptrdiff_t>(kept));
 }
 
 AccessObserver::Reading AccessObserver::observe(std::span<const PageNumber> accesses) {
   accesses = accesses.first(std::min(accesses.size(), kSamplesMax));
   Reading reading;
-  Pages set = sorted_set(accesses);
+  Window window;
+  window.accesses = accesses.size();
+  window.set = sorted_set(accesses);
   std::vector<int64_t> deltas;
   for (size_t i = 1; i < accesses.size(); ++i)
     deltas.push_back(delta(accesses[i - 1], accesses[i]));
@@ -306,16 +321,15 @@ AccessObserver::Reading AccessObserver::observe(std::span<const PageNumber> acce
   if (!deltas.empty())
     reading.features.plus_one_ratio =
         static_cast<double>(std::ranges::count(deltas, 1)) / static_cast<double>(deltas.size());
-  add_set_features(set, reading.features);
-  reading.features.jaccard_ratio = jaccard(set, last_set_);
+  add_set_features(window.set, reading.features);
+  reading.features.jaccard_ratio = jaccard(window.set, past_.empty() ? Pages() : past_.back().set);
 
   if (accesses.size() >= kSamplesMin) {
-    reading.shares = shares_of(accesses, last_, last_set_);
+    reading.shares = shares_of(accesses, window);
     reading.present = present_of(reading.shares);
     if (!reading.present.empty()) reading.dominant = reading.present.front();
   }
-  last_.assign(accesses.begin(), accesses.end());
-  last_set_ = std::move(set);
+  remember(std::move(window));
   return reading;
 }
 

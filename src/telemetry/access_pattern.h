@@ -27,8 +27,8 @@ struct AccessFeatures {
 
 // Shares of the accesses that were labelled; they sum to 1, or to 0 if nothing could be told.
 struct PatternShares {
-  double scan = 0;    // neighbours in order, not seen in the window before
-  double loop = 0;    // neighbours in order, seen before
+  double scan = 0;    // neighbours in order, not seen lately
+  double loop = 0;    // neighbours in order, seen lately
   double stride = 0;  // a constant distance other than one page
   double chase = 0;   // no such distance, but the same order as before
   double random = 0;
@@ -41,11 +41,16 @@ std::string_view pattern_name(Pattern pattern);
 // Returns the features of the set `pages` (in any order, repeats allowed): run and gap only.
 AccessFeatures set_features(std::span<const PageNumber> pages);
 
-// Looks at a process's windows one after the other. One thread; deterministic. Memory: bounded by
-// kSamplesMax entries a window, and as many of the window before.
+// Looks at a process's windows one after the other. One thread; deterministic. Memory: at most
+// kSamplesMax + kRememberedMin pages twice, usually half of it.
 class AccessObserver {
  public:
   static constexpr size_t kSamplesMax = 8192;  // of a window; more are not looked at
+  // Of the past: the window before, and earlier ones until there are so many accesses. A loop or a
+  // chase of up to so many pages is known again, if it takes several windows, too; what comes back
+  // later is a scan.
+  static constexpr size_t kRememberedMin = 4096;
+  static constexpr size_t kWindowsMax = 8;
   struct Reading {
     AccessFeatures features;
     PatternShares shares;
@@ -57,12 +62,19 @@ class AccessObserver {
 
   // Returns what the window's accesses, in their order, show; the first window knows no past.
   Reading observe(std::span<const PageNumber> accesses);
-  // Forgets the window before: another process, or a gap in the watching.
+  // Forgets the past: another process.
   void forget();
 
  private:
-  std::vector<PageNumber> last_;      // in order
-  std::vector<PageNumber> last_set_;  // sorted, unique
+  struct Window {
+    size_t accesses = 0;
+    std::vector<PageNumber> unordered;  // in order, without those of streams
+    std::vector<PageNumber> set;        // all, sorted, unique
+  };
+  PatternShares shares_of(std::span<const PageNumber> accesses, Window& window) const;
+  void remember(Window window);
+
+  std::vector<Window> past_;  // the newest last
 };
 
 }  // namespace forerun::telemetry

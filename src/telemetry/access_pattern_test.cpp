@@ -87,6 +87,29 @@ TEST(AccessPattern, AChaseIsKnownBySeeingItsOrderAgain) {
   EXPECT_GT(reading.features.delta_entropy_bits, 9);
 }
 
+TEST(AccessPattern, ALoopOrAChaseLongerThanAWindowIsKnownAgain) {
+  Rng rng(8);
+  Pages order = counted(4096, 3000, 1);
+  AccessObserver loops, chases;
+  const auto observe = [&](AccessObserver& observer, size_t window) {
+    Pages pages;
+    for (size_t i = 0; i < 1000; ++i) pages.push_back(order[(window * 1000 + i) % order.size()]);
+    return observer.observe(pages).dominant;
+  };
+  for (size_t window = 0; window < 3; ++window) EXPECT_EQ(observe(loops, window), Pattern::kScan);
+  EXPECT_EQ(observe(loops, 3), Pattern::kLoop);
+  for (size_t i = order.size() - 1; i > 0; --i) std::swap(order[i], order[rng.below(i + 1)]);
+  for (size_t window = 0; window < 3; ++window)
+    EXPECT_EQ(observe(chases, window), Pattern::kUnknown);
+  EXPECT_EQ(observe(chases, 3), Pattern::kChase);
+}
+
+TEST(AccessPattern, WhatComesBackLateIsAScan) {
+  AccessObserver observer;
+  for (size_t window = 0; window < 50; ++window)
+    EXPECT_EQ(observer.observe(counted(window % 10 * 1000, 1000, 1)).dominant, Pattern::kScan);
+}
+
 TEST(AccessPattern, GoingBackwardsIsInOrderToo) {
   AccessObserver observer;
   Pages pages = counted(0, 300, 1);

@@ -92,6 +92,36 @@ void add_disks(const std::vector<DiskProfile>& disks, Filler& fill) {
 
 }  // namespace
 
+std::string_view category_name(Category category) {
+  constexpr std::array<std::string_view, kCategoryCount + 1> kCategoryNames{
+      "ordered", "scattered", "mixed", "idle", "unknown"};
+  return kCategoryNames[static_cast<size_t>(category)];
+}
+
+Category category_of(const BehaviourVector& vector) {
+  constexpr float kBusyMin = 0.02f;      // of all cores
+  constexpr float kBytesMin = 0.3f;      // magnitude: 4 KiB a second
+  constexpr float kDominant = 2.0f / 3;  // of what is told
+  const bool is_idle =
+      vector.knows(Behaviour::kCpuBusy) && vector.of(Behaviour::kCpuBusy) < kBusyMin &&
+      vector.of(Behaviour::kReads) < kBytesMin && vector.of(Behaviour::kWrites) < kBytesMin;
+  if (is_idle) return Category::kIdle;
+  const float ordered =
+      vector.of(Behaviour::kScan) + vector.of(Behaviour::kLoop) + vector.of(Behaviour::kStride);
+  const float scattered = vector.of(Behaviour::kChase) + vector.of(Behaviour::kRandom);
+  if (!(ordered + scattered > 0)) return Category::kUnknown;
+  if (ordered >= kDominant * (ordered + scattered)) return Category::kOrdered;
+  if (scattered >= kDominant * (ordered + scattered)) return Category::kScattered;
+  return Category::kMixed;
+}
+
+std::array<float, kModelInputCount> model_inputs(const BehaviourVector& vector) {
+  return {vector.of(Behaviour::kCpuBusy), vector.of(Behaviour::kWorkingSetChange),
+          vector.of(Behaviour::kScan),    vector.of(Behaviour::kLoop),
+          vector.of(Behaviour::kStride),  vector.of(Behaviour::kChase),
+          vector.of(Behaviour::kRandom),  vector.of(Behaviour::kPressureIo)};
+}
+
 std::string_view behaviour_name(Behaviour which) { return kNames[static_cast<size_t>(which)]; }
 
 BehaviourVector behaviour_of(const Profile& profile) {

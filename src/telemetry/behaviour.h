@@ -58,4 +58,17 @@ static_assert(sizeof(BehaviourVector) <= 128);
 
 BehaviourVector behaviour_of(const Profile& profile);
 
+// What a guest does at large, by rule: of the accesses of which an order is told, two thirds are in
+// order (scan, loop, stride), or two thirds are scattered (chase, random), or neither; or it does
+// nothing. kUnknown: nothing is told, though it works.
+enum class Category : uint8_t { kOrdered, kScattered, kMixed, kIdle, kUnknown };
+inline constexpr size_t kCategoryCount = 4;  // without kUnknown
+std::string_view category_name(Category category);
+Category category_of(const BehaviourVector& vector);
+
+// The part of the vector that models of the next reads take as input, in this order: cpu_busy,
+// working_set_change, scan, loop, stride, chase, random, pressure_io. What is not known is 0.
+inline constexpr size_t kModelInputCount = 8;
+std::array<float, kModelInputCount> model_inputs(const BehaviourVector& vector);
+
 }  // namespace forerun::telemetry

@@ -13,16 +13,18 @@ constexpr std::array<std::string_view, kMetricCount> kMetricNames{
 
 Result<Metrics> parse_metrics(const json::value& value) {
   const json::array* names = value.if_array();
-  if (names == nullptr) return fail(ErrorCode::kInvalid, "metrics is no list");
+  if (names == nullptr) return fail(ErrorCode::kInvalid, "metrics must be a list of names");
   Metrics metrics{0};
   for (const json::value& entry : *names) {
     const json::string* name = entry.if_string();
-    if (name == nullptr) return fail(ErrorCode::kInvalid, "metrics has an entry that is no text");
+    if (name == nullptr) return fail(ErrorCode::kInvalid, "metrics must be a list of names");
     const auto found = std::find(kMetricNames.begin(), kMetricNames.end(),
                                  std::string_view(name->data(), name->size()));
     if (found == kMetricNames.end())
-      return fail(ErrorCode::kInvalid, fmt::format("no metric is called '{}'",
-                                                   std::string_view(name->data(), name->size())));
+      return fail(ErrorCode::kInvalid,
+                  fmt::format("no metric is called '{}'; there are {}",
+                              std::string_view(name->data(), name->size()).substr(0, 32),
+                              fmt::join(kMetricNames, ", ")));
     metrics.bits |= 1u << (found - kMetricNames.begin());
   }
   return metrics;
@@ -32,15 +34,21 @@ Result<Metrics> parse_metrics(const json::value& value) {
 
 std::string_view metric_name(Metric metric) { return kMetricNames[static_cast<size_t>(metric)]; }
 
+void Control::update(const Control& other) {
+  if (other.period_ms) period_ms = other.period_ms;
+  if (other.metrics) metrics = other.metrics;
+}
+
 Result<Control> parse_control(std::string_view line) {
-  if (line.size() > kControlBytesMax) return fail(ErrorCode::kTooLarge, "a control line too long");
+  if (line.size() > kControlBytesMax)
+    return fail(ErrorCode::kTooLarge, fmt::format("it is over {} bytes", kControlBytesMax));
   json::error_code error;
   json::parse_options options;
   options.max_depth = 2;
   const json::value value = json::parse({line.data(), line.size()}, error, {}, options);
-  if (error) return fail(ErrorCode::kInvalid, "a control line is no JSON: " + error.message());
+  if (error) return fail(ErrorCode::kInvalid, "it is no JSON: " + error.message());
   const json::object* object = value.if_object();
-  if (object == nullptr) return fail(ErrorCode::kInvalid, "a control line is no JSON object");
+  if (object == nullptr) return fail(ErrorCode::kInvalid, "it is no JSON object");
   Control control;
   for (const auto& [name, member] : *object) {
     if (name == "period_ms") {
@@ -48,13 +56,15 @@ Result<Control> parse_control(std::string_view line) {
       if (period == nullptr || *period < static_cast<int64_t>(kPeriodMsMin) ||
           *period > static_cast<int64_t>(kPeriodMsMax))
         return fail(ErrorCode::kInvalid,
-                    fmt::format("period_ms is not in {} … {}", kPeriodMsMin, kPeriodMsMax));
+                    fmt::format("period_ms must be a whole number from {} to {}", kPeriodMsMin,
+                                kPeriodMsMax));
       control.period_ms = static_cast<uint64_t>(*period);
     } else if (name == "metrics") {
       FR_TRY(control.metrics, parse_metrics(member));
     } else {
       return fail(ErrorCode::kInvalid,
-                  fmt::format("a control line has no member '{}'", std::string_view(name)));
+                  fmt::format("there is no member '{}', only period_ms and metrics",
+                              std::string_view(name).substr(0, 32)));
     }
   }
   return control;

@@ -1,5 +1,6 @@
 // What the host tells an agent: one line of JSON, {"period_ms":500,"metrics":["cpu","memory"]}.
-// Either member may be missing, and then stays as it is.
+// Either member may be missing, and then stays as it is. The API takes the same form, and a VM's
+// record keeps it.
 #pragma once
 
 #include <cstdint>
@@ -33,6 +34,9 @@ struct Metrics {
 struct Control {
   std::optional<uint64_t> period_ms;
   std::optional<Metrics> metrics;
+  bool is_empty() const { return !period_ms && !metrics; }
+  // Takes what `other` says, and keeps what it does not say.
+  void update(const Control& other);
   bool operator==(const Control&) const = default;
 };
 
@@ -40,7 +44,8 @@ inline constexpr uint64_t kPeriodMsMin = 100;
 inline constexpr uint64_t kPeriodMsMax = 3600'000;
 inline constexpr size_t kControlBytesMax = 1024;
 
-// ERRORS: kInvalid, kTooLarge: what is wrong with it; the line changes nothing then.
+// ERRORS: kInvalid, kTooLarge: what is wrong with it, and what would be right; the line changes
+// nothing then.
 Result<Control> parse_control(std::string_view line);
 std::string write_control(const Control& control);
 

@@ -22,10 +22,18 @@ struct ProcessCpu {
   bool operator==(const ProcessCpu&) const = default;
 };
 
+struct ThreadCpu {
+  uint64_t pid = 0, tid = 0;
+  std::string name;
+  double cores = 0;
+  bool operator==(const ThreadCpu&) const = default;
+};
+
 struct CpuProfile {
   uint64_t cores = 0;  // of the guest
   double busy_ratio = 0, steal_ratio = 0;
-  std::vector<ProcessCpu> top;  // busiest first
+  std::vector<ProcessCpu> top;     // busiest first
+  std::vector<ThreadCpu> threads;  // of the busiest processes that have several, busiest first
   bool operator==(const CpuProfile&) const = default;
 };
 
@@ -113,6 +121,7 @@ struct Profile {
 };
 
 inline constexpr size_t kTopProcessesMax = 16;
+inline constexpr size_t kTopThreadsMax = 16;
 inline constexpr size_t kDisksMax = 16;
 inline constexpr size_t kNetworksMax = 16;
 inline constexpr size_t kMissingMax = 16;

@@ -20,11 +20,20 @@ void describe(V& v, ProcessCpu& p) {
 }
 
 template <typename V>
+void describe(V& v, ThreadCpu& p) {
+  v.whole("pid", p.pid, 0, kPidMax);
+  v.whole("tid", p.tid, 0, kPidMax);
+  v.text("name", p.name, 15);
+  v.real("cores", p.cores, 0, 4096);
+}
+
+template <typename V>
 void describe(V& v, CpuProfile& p) {
   v.whole("cores", p.cores, 0, 4096);
   v.real("busy_ratio", p.busy_ratio, 0, 1);
   v.real("steal_ratio", p.steal_ratio, 0, 1);
   v.list("top", p.top, kTopProcessesMax);
+  v.optional_list("threads", p.threads, kTopThreadsMax);
 }
 
 template <typename V>

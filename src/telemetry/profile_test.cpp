@@ -209,6 +209,59 @@ TEST(Behaviour, KnowsWhatTheProfileSaid) {
   EXPECT_EQ(behaviour_of(bare).known, 0u);
 }
 
+Profile walking(uint64_t sequence, uint64_t pid, PatternShares shares) {
+  Profile profile;
+  profile.instance = "i";
+  profile.sequence = profile.monotonic_ns = sequence;
+  profile.period_ms = 1000;
+  profile.pattern.emplace();
+  profile.pattern->pid = pid;
+  profile.pattern->source = "faults";
+  profile.pattern->shares = shares;
+  return profile;
+}
+
+TEST(ProfileWindow, SettlesWhatItsProfilesSayByTurns) {
+  ProfileWindow window;
+  Time now = Time{} + 100s;
+  const auto take = [&](const Profile& profile) {
+    now += 1s;
+    ASSERT_TRUE(window.take_line(write_profile(profile), now));
+  };
+  take(walking(1, 17, {.scan = 1}));
+  take(walking(2, 18, {.random = 1}));
+  take(walking(3, 17, {.loop = 1}));
+  Profile plain = walking(4, 0, {});
+  plain.pattern.reset();
+  plain.pressure.emplace().io_some = 0.25;
+  take(plain);
+  const BehaviourVector settled = window.settled();
+  EXPECT_FALSE(window.behaviour().knows(Behaviour::kLoop));
+  EXPECT_FLOAT_EQ(settled.of(Behaviour::kPressureIo), 0.25f);
+  EXPECT_FLOAT_EQ(settled.of(Behaviour::kLoop), 0.5f);
+  EXPECT_FLOAT_EQ(settled.of(Behaviour::kRandom), 0.5f);
+  EXPECT_FLOAT_EQ(settled.of(Behaviour::kScan), 0);
+  now += 2 * ProfileWindow::kSettled;
+  plain.sequence = plain.monotonic_ns = 5;
+  take(plain);
+  EXPECT_FALSE(window.settled().knows(Behaviour::kLoop));
+}
+
+TEST(Behaviour, TheCategoryIsByRule) {
+  const auto of = [](PatternShares shares) {
+    return category_of(behaviour_of(walking(1, 17, shares)));
+  };
+  EXPECT_EQ(of({.scan = 0.5, .stride = 0.3, .random = 0.2}), Category::kOrdered);
+  EXPECT_EQ(of({.loop = 0.2, .chase = 0.8}), Category::kScattered);
+  EXPECT_EQ(of({.loop = 0.5, .chase = 0.5}), Category::kMixed);
+  EXPECT_EQ(of({}), Category::kUnknown);
+  Profile idle = walking(1, 17, {.scan = 1});
+  idle.cpu.emplace().busy_ratio = 0.01;
+  EXPECT_EQ(category_of(behaviour_of(idle)), Category::kIdle);
+  EXPECT_EQ(category_name(Category::kIdle), "idle");
+  EXPECT_FLOAT_EQ(model_inputs(behaviour_of(idle))[2], 1);
+}
+
 TEST(Behaviour, AStaticSetSaysNothingOfOrder) {
   Profile profile = sample();
   profile.pattern->source = "dirty";

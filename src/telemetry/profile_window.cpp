@@ -46,7 +46,8 @@ bool ProfileWindow::take_line(std::string_view line, Time now) {
   if (is_same) lost_ += parsed->sequence - newest_->sequence - 1;
   if (!is_same) ++instances_;
   ++taken_;
-  points_.push_back({now, behaviour_of(*parsed)});
+  const uint64_t pid = parsed->pattern ? parsed->pattern->pid : 0;  // at most kPidMax
+  points_.push_back({now, behaviour_of(*parsed), static_cast<uint32_t>(pid)});
   if (points_.size() > options_.profiles_max) points_.pop_front();
   newest_ = std::move(*parsed);
   newest_at_ = now;
@@ -55,6 +56,32 @@ bool ProfileWindow::take_line(std::string_view line, Time now) {
 
 Nanos ProfileWindow::span() const {
   return points_.empty() ? Nanos{} : points_.back().at - points_.front().at;
+}
+
+BehaviourVector ProfileWindow::settled() const {
+  BehaviourVector settled;
+  std::vector<const Point*> watched;  // the newest of each process
+  for (auto point = points_.rbegin(); point != points_.rend(); ++point) {
+    if (points_.back().at - point->at > kSettled) break;
+    for (size_t i = 0; i < kBehaviourCount; ++i) {
+      const auto which = static_cast<Behaviour>(i);
+      if (settled.knows(which) || !point->vector.knows(which)) continue;
+      settled.values[i] = point->vector.values[i];
+      settled.known |= 1u << i;
+    }
+    const bool is_new = std::ranges::none_of(
+        watched, [&](const Point* one) { return one->watched_pid == point->watched_pid; });
+    if (point->vector.knows(Behaviour::kScan) && is_new && watched.size() < kWatchedMax)
+      watched.push_back(&*point);
+  }
+  for (const Behaviour which : {Behaviour::kScan, Behaviour::kLoop, Behaviour::kStride,
+                                Behaviour::kChase, Behaviour::kRandom}) {
+    float sum = 0;
+    for (const Point* one : watched) sum += one->vector.of(which);
+    if (!watched.empty())
+      settled.values[static_cast<size_t>(which)] = sum / static_cast<float>(watched.size());
+  }
+  return settled;
 }
 
 ValueSummary ProfileWindow::summary(Behaviour which) const {

@@ -52,6 +52,12 @@ class ProfileWindow {
   BehaviourVector behaviour() const {
     return points_.empty() ? BehaviourVector{} : points_.back().vector;
   }
+  // Returns what is known of the guest by now: what the newest profile does not say is as an
+  // earlier one of the last kSettled said it, and the shares of patterns are the mean of the newest
+  // of each of the processes that were watched meanwhile, kWatchedMax at most.
+  BehaviourVector settled() const;
+  static constexpr Nanos kSettled = std::chrono::seconds(60);
+  static constexpr size_t kWatchedMax = 4;
   // Returns the value over the window, of the profiles that know it.
   ValueSummary summary(Behaviour which) const;
 
@@ -59,6 +65,7 @@ class ProfileWindow {
   struct Point {
     Time at{};
     BehaviourVector vector;
+    uint32_t watched_pid = 0;  // whose pattern it says; 0: none's
   };
   bool may_read(Time now);
   void refuse(Refused refused);
