@@ -96,6 +96,12 @@ class FakeService : public Service {
     asked_name = name;
     return or_error(profile);
   }
+  Result<VmProfile> set_vm_profile(const std::string& name,
+                                   const telemetry::Control& asked) override {
+    asked_name = name;
+    profile.asked.update(asked);
+    return or_error(profile);
+  }
   LaunchReport launches() override { return launch_report; }
   Result<LaunchImportInfo> import_launches(const LaunchImportRequest& request) override {
     asked_name = request.source_path;

@@ -101,6 +101,7 @@ std::string body_for(std::string_view operation_id) {
   if (operation_id == "exportRepository") return R"({"folder":"/srv/x","names":["debian"]})";
   if (operation_id == "signTag") return R"({"path":"images/debian.json","key":"","value":""})";
   if (operation_id == "importLaunches") return R"({"source_path":"/d"})";
+  if (operation_id == "askProfile") return R"({"period_ms":500,"metrics":["cpu","disks"]})";
   if (operation_id == "runVm") return R"({"name":"a","image":"b"})";
   return "";
 }
@@ -150,7 +151,7 @@ TEST(OpenApi, EveryDocumentedOperationAnswersAsDocumented) {
       }
     }
   }
-  EXPECT_EQ(operations, 30u);
+  EXPECT_EQ(operations, 31u);
 }
 
 TEST(OpenApi, ProblemsAreAsDocumented) {

@@ -225,6 +225,19 @@ HttpResponse Router::vms(const HttpRequest& request, const Segments& path) const
   return response;
 }
 
+HttpResponse Router::vm_profile(const HttpRequest& request, const std::string& name) const {
+  if (request.method == "GET") {
+    const auto profile = service_.vm_profile(name);
+    return profile ? ok(to_json(*profile, unix_seconds_())) : problem(request, profile.error());
+  }
+  if (request.method != "PATCH") return wrong_method(request, "GET, PATCH");
+  if (!is_json(request)) return no_json(request);
+  const auto asked = telemetry::parse_control(request.body);
+  if (!asked) return problem(request, asked.error());
+  const auto profile = service_.set_vm_profile(name, *asked);
+  return profile ? ok(to_json(*profile, unix_seconds_())) : problem(request, profile.error());
+}
+
 HttpResponse Router::one_vm(const HttpRequest& request, const Segments& path) const {
   const std::string name(path[1]);
   if (path.size() == 2) {
@@ -238,9 +251,7 @@ HttpResponse Router::one_vm(const HttpRequest& request, const Segments& path) co
     return stats ? ok(to_json(*stats, unix_seconds_())) : problem(request, stats.error());
   }
   if (path.size() == 3 && path[2] == "profile") {
-    if (request.method != "GET") return wrong_method(request, "GET");
-    const auto profile = service_.vm_profile(name);
-    return profile ? ok(to_json(*profile, unix_seconds_())) : problem(request, profile.error());
+    return vm_profile(request, name);
   }
   if (path.size() == 3 && path[2] == "stop") {
     if (request.method != "POST") return wrong_method(request, "POST");

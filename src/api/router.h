@@ -28,6 +28,7 @@ class Router {
   net::HttpResponse launches(const net::HttpRequest& request, const Segments& path) const;
   net::HttpResponse vms(const net::HttpRequest& request, const Segments& path) const;
   net::HttpResponse one_vm(const net::HttpRequest& request, const Segments& path) const;
+  net::HttpResponse vm_profile(const net::HttpRequest& request, const std::string& name) const;
   net::HttpResponse v1(const net::HttpRequest& request, const Segments& path) const;
 
   Service& service_;

@@ -49,6 +49,19 @@ TEST_F(RouterTest, ListsCarryItemsAndTime) {
                 R"("as_of":"2026-09-21T14:14:20Z"})");
 }
 
+TEST_F(RouterTest, AsksAnAgentForOtherProfiles) {
+  const std::string path = "/api/v1/vms/web-1/profile";
+  EXPECT_EQ(send("PATCH", path, R"({"period_ms":500})").status, 200);
+  const auto both = send("PATCH", path, R"({"metrics":["cpu","disks"]})");
+  EXPECT_THAT(both.body, HasSubstr(R"("asked":{"period_ms":500,"metrics":["cpu","disks"]})"));
+  EXPECT_EQ(service_.asked_name, "web-1");
+  const auto refused = send("PATCH", path, R"({"period_ms":1})");
+  EXPECT_EQ(refused.status, 400);
+  EXPECT_THAT(refused.body, HasSubstr("period_ms must be a whole number from 100 to 3600000"));
+  EXPECT_EQ(send("PATCH", path, R"({"mood":1})").status, 400);
+  EXPECT_EQ(send("PUT", path, "{}").status, 405);
+}
+
 TEST_F(RouterTest, RunsAndStopsAVm) {
   EXPECT_EQ(send("POST", "/api/v1/vms", R"({"name":"web-1","image":"debian"})").status, 201);
   EXPECT_EQ(service_.run_request.image, "debian");

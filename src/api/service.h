@@ -11,6 +11,7 @@
 #include "api/repository_info.h"
 #include "core/result.h"
 #include "core/time.h"
+#include "telemetry/control.h"
 
 namespace forerun::api {
 
@@ -262,6 +263,7 @@ struct ProfileRefusal {
 // Since the VM's last start, or the daemon's.
 struct VmProfile {
   std::string name;
+  telemetry::Control asked;   // of the agent, by the host; nothing: as the agent likes
   bool is_connected = false;  // to the port; whether an agent is behind it shows in the age
   double age_seconds = -1;    // of the newest profile; below 0: none came
   uint64_t taken = 0, lost = 0, instances = 0;
@@ -445,6 +447,10 @@ class Service {
 
   // Returns what the VM's agent said last. ERRORS: kNotFound: no VM that has run here.
   virtual Result<VmProfile> vm_profile(const std::string& name) = 0;
+  // Asks the VM's agent, now and whenever one begins, for another period or other metrics; what
+  // `asked` does not say stays. ERRORS: kNotFound, kIo, kNoSpace: nothing is changed then.
+  virtual Result<VmProfile> set_vm_profile(const std::string& name,
+                                           const telemetry::Control& asked) = 0;
 
   // Returns which launches are expected on this host, and how earlier ones were foreseen.
   virtual LaunchReport launches() = 0;

@@ -88,6 +88,10 @@ Result<std::string> Context::post(const std::string& path, const std::string& bo
                                   Nanos timeout) const {
   return ask("POST", path, body, timeout);
 }
+Result<std::string> Context::patch(const std::string& path, const std::string& body) const {
+  return ask("PATCH", path, body, std::chrono::minutes(2));
+}
+
 Result<std::string> Context::remove(const std::string& path) const {
   return ask("DELETE", path, {}, std::chrono::minutes(2));
 }

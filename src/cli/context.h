@@ -40,6 +40,7 @@ struct Context {
   Result<std::string> get(const std::string& path) const;
   Result<std::string> post(const std::string& path, const std::string& body,
                            Nanos timeout = std::chrono::minutes(10)) const;
+  Result<std::string> patch(const std::string& path, const std::string& body) const;
   Result<std::string> remove(const std::string& path) const;
   // ERRORS: kInvalid unless `name` may be a name; it is then safe in a path.
   static Status check_name(std::string_view name);

@@ -1,9 +1,11 @@
 #include "cli/profile.h"
 
 #include <boost/json.hpp>
+#include <cmath>
 
 #include "cli/fields.h"
 #include "cli/text.h"
+#include "telemetry/control.h"
 
 namespace forerun::cli {
 namespace {
@@ -26,6 +28,21 @@ std::string profiles_row(const json::object& answer) {
   if (age != nullptr && age->is_number())
     text += fmt::format("; the newest {} ago", show_seconds(number_of(answer, "age_seconds")));
   return row("profiles", text);
+}
+
+// What the host asks for; nothing if the agent does as it likes.
+std::string asked_row(const json::object& answer) {
+  const json::object& asked = object_of(answer, "asked");
+  std::string text;
+  if (asked.contains("period_ms")) text = fmt::format("every {} ms", count_of(asked, "period_ms"));
+  if (asked.contains("metrics")) {
+    std::string names;
+    for (const json::value& name : list_of(asked, "metrics"))
+      if (name.is_string())
+        names += fmt::format("{}{}", names.empty() ? "" : ", ", std::string_view(name.as_string()));
+    text += fmt::format("{}{}", text.empty() ? "" : "; ", names.empty() ? "no metrics" : names);
+  }
+  return text.empty() ? text : row("asked", text);
 }
 
 std::string cpu_row(const json::object& cpu) {
@@ -103,7 +120,7 @@ std::string window_table(const json::object& answer) {
 
 Result<std::string> vm_profile_text(std::string_view answer) {
   FR_TRY(const json::object object, parse_answer(answer));
-  std::string text = profiles_row(object);
+  std::string text = profiles_row(object) + asked_row(object);
   const json::object& profile = object_of(object, "profile");
   if (profile.empty())
     return text + row("agent", "none has spoken: is forerun-agent running in the guest?");
@@ -137,9 +154,44 @@ Result<std::string> vm_profile_text(std::string_view answer) {
   return text + window_table(object);
 }
 
-Result<int> vm_profile(const Context& context, const std::string& name) {
-  FR_CHECK(Context::check_name(name));
-  FR_TRY(const std::string answer, context.get("/api/v1/vms/" + name + "/profile"));
+Result<std::string> profile_request(const ProfileArguments& arguments) {
+  telemetry::Control asked;
+  if (!arguments.period.empty()) {
+    FR_TRY(const double seconds, parse_seconds(arguments.period));
+    const double ms = std::round(seconds * 1000);
+    if (!(ms >= telemetry::kPeriodMsMin && ms <= telemetry::kPeriodMsMax))
+      return fail(ErrorCode::kInvalid,
+                  fmt::format("--period {}: it may be from {} ms to {} s", arguments.period,
+                              telemetry::kPeriodMsMin, telemetry::kPeriodMsMax / 1000));
+    asked.period_ms = static_cast<uint64_t>(ms);
+  }
+  for (const std::string& given : arguments.metrics) {
+    std::string_view name = given;
+    if (name == "io") name = "disks";
+    if (name == "net") name = "networks";
+    if (!asked.metrics) asked.metrics = telemetry::Metrics{0};
+    if (name == "all") asked.metrics = telemetry::Metrics{};
+    bool is_known = name == "all";
+    std::string all;
+    for (size_t i = 0; i < telemetry::kMetricCount; ++i) {
+      const std::string_view metric = telemetry::metric_name(static_cast<telemetry::Metric>(i));
+      all += fmt::format(", {}", metric);
+      if (metric != name) continue;
+      asked.metrics->bits |= 1u << i;
+      is_known = true;
+    }
+    if (!is_known)
+      return fail(ErrorCode::kInvalid, fmt::format("--metrics {}: there are all{}", given, all));
+  }
+  return telemetry::write_control(asked);
+}
+
+Result<int> vm_profile(const Context& context, const ProfileArguments& arguments) {
+  FR_CHECK(Context::check_name(arguments.name));
+  const std::string path = "/api/v1/vms/" + arguments.name + "/profile";
+  const bool is_asking = !arguments.period.empty() || !arguments.metrics.empty();
+  FR_TRY(const std::string request, profile_request(arguments));
+  FR_TRY(const std::string answer, is_asking ? context.patch(path, request) : context.get(path));
   if (context.output != Output::kTable) {
     print_json(context, answer);
     return kExitOk;

@@ -26,6 +26,23 @@ TEST(VmProfile, ShowsTheNewestAndTheWindow) {
   EXPECT_THAT(*text, HasSubstr("cpu_busy"));
 }
 
+TEST(VmProfile, ShowsWhatIsAsked) {
+  const auto text = vm_profile_text(
+      R"({"taken":0,"asked":{"period_ms":500,"metrics":["cpu","memory"]},"profile":null})");
+  ASSERT_TRUE(text.has_value());
+  EXPECT_THAT(*text, HasSubstr("asked     every 500 ms; cpu, memory\n"));
+}
+
+TEST(VmProfile, AsksForAPeriodAndMetrics) {
+  EXPECT_EQ(*profile_request({"a", "500ms", {"cpu", "io", "net"}}),
+            R"({"period_ms":500,"metrics":["cpu","disks","networks"]})");
+  EXPECT_EQ(*profile_request({"a", "1m", {}}), R"({"period_ms":60000})");
+  EXPECT_EQ(profile_request({"a", "50ms", {}}).error().message,
+            "--period 50ms: it may be from 100 ms to 3600 s");
+  EXPECT_THAT(profile_request({"a", "", {"cpus"}}).error().message,
+              HasSubstr("--metrics cpus: there are all, cpu, memory, working_set"));
+}
+
 TEST(VmProfile, SaysThatNoAgentHasSpoken) {
   const auto text = vm_profile_text(R"({"taken":0,"profile":null})");
   ASSERT_TRUE(text.has_value());

@@ -275,6 +275,23 @@ void add_stop(CLI::App* vm, const Context& context, Command& chosen) {
       [&, arguments] { chosen = [&context, arguments] { return stop_vm(context, *arguments); }; });
 }
 
+void add_profile(CLI::App* vm, const Context& context, Command& chosen) {
+  auto arguments = std::make_shared<ProfileArguments>();
+  CLI::App* profile = vm->add_subcommand(
+      "profile", "What the guest's agent says of it; with options, ask it for something else");
+  profile->add_option("name", arguments->name)->required();
+  profile->add_option("--period", arguments->period, "from one profile to the next, from now on")
+      ->type_name("TIME");
+  profile
+      ->add_option("--metrics", arguments->metrics,
+                   "of all, cpu, memory, working_set, pattern, io, net, pressure")
+      ->type_name("NAMES")
+      ->delimiter(',');
+  profile->callback([&, arguments] {
+    chosen = [&context, arguments] { return vm_profile(context, *arguments); };
+  });
+}
+
 }  // namespace
 
 void add_vm_commands(CLI::App& app, const Context& context, Command& chosen) {
@@ -285,6 +302,7 @@ void add_vm_commands(CLI::App& app, const Context& context, Command& chosen) {
     chosen = [&context] { return list_vms(context); };
   });
   add_stop(vm, context, chosen);
+  add_profile(vm, context, chosen);
 
   using Action = Result<int> (*)(const Context&, const std::string&);
   const auto add_named = [&](const char* verb, const char* help, Action action) {
@@ -300,7 +318,6 @@ void add_vm_commands(CLI::App& app, const Context& context, Command& chosen) {
     return show_answer(asked, asked.get("/api/v1/vms/" + name));
   });
   add_named("rm", "Forget a stopped VM and delete its own writes", &remove_vm);
-  add_named("profile", "What the guest's agent says of it", &vm_profile);
   add_named("console", "Attach to the serial console; Ctrl-] leaves", &open_console);
 
   auto name = std::make_shared<std::string>();

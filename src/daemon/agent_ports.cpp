@@ -19,13 +19,22 @@ AgentPorts::~AgentPorts() {
   thread_.join();
 }
 
-void AgentPorts::open(const std::string& name, const std::string& socket_path) {
+void AgentPorts::open(const std::string& name, const std::string& socket_path,
+                      const telemetry::Control& asked) {
   if (socket_path.empty()) return;
   const std::lock_guard lock(mutex_);
   Port& port = ports_[name];
   port = Port();
   port.path = socket_path;
+  port.asked = asked;
   port.is_open = true;
+}
+
+void AgentPorts::ask(const std::string& name, const telemetry::Control& asked) {
+  const std::lock_guard lock(mutex_);
+  Port& port = ports_[name];
+  port.asked = asked;
+  port.is_to_tell = !asked.is_empty();
 }
 
 void AgentPorts::close(const std::string& name) {
@@ -53,6 +62,8 @@ void AgentPorts::connect(Port& port, Time now) const {
   if (::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) return;
   port.fd = std::move(fd);
   port.splitter.reset();
+  port.sending.clear();
+  port.is_to_tell = !port.asked.is_empty();
 }
 
 void AgentPorts::read(Port& port, Time now) const {
@@ -73,12 +84,32 @@ void AgentPorts::read(Port& port, Time now) const {
   port.too_long = port.splitter.too_long();
 }
 
+// What does not go at once goes in a later round: at most one line waits.
+void AgentPorts::tell(Port& port) const {
+  if (port.window.instances() != port.told) {
+    port.told = port.window.instances();
+    port.is_to_tell = !port.asked.is_empty();
+  }
+  if (port.sending.empty() && port.is_to_tell) {
+    port.is_to_tell = false;
+    port.sending = telemetry::write_control(port.asked) + "\n";
+  }
+  while (!port.sending.empty()) {
+    const ssize_t sent = ::send(port.fd.get(), port.sending.data(), port.sending.size(),
+                                MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (sent < 0 && errno == EINTR) continue;
+    if (sent <= 0) return;  // full: later; gone: reading finds out
+    port.sending.erase(0, static_cast<size_t>(sent));
+  }
+}
+
 void AgentPorts::read_all() {
   const Time now = clock_.now();
   for (auto& [name, port] : ports_) {
     if (!port.is_open) continue;
     if (!port.fd.is_open() && now >= port.connect_at) connect(port, now);
     if (port.fd.is_open()) read(port, now);
+    if (port.fd.is_open()) tell(port);
   }
 }
 
@@ -97,6 +128,7 @@ Result<api::VmProfile> AgentPorts::profile(const std::string& name) const {
   const Port& port = found->second;
   api::VmProfile profile;
   profile.name = name;
+  profile.asked = port.asked;
   profile.is_connected = port.fd.is_open();
   profile.taken = port.window.taken();
   profile.lost = port.window.lost();

@@ -1,5 +1,5 @@
-// Reads what the VMs' agents say, each through a socket of its QEMU, on one thread that waits for
-// none of them.
+// Reads what the VMs' agents say, each through a socket of its QEMU, and tells them what is asked
+// of them, on one thread that waits for none of them.
 #pragma once
 
 #include <condition_variable>
@@ -28,8 +28,12 @@ class AgentPorts {
   ~AgentPorts();
 
   // A VM starts, or is found again: reads its port from now on. Nothing happens if `socket_path` is
-  // empty (a VM from before there were ports).
-  void open(const std::string& name, const std::string& socket_path);
+  // empty (a VM from before there were ports). `asked` as in ask().
+  void open(const std::string& name, const std::string& socket_path,
+            const telemetry::Control& asked);
+  // Tells the VM's agent, now if it runs, and again whenever an agent begins or the port is
+  // connected anew: an agent that nobody starts hears nothing, and what is asked next counts.
+  void ask(const std::string& name, const telemetry::Control& asked);
   // It ended; what it said is kept until it starts again.
   void close(const std::string& name);
   void forget(const std::string& name);
@@ -43,6 +47,10 @@ class AgentPorts {
     bool is_open = false;  // its VM runs
     Time connect_at{};
     uint64_t too_long = 0;
+    telemetry::Control asked;
+    bool is_to_tell = false;  // what is asked, once what is being sent is sent
+    std::string sending;      // the rest of a line
+    uint64_t told = 0;        // instances() of the window when it was asked
     telemetry::LineSplitter splitter{telemetry::kProfileBytesMax};
     telemetry::ProfileWindow window;
   };
@@ -51,6 +59,7 @@ class AgentPorts {
   void read_all();
   void connect(Port& port, Time now) const;
   void read(Port& port, Time now) const;
+  void tell(Port& port) const;
 
   const Clock& clock_;
   mutable std::mutex mutex_;  // guards all below; never held across anything that waits

@@ -28,9 +28,9 @@ class AgentPortsTest : public testing::Test {
     EXPECT_TRUE(fd.has_value());
     return std::make_unique<os::SocketStream>(std::move(*fd));
   }
-  static std::string line(uint64_t sequence) {
+  static std::string line(uint64_t sequence, const std::string& instance = "i") {
     telemetry::Profile profile;
-    profile.instance = "i";
+    profile.instance = instance;
     profile.sequence = profile.monotonic_ns = sequence;
     profile.period_ms = 1000;
     profile.pressure.emplace().io_some = 0.5;
@@ -57,7 +57,7 @@ class AgentPortsTest : public testing::Test {
 TEST_F(AgentPortsTest, TakesProfilesCountsNonsenseAndComesBack) {
   AgentPorts ports(clock_);
   EXPECT_FALSE(ports.profile("a").has_value());
-  ports.open("a", path_);
+  ports.open("a", path_, {});
   auto guest = accept();
   ASSERT_TRUE(guest->write_bytes(as_bytes(line(1) + "nonsense\n" + line(2))).has_value());
   const auto profile = wait_for(ports, [](const auto& now) { return now.taken == 2; });
@@ -78,9 +78,45 @@ TEST_F(AgentPortsTest, TakesProfilesCountsNonsenseAndComesBack) {
   EXPECT_FALSE(ports.profile("a").has_value());
 }
 
+TEST_F(AgentPortsTest, TellsEachAgentThatBeginsWhatIsAsked) {
+  AgentPorts ports(clock_);
+  const telemetry::Control first{500, {}}, second{500, telemetry::Metrics{0b10}};
+  const auto hear = [](os::SocketStream& guest, const telemetry::Control& asked) {
+    const std::string said = telemetry::write_control(asked) + "\n";
+    Buffer heard(said.size());
+    ASSERT_TRUE(guest.read_exact(heard).has_value());
+    EXPECT_EQ(as_text(heard), said);
+  };
+  ports.open("a", path_, first);
+  auto guest = accept();
+  hear(*guest, first);
+  ports.ask("a", second);
+  hear(*guest, second);
+  ASSERT_TRUE(guest->write_bytes(as_bytes(line(1))).has_value());
+  hear(*guest, second);  // an agent that began behind the same connection
+  ASSERT_TRUE(guest->write_bytes(as_bytes(line(2) + line(1, "other"))).has_value());
+  hear(*guest, second);
+  guest.reset();
+  guest = accept();
+  hear(*guest, second);
+  EXPECT_EQ(ports.profile("a")->asked, second);
+}
+
+TEST_F(AgentPortsTest, AGuestThatHearsNothingHoldsNobodyUp) {
+  AgentPorts ports(clock_);
+  ports.open("deaf", path_, {500, {}});
+  auto guest = accept();  // and never reads
+  for (uint64_t i = 0; i < 20'000; ++i) ports.ask("deaf", {100 + i, {}});
+  ASSERT_TRUE(guest->write_bytes(as_bytes(line(1))).has_value());
+  const Time deadline = clock_.now() + 10s;
+  while (ports.profile("deaf")->taken == 0 && clock_.now() < deadline) std::this_thread::yield();
+  EXPECT_EQ(ports.profile("deaf")->taken, 1u);
+  EXPECT_EQ(ports.profile("deaf")->asked.period_ms, 20'099u);
+}
+
 TEST_F(AgentPortsTest, AVmWithoutAPortHasNoProfile) {
   AgentPorts ports(clock_);
-  ports.open("old", "");
+  ports.open("old", "", {});
   EXPECT_EQ(ports.profile("old").error().code, ErrorCode::kNotFound);
 }
 

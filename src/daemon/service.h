@@ -71,6 +71,10 @@ class DaemonService final : public api::Service {
   Result<api::VmProfile> vm_profile(const std::string& name) override {
     return parts_.agents.profile(name);
   }
+  Result<api::VmProfile> set_vm_profile(const std::string& name,
+                                        const telemetry::Control& asked) override {
+    return parts_.vms.set_profile(name, asked);
+  }
   api::LaunchReport launches() override { return parts_.launches.report(); }
   Result<api::LaunchImportInfo> import_launches(const api::LaunchImportRequest& request) override {
     return parts_.launches.import(request.source_path);

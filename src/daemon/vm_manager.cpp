@@ -4,6 +4,7 @@
 
 #include "core/log.h"
 #include "daemon/prefetch_words.h"
+#include "daemon/vm_info.h"
 #include "daemon/vm_stats.h"
 #include "os/clock.h"
 #include "os/file.h"
@@ -25,13 +26,6 @@ struct VmManager::Vm {
   // Figures of the last session, kept after its end.
   std::shared_ptr<const ServedDisk::Figures> last_figures;
 };
-
-namespace {
-
-// A disk whose hypervisor is somebody else's has no program of its own.
-bool is_disk_only(const vmm::VmRecord& record) { return record.qemu.program.empty(); }
-
-}  // namespace
 
 VmManager::VmManager(Parts parts)
     : parts_(std::move(parts)), accelerator_(vmm::probe_accelerator()) {
@@ -175,7 +169,7 @@ Status VmManager::start_qemu(Vm& vm) {
   if (!launched)
     return std::unexpected(
         std::move(launched.error()).within(fmt::format("cannot start VM {}", vm.record.name)));
-  parts_.agents.open(vm.record.name, vm.record.qemu.agent_socket);
+  parts_.agents.open(vm.record.name, vm.record.qemu.agent_socket, vm.record.profile);
   vm.process = *launched;
   vm.record.process = launched->id();
   vm.record.boot_id = boot_id_;
@@ -308,31 +302,10 @@ Status VmManager::remove(const std::string& name) {
 }
 
 api::VmInfo VmManager::info(const Vm& vm) const {
-  const vmm::VmRecord& record = vm.record;
-  api::VmInfo info;
-  info.name = record.name;
+  api::VmInfo info = describe_vm(vm.record, parts_.config);
   info.state = vm.state;
   info.detail = vm.detail;
   info.pid = vm.process ? vm.process->id().pid : 0;
-  info.image = record.image;
-  info.image_digest = record.image_digest;
-  info.tenant = record.tenant;
-  info.export_uri =
-      fmt::format("nbd+unix:///{}?socket={}", record.name, parts_.config.nbd_socket());
-  info.disk_only = is_disk_only(record);
-  if (!info.disk_only) {
-    info.console_path = record.qemu.console_socket;
-    info.log_path = record.qemu.console_log;
-    info.accelerator = vmm::accelerator_name(record.qemu.accelerator);
-    info.memory_bytes = record.qemu.memory_bytes;
-    info.cpus = record.qemu.cpus;
-  }
-  for (const vmm::Forward& forward : record.qemu.forwards)
-    info.forwards.push_back({forward.host_address, forward.host_port, forward.guest_port});
-  for (const vmm::PmemDevice& device : record.qemu.pmem) info.pmem_images.push_back(device.image);
-  info.prefetch = prefetch_mode(record);
-  info.created_unix_seconds = record.created_unix_seconds;
-  info.started_unix_seconds = record.started_unix_seconds;
   return info;
 }
 
@@ -413,6 +386,24 @@ Result<api::VmStats> VmManager::stats(const std::string& name) {
   return stats;
 }
 
+Result<api::VmProfile> VmManager::set_profile(const std::string& name,
+                                              const telemetry::Control& asked) {
+  const auto vm = find(name);
+  if (!vm) return fail(ErrorCode::kNotFound, fmt::format("no VM {}", name));
+  const std::lock_guard lock(vm->mutex);
+  if (is_disk_only(vm->record))
+    return fail(ErrorCode::kUnsupported,
+                fmt::format("VM {} is a disk only: no agent of it can be asked", name));
+  const telemetry::Control before = vm->record.profile;
+  vm->record.profile.update(asked);
+  if (auto saved = vmm::save_vm_record(records_folder(), vm->record); !saved) {
+    vm->record.profile = before;
+    return std::unexpected(std::move(saved.error()));
+  }
+  parts_.agents.ask(name, vm->record.profile);
+  return parts_.agents.profile(name);
+}
+
 Status VmManager::recover_one(const std::string& name) {
   auto vm = std::make_shared<Vm>();
   FR_TRY(vm->record, vmm::load_vm_record(records_folder(), name));
@@ -426,6 +417,7 @@ Status VmManager::recover_one(const std::string& name) {
     if (auto file = parts_.pmem.adopt(device.path, device.size_bytes))
       vm->pmem.push_back(std::move(*file));
   }
+  if (!is_disk_only(vm->record)) parts_.agents.ask(name, vm->record.profile);
   if (!vm->record.should_run) return {};
   const bool is_here = is_disk_only(vm->record) ||
                        (vm->record.boot_id == boot_id_ && os::is_alive(vm->record.process));
@@ -436,7 +428,7 @@ Status VmManager::recover_one(const std::string& name) {
   FR_CHECK(open_disk(*vm, false));
   if (!is_disk_only(vm->record)) {
     vm->process = vmm::VmProcess::of(vm->record.process, vm->record.qemu.qmp_socket);
-    parts_.agents.open(name, vm->record.qemu.agent_socket);
+    parts_.agents.open(name, vm->record.qemu.agent_socket, vm->record.profile);
   }
   vm->state = api::VmState::kRunning;
   log::info("VM {} found again: pid {}", name, vm->record.process.pid);

@@ -63,6 +63,9 @@ class VmManager {
   std::vector<api::VmInfo> list();
   Result<api::VmInfo> get(const std::string& name);
   Result<api::VmStats> stats(const std::string& name);
+  // Asks the VM's agent for other profiles, and keeps it in the VM's record. ERRORS: kNotFound,
+  // kUnsupported (no guest of ours), what save_vm_record says: nothing is changed then.
+  Result<api::VmProfile> set_profile(const std::string& name, const telemetry::Control& asked);
   // Returns the digests of the disks that VMs began with, running or not. ERRORS: kCorrupt: a VM's
   // record is unreadable, so nobody knows its disk.
   Result<std::set<Digest>> disks();

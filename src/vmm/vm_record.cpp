@@ -109,6 +109,21 @@ void decode_forwards(Reader& reader, std::vector<Forward>& forwards) {
   }
 }
 
+// What its agent is asked for, in the form in which the agent is told. Nothing in most records.
+json::value encode_profile(const telemetry::Control& profile) {
+  json::error_code error;
+  json::value value = json::parse(telemetry::write_control(profile), error);
+  return error ? json::value(json::object()) : value;
+}
+
+void decode_profile(Reader& reader, telemetry::Control& profile) {
+  const json::value* value = reader.find("profile");
+  if (value == nullptr) return;
+  auto control = telemetry::parse_control(json::serialize(*value));
+  if (!control) return reader.blame("profile");
+  profile = *control;
+}
+
 // Records from before there was any have no such member.
 void decode_pmem(Reader& reader, std::vector<PmemDevice>& devices) {
   const json::value* list = reader.find("pmem");
@@ -170,6 +185,7 @@ std::string encode_vm_record(const VmRecord& record) {
                             {"image_digest", record.image_digest},
                             {"tenant", record.tenant},
                             {"prefetch", record.prefetch},
+                            {"profile", encode_profile(record.profile)},
                             {"disk_bytes", record.disk_bytes},
                             {"should_run", record.should_run},
                             {"boot_id", record.boot_id},
@@ -203,6 +219,7 @@ Result<VmRecord> decode_vm_record(std::string_view text) {
   // The next two are not in records that older versions wrote.
   if (reader.find("tenant") != nullptr) reader.read("tenant", record.tenant);
   if (reader.find("disk_bytes") != nullptr) reader.read("disk_bytes", record.disk_bytes);
+  decode_profile(reader, record.profile);
   reader.read("should_run", record.should_run);
   reader.read("boot_id", record.boot_id);
   reader.read("pid", record.process.pid);

@@ -9,6 +9,7 @@
 
 #include "core/result.h"
 #include "os/process.h"
+#include "telemetry/control.h"
 #include "vmm/qemu_command.h"
 
 namespace forerun::vmm {
@@ -19,6 +20,7 @@ struct VmRecord {
   std::string image_digest;     // 64 hex digits, or empty
   std::string tenant;           // whose it is; empty: nobody said
   std::string prefetch = "on";  // on, observe, off
+  telemetry::Control profile;   // what its agent is asked for; nothing: as the agent likes
   uint64_t disk_bytes = 0;      // of its disk, if larger than the image; 0: as that
   bool should_run = false;      // started and not asked to stop
   std::string boot_id;          // the host boot in which `process` is meaningful

@@ -100,11 +100,24 @@ class AgentTest(unittest.TestCase):
         self.assertIn("cpu_busy", [value["name"] for value in said["window"]])
         self.assertIn("busybox ", self.daemon.cli("vm", "profile", "watched").stdout)
 
+        self.daemon.cli("vm", "profile", "watched", "--period", "2s", "--metrics", "memory,pressure")
+
+        def does_as_asked(now):
+            return now["profile"] and now["profile"]["period_ms"] >= 2000 and "cpu" not in now["profile"]
+        said = self.wait_for("profiles as asked", does_as_asked)
+        self.assertEqual(said["asked"], {"period_ms": 2000, "metrics": ["memory", "pressure"]})
+        self.assertEqual({"memory", "disks", "pattern"} & set(said["profile"]), {"memory"})
+        wrong = self.daemon.cli("vm", "profile", "watched", "--period", "1ms", check=False)
+        self.assertEqual((wrong.returncode, "from 100 ms to" in wrong.stderr), (2, True), wrong.stderr)
+        self.daemon.cli("vm", "profile", "watched", "--period", "300ms", "--metrics", "all")
+        newest = self.wait_for("profiles as before", lambda now: "cpu" in now["profile"])["profile"]
+
         self.daemon.kill()
         self.daemon.start()
         again = self.wait_for("a profile after the daemon was killed", lambda now: now["taken"] >= 2)
         self.assertEqual(again["profile"]["instance"], newest["instance"])
         self.assertGreater(again["profile"]["sequence"], newest["sequence"])
+        self.assertEqual(again["asked"]["period_ms"], 300)
 
 
 if __name__ == "__main__":
