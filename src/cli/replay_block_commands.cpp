@@ -133,8 +133,8 @@ Result<std::vector<Part>> replay_all(const Context& context, const Arguments& ar
                 .cache_blocks = replay::BlockReplay::cache_blocks(accesses, world)};
       const replay::BlockReplay run(accesses.all(), part.cache_blocks, world, &clock);
       for (const std::string& name : plan.methods) {
-        FR_TRY(const auto method,
-               replay::make_block_method(name, {accesses.all(), part.cache_blocks}));
+        FR_TRY(const auto method, replay::make_block_method(
+                                      name, {accesses.all(), part.cache_blocks, plan.block_bytes}));
         const std::string what = fmt::format("{}, cache {}, {}", file, cache, name);
         part.outcomes.push_back(
             run.run(method.get(), [&](double done) { teller.tell(what, done); }));

@@ -10,8 +10,8 @@
 
 #include "core/result.h"
 #include "predict/block_table.h"
+#include "predict/judge.h"
 #include "predict/price.h"
-#include "score/gate.h"
 
 namespace forerun::predict {
 namespace {
@@ -63,21 +63,13 @@ struct Queue {
   size_t size = 0;
 };
 
-struct Judge {
-  explicit Judge(const score::Calibration::Options& options) : calibration(options) {}
-  score::Calibration calibration;
-  score::Reliability reliability;
-  score::Gate gate{
-      {.share_min = 0.3, .share_back = 0.4}};  // what it proposes; a wish is granted from 0.55
-};
-
 }  // namespace
 
 struct Arbiter::Impl {
   Impl(Options with, std::vector<std::unique_ptr<Model>> given)
       : options(with),
         models(std::move(given)),
-        judges(models.size(), Judge(with.calibration)),
+        judges(models.size(), Judge(with.calibration, with.phase_change)),
         blocks(with.pending_max),
         recent(kRecentMax),
         recent_ring(kRecentMax),
@@ -97,6 +89,7 @@ struct Arbiter::Impl {
   std::vector<BlockKey> recent_ring;
   size_t recent_next = 0;
   uint64_t reads = 0;
+  Time at_access{};          // that is looked at
   bool knows_boots = false;  // boots showed something of a component that was spoken of
   // The largest coverage() a model claims now of each component asked about, and whose it is.
   struct Covering {
@@ -133,20 +126,14 @@ struct Arbiter::Impl {
   }
 
   void learn(const Saying& saying, bool happened) {
-    Judge& judge = judges[saying.model];
-    if (happened && saying.doubted) {
-      judge.calibration.revise(saying.context, saying.said);
-      judge.reliability.revise(saying.probability);
-    } else {
-      judge.calibration.learn(saying.context, saying.said, happened);
-      judge.reliability.add(saying.probability, happened);
-    }
-    // Only what would be proposed speaks for or against a model.
-    if (saying.probability < options.probability_min) return;
-    if (happened && saying.doubted)
-      judge.gate.revise();
-    else
-      judge.gate.learn(happened);
+    judges[saying.model].learn({.context = saying.context,
+                                .said = saying.said,
+                                .probability = saying.probability,
+                                .run = saying.run,
+                                .happened = happened,
+                                .was_doubted = saying.doubted,
+                                .would_propose = saying.probability >= options.probability_min},
+                               at_access);
   }
 
   // Takes a saying out of its queue and out of the pool; its block's list is the caller's.
@@ -445,6 +432,7 @@ void Arbiter::on_start(Time now, std::vector<Proposal>& out) {
 }
 
 void Arbiter::on_access(const trace::Access& access, std::vector<Proposal>& out) {
+  impl_->at_access = access.at;
   if (access.op == trace::Op::kRead) {
     ++impl_->reads;
     for (uint32_t i = 0; i < access.block_count; ++i) {
@@ -479,6 +467,11 @@ std::vector<ModelReport> Arbiter::report() const {
     const Judge& judge = impl_->judges[m];
     reports.push_back(report_of(std::string(impl_->models[m]->name()), judge.reliability));
     reports.back().muted = judge.gate.muted();
+    reports.back().muted_changed_at = judge.muted_changed_at;
+    reports.back().times_muted = judge.times_muted;
+    reports.back().proposals_true = static_cast<float>(judge.gate.share());
+    if (judge.phase) reports.back().phase_changes = judge.phase->changes();
+    reports.back().phase_changed_at = judge.phase_changed_at;
     reports.back().state_bytes = impl_->models[m]->state_bytes() + judge.calibration.state_bytes();
   }
   reports.push_back(report_of("proposed", impl_->merged));

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -15,6 +16,7 @@
 #include "core/time.h"
 #include "predict/model.h"
 #include "score/calibration.h"
+#include "score/phase_change.h"
 #include "trace/access.h"
 
 namespace forerun::predict {
@@ -35,6 +37,11 @@ struct ModelReport {
   uint64_t came_true = 0;
   float calibration_gap = 0;  // mean |said − happened| over the bins in use, weighted by count
   bool muted = false;
+  Time muted_changed_at{};  // when it was muted or heard again last; 0: never
+  uint32_t times_muted = 0;
+  float proposals_true = 1;    // share of what it would propose that came true, recent ones first
+  uint64_t phase_changes = 0;  // that were noticed in what came of its words
+  Time phase_changed_at{};     // the last
   size_t state_bytes = 0;
   struct Bin {
     float said = 0, happened = 0;
@@ -73,6 +80,9 @@ class Arbiter {
     enum class Merge : uint8_t { kWitnesses, kSurest };
     Merge merge = Merge::kWitnesses;
     score::Calibration::Options calibration;
+    // Watches each model for changes of its guest's ways; then what was learned of it counts for
+    // little. None: as a boot is over before any could be told.
+    std::optional<score::PhaseChange::Options> phase_change;
   };
   Arbiter(Options options, std::vector<std::unique_ptr<Model>> models);
   ~Arbiter();

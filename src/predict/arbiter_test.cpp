@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "core/rng.h"
+#include "predict/at_work.h"
 #include "predict/registry.h"
 #include "predict/testing.h"
 
@@ -321,6 +322,69 @@ TEST(Arbiter, IsDeterministic) {
     return text;
   };
   for (uint64_t seed = 0; seed < 3; ++seed) EXPECT_EQ(play(seed), play(seed));
+}
+
+trace::Access read_at(uint64_t block, int ms) {
+  return read_of(block, 1, std::chrono::milliseconds(ms));
+}
+
+// A guest that reads block after block, then only every eleventh; a model that always says the next
+// block. Returns the reads after the change until the model is heard no more, and after it changes
+// back until it is heard again.
+struct Turn {
+  int to_silence = 0, to_voice = 0;
+};
+Turn turn(bool is_watched) {
+  Arbiter::Options options;
+  options.horizon_reads = 2048;
+  options.calibration = {.prior_weight = 8, .memory = 256};
+  options.is_here = [](ComponentId, uint64_t) { return false; };
+  if (is_watched) options.phase_change.emplace();
+  Arbiter arbiter(options, list(says("next", 1, 0.7f)));
+  uint64_t block = 0;
+  const auto reads_until = [&](uint64_t step, bool speaks) {
+    // It has changed once some words in a row are as they will stay.
+    for (int reads = 1, in_a_row = 0; reads < 5000; ++reads) {
+      block += step;
+      in_a_row = ask(arbiter, read_at(block, reads)).empty() == speaks ? 0 : in_a_row + 1;
+      if (in_a_row == 8) return reads;
+    }
+    return 5000;
+  };
+  reads_until(1, true);
+  for (int i = 0; i < 1500; ++i) ask(arbiter, read_at(++block, i));
+  Turn found;
+  found.to_silence = reads_until(11, false);
+  for (int i = 0; i < 1500; ++i) ask(arbiter, read_at(block += 11, i));
+  found.to_voice = reads_until(1, true);
+  return found;
+}
+
+TEST(Arbiter, ForgetsFastWhenTheGuestChangesItsWays) {
+  const Turn with = turn(true), without = turn(false);
+  // 96 reads pass before a word is doubted at all.
+  EXPECT_LE(with.to_silence, 96 + 60);
+  EXPECT_GE(without.to_silence, 96 + 150);
+  EXPECT_LE(with.to_voice, 60);
+  EXPECT_GE(without.to_voice, 2 * with.to_voice);
+}
+
+// Law 1 on its own account: who harms is silenced, still scored, and heard again once it is right.
+TEST(Arbiter, AModelAtWorkThatHarmsIsSilencedAndTriedAgainLater) {
+  Arbiter::Options options = work_options();
+  options.is_here = [](ComponentId, uint64_t) { return false; };
+  Arbiter arbiter(options, list(says("next", 1, 0.9f)));
+  uint64_t block = 0;
+  for (int i = 0; i < 400; ++i) ask(arbiter, read_at(block += 11, i));
+  ASSERT_TRUE(arbiter.report()[0].muted);
+  EXPECT_EQ(arbiter.report()[0].times_muted, 1u);
+  EXPECT_LT(arbiter.report()[0].proposals_true, 0.3f);
+  EXPECT_THAT(ask(arbiter, read_at(block += 11, 400)), IsEmpty());
+  const uint64_t said = arbiter.report()[0].said;
+  for (int i = 0; i < 200; ++i) ask(arbiter, read_at(++block, 500 + i));
+  EXPECT_GT(arbiter.report()[0].said, said + 100);
+  EXPECT_FALSE(arbiter.report()[0].muted);
+  EXPECT_EQ(ask(arbiter, read_at(++block, 800)).size(), 1u);
 }
 
 }  // namespace

@@ -52,6 +52,7 @@ class BlockMethod {
 struct BlockMethodNeeds {
   std::span<const BlockAccess> trace;  // only the oracle does
   size_t cache_blocks = 0;
+  uint32_t block_bytes = 4096;
 };
 
 // Returns the names of all methods in the order of a table. "none" fetches nothing ahead.

@@ -28,12 +28,18 @@ struct Name {
 
 // All models of a disk at work behind the arbiter, but one.
 template <Name without>
-std::unique_ptr<BlockMethod> arbiter(const BlockMethodNeeds& /*needs*/) {
+std::unique_ptr<BlockMethod> arbiter(const BlockMethodNeeds& needs) {
   std::vector<std::string> models = {"sequential", "stride", "markov", "association", "rnn"};
   std::erase(models, without.text);
   const std::string_view left_out = without.text;
   return make_model_method(left_out.empty() ? "arbiter" : fmt::format("arbiter_no_{}", left_out),
-                           models);
+                           models, needs.block_bytes);
+}
+
+// One of them alone.
+template <Name model>
+std::unique_ptr<BlockMethod> single(const BlockMethodNeeds& needs) {
+  return make_model_method(model.text, needs.block_bytes);
 }
 
 constexpr std::array kEntries = {
@@ -44,17 +50,19 @@ constexpr std::array kEntries = {
     Entry{"markov1", peer<MarkovPeer>},
     Entry{"mithril", peer<MithrilPeer>},
     Entry{"union", peer<UnionPeer>},
-    Entry{"sequential", [](const BlockMethodNeeds&) { return make_model_method("sequential"); }},
-    Entry{"stride", [](const BlockMethodNeeds&) { return make_model_method("stride"); }},
-    Entry{"markov", [](const BlockMethodNeeds&) { return make_model_method("markov"); }},
-    Entry{"association", [](const BlockMethodNeeds&) { return make_model_method("association"); }},
-    Entry{"rnn", [](const BlockMethodNeeds&) { return make_model_method("rnn"); }},
+    Entry{"sequential", single<"sequential">},
+    Entry{"stride", single<"stride">},
+    Entry{"markov", single<"markov">},
+    Entry{"association", single<"association">},
+    Entry{"rnn", single<"rnn">},
     Entry{"arbiter", arbiter<"">},
     Entry{"arbiter_no_sequential", arbiter<"sequential">},
     Entry{"arbiter_no_stride", arbiter<"stride">},
     Entry{"arbiter_no_markov", arbiter<"markov">},
     Entry{"arbiter_no_association", arbiter<"association">},
     Entry{"arbiter_no_rnn", arbiter<"rnn">},
+    Entry{"boot",
+          [](const BlockMethodNeeds& needs) { return make_boot_method(needs.block_bytes); }},
     Entry{"oracle",
           [](const BlockMethodNeeds& needs) -> std::unique_ptr<BlockMethod> {
             return std::make_unique<Oracle>(needs);

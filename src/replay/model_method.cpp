@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "predict/arbiter.h"
+#include "predict/at_work.h"
 #include "predict/registry.h"
 #include "predict/rnn_pretrain.h"
 
@@ -10,16 +11,16 @@ namespace forerun::replay {
 namespace {
 
 constexpr ComponentId kDisk{1};
-// Chosen on the four traces of docs/replay.md at 5 % of cache.
-constexpr float kProbabilityMin = 0.51f, kProbabilityPerDoubling = 0.07f;
-constexpr uint32_t kHorizonReads = 2048;
 constexpr size_t kStepsAside = 1;  // of training, after each read
 
 class ModelMethod final : public BlockMethod {
  public:
   ModelMethod(std::string_view name, std::vector<std::unique_ptr<predict::Model>> models,
               std::shared_ptr<predict::RnnTrainer> trainer)
-      : name_(name), trainer_(std::move(trainer)), arbiter_(options(), std::move(models)) {}
+      : name_(name), trainer_(std::move(trainer)), arbiter_(at_work(), std::move(models)) {}
+  // As for boots: what was read lately is thought to be in the cache.
+  ModelMethod(std::string_view name, std::vector<std::unique_ptr<predict::Model>> models)
+      : name_(name), arbiter_({}, std::move(models)) {}
 
   std::string_view name() const override { return name_; }
   void begin(std::function<bool(uint64_t block)> is_here) override {
@@ -48,13 +49,8 @@ class ModelMethod final : public BlockMethod {
   }
 
  private:
-  predict::Arbiter::Options options() {
-    predict::Arbiter::Options options;
-    options.probability_min = kProbabilityMin;
-    options.probability_per_doubling = kProbabilityPerDoubling;
-    options.merge = predict::Arbiter::Options::Merge::kSurest;
-    options.horizon_reads = kHorizonReads;
-    options.calibration = {.prior_weight = 8, .memory = 256};
+  predict::Arbiter::Options at_work() {
+    predict::Arbiter::Options options = predict::work_options();
     options.is_here = [this](ComponentId, uint64_t block) { return is_here_ && is_here_(block); };
     return options;
   }
@@ -79,19 +75,26 @@ class ModelMethod final : public BlockMethod {
 }  // namespace
 
 std::unique_ptr<BlockMethod> make_model_method(std::string_view name,
-                                               const std::vector<std::string>& models) {
+                                               const std::vector<std::string>& models,
+                                               uint32_t block_bytes) {
   std::shared_ptr<predict::RnnTrainer> trainer;
   if (std::find(models.begin(), models.end(), "rnn") != models.end())
     trainer = std::make_shared<predict::RnnTrainer>(predict::RnnTrainer::Options{},
                                                     predict::pretrained_rnn());
-  auto made =
-      predict::make_models(models, {.components = {kDisk}, .rnn = trainer, .block_bytes = 4096});
+  auto made = predict::make_models(
+      models, {.components = {kDisk}, .rnn = trainer, .block_bytes = block_bytes});
   FR_ASSERT(made.has_value(), "the table of methods names models that exist");
   return std::make_unique<ModelMethod>(name, std::move(*made), std::move(trainer));
 }
 
-std::unique_ptr<BlockMethod> make_model_method(std::string_view model) {
-  return make_model_method(model, {std::string(model)});
+std::unique_ptr<BlockMethod> make_model_method(std::string_view model, uint32_t block_bytes) {
+  return make_model_method(model, {std::string(model)}, block_bytes);
+}
+
+std::unique_ptr<BlockMethod> make_boot_method(uint32_t block_bytes) {
+  auto made = predict::make_models({}, {.components = {kDisk}, .block_bytes = block_bytes});
+  FR_ASSERT(made.has_value(), "the models of boots exist");
+  return std::make_unique<ModelMethod>("boot", std::move(*made));
 }
 
 }  // namespace forerun::replay

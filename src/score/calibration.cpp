@@ -49,6 +49,18 @@ void Calibration::revise(uint16_t context, float said) {
   seen.happened += 1;
 }
 
+void Calibration::forget(uint32_t outcomes_kept) {
+  const auto kept = static_cast<float>(outcomes_kept);
+  for (Cells& cells : cells_) {
+    for (Cell& seen : cells) {
+      const float total = seen.happened + seen.failed;
+      if (total <= kept) continue;
+      seen.happened *= kept / total;
+      seen.failed *= kept / total;
+    }
+  }
+}
+
 void Reliability::add(float probability, bool happened) {
   Sum& sum = sums_[bin_of(probability)];
   sum.said += static_cast<double>(std::clamp(probability, 0.0f, 1.0f));

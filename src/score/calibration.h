@@ -37,6 +37,9 @@ class Calibration {
   // thought. What was forgotten of the old outcome meanwhile is not taken back, so a bin never goes
   // negative.
   void revise(uint16_t context, float said);
+  // Keeps the shares that were seen, but only with the weight of so many outcomes per bin: what
+  // comes now is another phase.
+  void forget(uint32_t outcomes_kept);
   size_t state_bytes() const { return cells_.capacity() * sizeof(Cells); }
 
  private:

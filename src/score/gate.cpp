@@ -22,6 +22,13 @@ void Gate::revise() {
   judge();
 }
 
+void Gate::forget(uint32_t outcomes_kept) {
+  const double total = happened_ + failed_;
+  if (total <= outcomes_kept) return;
+  happened_ *= outcomes_kept / total;
+  failed_ *= outcomes_kept / total;
+}
+
 double Gate::share() const {
   const double total = happened_ + failed_;
   return total > 0 ? happened_ / total : 1.0;

@@ -21,6 +21,8 @@ class Gate {
   void learn(bool happened);
   // Turns an outcome learned as "did not happen" into one that did.
   void revise();
+  // Keeps the share, but only with the weight of so many outcomes: what comes now is another phase.
+  void forget(uint32_t outcomes_kept);
   bool muted() const { return muted_; }
   // Returns the share that came true, recent outcomes weighing more; 1 before there are any.
   double share() const;
