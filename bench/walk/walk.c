@@ -3,7 +3,8 @@
    usage: walk NAME SEED RATE together|threads PATTERN...   (scan, loop, stride, chase, random)
 
    RATE: pages a second of each pattern. `together`: one thread, bursts of 1 to 12 accesses of a pattern chosen at random;
-   `threads`: a thread each. All memory is touched first. Runs until it is killed. NAME: what the kernel is to call it. */
+   `threads`: a thread each. All memory but the scan's, which never comes
+   back to a page, is touched first. Runs until it is killed. NAME: what the kernel is to call it. */
 #define _GNU_SOURCE
 #include <pthread.h>
 #include <stdint.h>
@@ -15,7 +16,7 @@
 #include <time.h>
 
 enum { PAGE = 4096, PATTERNS_MAX = 4, SLICE_MS = 20 };
-static const size_t kScanPages = 32768, kOtherPages = 8192;
+static const size_t kScanPages = 1u << 24, kKeptPages = 4096, kOtherPages = 8192;
 
 static uint64_t next_random(uint64_t* state) { /* splitmix64 */
   uint64_t z = (*state += 0x9e3779b97f4a7c15ull);
@@ -39,12 +40,17 @@ static int begin(struct walk* walk, const char* name, uint64_t seed) {
   if (strcmp(name, "chase") == 0) walk->pattern = 'h';
   walk->random = seed;
   walk->room = walk->pattern == 'c' ? kScanPages : kOtherPages;
-  walk->memory = mmap(0, walk->room * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  walk->memory =
+      mmap(0, walk->room * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (walk->memory == MAP_FAILED) return -1;
   madvise((void*)walk->memory, walk->room * PAGE, MADV_NOHUGEPAGE);
+  if (walk->pattern == 'c') {
+    for (; walk->at < kKeptPages; ++walk->at) walk->memory[walk->at * PAGE] = 1;
+    return 0;
+  }
   for (size_t i = 0; i < walk->room; ++i) walk->memory[i * PAGE] = 1;
   const size_t size = 512 + below(&walk->random, 1536);
-  walk->pages = walk->pattern == 'c' || walk->pattern == 't' ? walk->room : size;
+  walk->pages = walk->pattern == 't' ? walk->room : size;
   if (walk->pattern == 'r') walk->pages = 2 * size;
   walk->step = 2 + below(&walk->random, 30);
   walk->order = malloc(walk->pages * sizeof *walk->order);
@@ -64,8 +70,12 @@ static void go_on(struct walk* walk) {
   size_t page = 0;
   ++walk->at;
   switch (walk->pattern) {
-    case 'c': /* scan: comes round after seconds */
-    case 'l': /* loop: within a window, or a few */
+    case 'c': /* scan: what lies 16 MiB behind is given back */
+      page = walk->at % walk->room;
+      if (page % kKeptPages == 0 && page >= 2 * kKeptPages)
+        madvise((void*)(walk->memory + (page - 2 * kKeptPages) * PAGE), kKeptPages * PAGE, MADV_DONTNEED);
+      break;
+    case 'l':
       page = walk->at % walk->pages;
       break;
     case 't':

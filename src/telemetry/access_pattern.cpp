@@ -239,13 +239,13 @@ PatternShares AccessObserver::shares_of(std::span<const PageNumber> accesses,
   for (const Window& one : past_) {
     for (const PageNumber page : one.unordered) orders.learn(page);
   }
-  const auto is_known = [&](PageNumber page) {
-    return std::ranges::any_of(past_, [&](const Window& one) { return contains(one.set, page); });
-  };
+  Pages known;
+  for (const Window& one : past_) known.insert(known.end(), one.set.begin(), one.set.end());
+  std::sort(known.begin(), known.end());
   size_t scan = 0, loop = 0, stride = 0, chase = 0, strays = 0;
   for (size_t i = 0; i < accesses.size(); ++i) {
     if (labels[i] == Label::kStride) ++stride;
-    if (labels[i] == Label::kSequential) ++(is_known(accesses[i]) ? loop : scan);
+    if (labels[i] == Label::kSequential) ++(contains(known, accesses[i]) ? loop : scan);
     if (labels[i] != Label::kNone) continue;
     window.unordered.push_back(accesses[i]);
     const Orders::Answer answer = orders.look(accesses[i]);
@@ -298,7 +298,7 @@ void AccessObserver::forget() { past_.clear(); }
 void AccessObserver::remember(Window window) {
   past_.push_back(std::move(window));
   size_t kept = 0, accesses = 0;
-  while (kept < past_.size() && kept < kWindowsMax && accesses < kRememberedMin) {
+  while (kept < past_.size() && accesses < kRememberedMin) {
     ++kept;
     accesses += past_[past_.size() - kept].accesses;
   }

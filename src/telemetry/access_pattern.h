@@ -49,8 +49,7 @@ class AccessObserver {
   // Of the past: the window before, and earlier ones until there are so many accesses. A loop or a
   // chase of up to so many pages is known again, if it takes several windows, too; what comes back
   // later is a scan.
-  static constexpr size_t kRememberedMin = 4096;
-  static constexpr size_t kWindowsMax = 8;
+  static constexpr size_t kRememberedMin = 8192;
   struct Reading {
     AccessFeatures features;
     PatternShares shares;
