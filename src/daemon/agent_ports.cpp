@@ -8,7 +8,8 @@
 
 namespace forerun::daemon {
 
-AgentPorts::AgentPorts(const Clock& clock) : clock_(clock), thread_([this] { run(); }) {}
+AgentPorts::AgentPorts(const Clock& clock, OnBehaviour on_behaviour)
+    : clock_(clock), on_behaviour_(std::move(on_behaviour)), thread_([this] { run(); }) {}
 
 AgentPorts::~AgentPorts() {
   {
@@ -19,12 +20,13 @@ AgentPorts::~AgentPorts() {
   thread_.join();
 }
 
-void AgentPorts::open(const std::string& name, const std::string& socket_path,
+void AgentPorts::open(const std::string& name, VmId vm, const std::string& socket_path,
                       const telemetry::Control& asked) {
   if (socket_path.empty()) return;
   const std::lock_guard lock(mutex_);
   Port& port = ports_[name];
   port = Port();
+  port.vm = vm;
   port.path = socket_path;
   port.asked = asked;
   port.is_open = true;
@@ -103,19 +105,29 @@ void AgentPorts::tell(Port& port) const {
   }
 }
 
-void AgentPorts::read_all() {
+void AgentPorts::read_all(std::vector<std::pair<VmId, telemetry::BehaviourVector>>& settled) {
   const Time now = clock_.now();
   for (auto& [name, port] : ports_) {
     if (!port.is_open) continue;
     if (!port.fd.is_open() && now >= port.connect_at) connect(port, now);
+    const uint64_t taken = port.window.taken();
     if (port.fd.is_open()) read(port, now);
+    if (port.window.taken() != taken) settled.emplace_back(port.vm, port.window.settled());
     if (port.fd.is_open()) tell(port);
   }
 }
 
 void AgentPorts::run() {
+  std::vector<std::pair<VmId, telemetry::BehaviourVector>> settled;
   std::unique_lock lock(mutex_);
-  while (!changed_.wait_for(lock, kRound, [&] { return is_stopping_; })) read_all();
+  while (!changed_.wait_for(lock, kRound, [&] { return is_stopping_; })) {
+    settled.clear();
+    read_all(settled);
+    if (settled.empty() || !on_behaviour_) continue;
+    lock.unlock();
+    for (const auto& [vm, vector] : settled) on_behaviour_(vm, vector);
+    lock.lock();
+  }
 }
 
 Result<api::VmProfile> AgentPorts::profile(const std::string& name) const {

@@ -3,12 +3,15 @@
 #pragma once
 
 #include <condition_variable>
+#include <functional>
 #include <map>
 #include <mutex>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "api/service.h"
+#include "core/id.h"
 #include "core/time.h"
 #include "os/file.h"
 #include "telemetry/line_splitter.h"
@@ -24,12 +27,16 @@ class AgentPorts {
   static constexpr Nanos kRound = std::chrono::milliseconds(100);
   static constexpr Nanos kConnectInterval = std::chrono::seconds(1);
 
-  explicit AgentPorts(const Clock& clock);
+  // What a guest's behaviour has settled to, after each of its profiles. Called by this object's
+  // thread without any lock held.
+  using OnBehaviour = std::function<void(VmId vm, const telemetry::BehaviourVector& settled)>;
+
+  AgentPorts(const Clock& clock, OnBehaviour on_behaviour);
   ~AgentPorts();
 
   // A VM starts, or is found again: reads its port from now on. Nothing happens if `socket_path` is
   // empty (a VM from before there were ports). `asked` as in ask().
-  void open(const std::string& name, const std::string& socket_path,
+  void open(const std::string& name, VmId vm, const std::string& socket_path,
             const telemetry::Control& asked);
   // Tells the VM's agent, now if it runs, and again whenever an agent begins or the port is
   // connected anew: an agent that nobody starts hears nothing, and what is asked next counts.
@@ -42,6 +49,7 @@ class AgentPorts {
 
  private:
   struct Port {
+    VmId vm{};
     std::string path;
     os::Fd fd;
     bool is_open = false;  // its VM runs
@@ -56,12 +64,13 @@ class AgentPorts {
   };
 
   void run();
-  void read_all();
+  void read_all(std::vector<std::pair<VmId, telemetry::BehaviourVector>>& settled);
   void connect(Port& port, Time now) const;
   void read(Port& port, Time now) const;
   void tell(Port& port) const;
 
   const Clock& clock_;
+  const OnBehaviour on_behaviour_;
   mutable std::mutex mutex_;  // guards all below; never held across anything that waits
   std::condition_variable changed_;
   std::map<std::string, Port> ports_;

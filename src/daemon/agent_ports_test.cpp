@@ -55,9 +55,9 @@ class AgentPortsTest : public testing::Test {
 };
 
 TEST_F(AgentPortsTest, TakesProfilesCountsNonsenseAndComesBack) {
-  AgentPorts ports(clock_);
+  AgentPorts ports(clock_, {});
   EXPECT_FALSE(ports.profile("a").has_value());
-  ports.open("a", path_, {});
+  ports.open("a", VmId{1}, path_, {});
   auto guest = accept();
   ASSERT_TRUE(guest->write_bytes(as_bytes(line(1) + "nonsense\n" + line(2))).has_value());
   const auto profile = wait_for(ports, [](const auto& now) { return now.taken == 2; });
@@ -79,7 +79,7 @@ TEST_F(AgentPortsTest, TakesProfilesCountsNonsenseAndComesBack) {
 }
 
 TEST_F(AgentPortsTest, TellsEachAgentThatBeginsWhatIsAsked) {
-  AgentPorts ports(clock_);
+  AgentPorts ports(clock_, {});
   const telemetry::Control first{500, {}}, second{500, telemetry::Metrics{0b10}};
   const auto hear = [](os::SocketStream& guest, const telemetry::Control& asked) {
     const std::string said = telemetry::write_control(asked) + "\n";
@@ -87,7 +87,7 @@ TEST_F(AgentPortsTest, TellsEachAgentThatBeginsWhatIsAsked) {
     ASSERT_TRUE(guest.read_exact(heard).has_value());
     EXPECT_EQ(as_text(heard), said);
   };
-  ports.open("a", path_, first);
+  ports.open("a", VmId{1}, path_, first);
   auto guest = accept();
   hear(*guest, first);
   ports.ask("a", second);
@@ -103,8 +103,8 @@ TEST_F(AgentPortsTest, TellsEachAgentThatBeginsWhatIsAsked) {
 }
 
 TEST_F(AgentPortsTest, AGuestThatHearsNothingHoldsNobodyUp) {
-  AgentPorts ports(clock_);
-  ports.open("deaf", path_, {500, {}});
+  AgentPorts ports(clock_, {});
+  ports.open("deaf", VmId{1}, path_, {500, {}});
   auto guest = accept();  // and never reads
   for (uint64_t i = 0; i < 20'000; ++i) ports.ask("deaf", {100 + i, {}});
   ASSERT_TRUE(guest->write_bytes(as_bytes(line(1))).has_value());
@@ -114,9 +114,26 @@ TEST_F(AgentPortsTest, AGuestThatHearsNothingHoldsNobodyUp) {
   EXPECT_EQ(ports.profile("deaf")->asked.period_ms, 20'099u);
 }
 
+TEST_F(AgentPortsTest, SaysHowTheGuestOfThisVmBehaves) {
+  std::mutex mutex;
+  std::map<uint32_t, float> heard;  // by VM: the share of I/O pressure
+  AgentPorts ports(clock_, [&](VmId vm, const telemetry::BehaviourVector& settled) {
+    const std::lock_guard lock(mutex);
+    heard[vm.value] = settled.of(telemetry::Behaviour::kPressureIo);
+  });
+  ports.open("a", VmId{7}, path_, {});
+  auto guest = accept();
+  ASSERT_TRUE(guest->write_bytes(as_bytes(line(1))).has_value());
+  wait_for(ports, [&](const auto&) {
+    const std::lock_guard lock(mutex);
+    return !heard.empty();
+  });
+  EXPECT_EQ(heard, (std::map<uint32_t, float>{{7, 0.5f}}));
+}
+
 TEST_F(AgentPortsTest, AVmWithoutAPortHasNoProfile) {
-  AgentPorts ports(clock_);
-  ports.open("old", "", {});
+  AgentPorts ports(clock_, {});
+  ports.open("old", VmId{1}, "", {});
   EXPECT_EQ(ports.profile("old").error().code, ErrorCode::kNotFound);
 }
 

@@ -258,7 +258,11 @@ Status Daemon::Parts::build_control_plane(uint64_t epoch) {
   first_boots = std::make_unique<FirstBoots>(*all_repositories, *catalog);
   composer = std::make_unique<VmComposer>(*all_repositories, *first_boots);
   pmem = std::make_unique<PmemStore>(config.state_dir + "/pmem", *catalog, *all_repositories);
-  agents = std::make_unique<AgentPorts>(clock);
+  agents = std::make_unique<AgentPorts>(
+      clock, [this](VmId vm, const telemetry::BehaviourVector& settled) {
+        const auto category = static_cast<size_t>(telemetry::category_of(settled));
+        foresight->tell_behaviour(vm, telemetry::model_inputs(settled), category);
+      });
   vms = std::make_unique<VmManager>(
       VmManager::Parts{config, clock, *catalog, tier->tier(), *fetches, *foresight, *exports, *nbd,
                        *kernels, *pmem, *launches, *first_boots, *agents, epoch});

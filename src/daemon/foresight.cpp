@@ -93,6 +93,13 @@ void Foresight::show(VmId vm, Session& session, const trace::Access& access, Tim
   offer(vm, session);
 }
 
+void Foresight::tell_behaviour(VmId vm, std::span<const float> inputs, size_t category) {
+  const std::lock_guard lock(mutex_);
+  const auto found = sessions_.find(vm);
+  if (found != sessions_.end() && found->second.arbiter)
+    found->second.arbiter->on_behaviour(inputs, category);
+}
+
 void Foresight::end_vm(VmId vm) {
   const Time now = clock_.now();
   std::vector<ComponentId> learned;

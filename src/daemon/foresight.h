@@ -69,6 +69,10 @@ class Foresight {
   // It ended: models learn from its session. Its figures stay readable.
   void end_vm(VmId vm);
 
+  // The VM's guest behaves so, as predict::Model::on_behaviour has it: its own models hear of it,
+  // and no other VM's. A VM without a session is passed over.
+  void tell_behaviour(VmId vm, std::span<const float> inputs, size_t category);
+
   // Never blocks: an access that finds the ring full is dropped and counted.
   void observe(const trace::Access& access) noexcept;
   // From the fetch service and the tier; cheap.

@@ -13,11 +13,14 @@ struct Seen {
   size_t starts = 0;
   size_t priors = 0;
   std::vector<uint64_t> blocks;
+  std::vector<std::vector<float>> told;  // of behaviours; an entry a model, in the order of making
 };
 
 class Witness final : public predict::Model {
  public:
-  explicit Witness(Seen& seen) : seen_(seen) {}
+  explicit Witness(Seen& seen) : seen_(seen), number_(seen.told.size()) {
+    seen_.told.emplace_back();
+  }
   std::string_view name() const override { return "witness"; }
   void on_start(Time, std::vector<predict::Candidate>&) override {
     const std::lock_guard lock(seen_.mutex);
@@ -28,11 +31,15 @@ class Witness final : public predict::Model {
     seen_.blocks.push_back(access.first_block);
     seen_.changed.notify_all();
   }
+  void on_behaviour(std::span<const float> inputs, size_t) override {
+    seen_.told[number_].assign(inputs.begin(), inputs.end());
+  }
   void on_end(Time) override {}
   size_t state_bytes() const override { return 0; }
 
  private:
   Seen& seen_;
+  const size_t number_;
 };
 
 class ForesightTest : public testing::Test {
@@ -100,6 +107,19 @@ TEST_F(ForesightTest, WhatIsReadBeforeThePriorsComeIsShownToTheModelsAfterwards)
   EXPECT_EQ(seen_.blocks.back(), 13u);
   foresight_.give_priors(kVm, {});  // they are there already
   EXPECT_EQ(seen_.starts, 1u);
+}
+
+TEST_F(ForesightTest, TellsABehaviourToTheModelsOfItsVmOnly) {
+  foresight_.start_vm(VmId{1}, {ComponentId{0}}, {}, Foresight::Mode::kOn, true);
+  foresight_.start_vm(VmId{2}, {ComponentId{0}}, {}, Foresight::Mode::kOn, true);
+  const std::vector<float> inputs{0.5f, 1};
+  foresight_.tell_behaviour(VmId{2}, inputs, 1);
+  foresight_.tell_behaviour(VmId{3}, inputs, 1);  // of no session
+  EXPECT_TRUE(seen_.told.at(0).empty());
+  EXPECT_EQ(seen_.told.at(1), inputs);
+  foresight_.end_vm(VmId{2});
+  foresight_.tell_behaviour(VmId{2}, {}, 1);
+  EXPECT_EQ(seen_.told.at(1), inputs);
 }
 
 TEST_F(ForesightTest, SessionsOfLongAgoAreForgotten) {

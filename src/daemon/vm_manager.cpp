@@ -169,7 +169,7 @@ Status VmManager::start_qemu(Vm& vm) {
   if (!launched)
     return std::unexpected(
         std::move(launched.error()).within(fmt::format("cannot start VM {}", vm.record.name)));
-  parts_.agents.open(vm.record.name, vm.record.qemu.agent_socket, vm.record.profile);
+  parts_.agents.open(vm.record.name, vm.id, vm.record.qemu.agent_socket, vm.record.profile);
   vm.process = *launched;
   vm.record.process = launched->id();
   vm.record.boot_id = boot_id_;
@@ -428,7 +428,7 @@ Status VmManager::recover_one(const std::string& name) {
   FR_CHECK(open_disk(*vm, false));
   if (!is_disk_only(vm->record)) {
     vm->process = vmm::VmProcess::of(vm->record.process, vm->record.qemu.qmp_socket);
-    parts_.agents.open(name, vm->record.qemu.agent_socket, vm->record.profile);
+    parts_.agents.open(name, vm->id, vm->record.qemu.agent_socket, vm->record.profile);
   }
   vm->state = api::VmState::kRunning;
   log::info("VM {} found again: pid {}", name, vm->record.process.pid);

@@ -451,6 +451,10 @@ void Arbiter::on_end(Time now) {
   for (auto& model : impl_->models) model->on_end(now);
 }
 
+void Arbiter::on_behaviour(std::span<const float> inputs, size_t category) {
+  for (auto& model : impl_->models) model->on_behaviour(inputs, category);
+}
+
 std::vector<ModelReport> Arbiter::report() const {
   const auto report_of = [](std::string name, const score::Reliability& reliability) {
     ModelReport report{.name = std::move(name),

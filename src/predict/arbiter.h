@@ -90,6 +90,8 @@ class Arbiter {
   void on_start(Time now, std::vector<Proposal>& out);
   void on_access(const trace::Access& access, std::vector<Proposal>& out);
   void on_end(Time now);
+  // Tells the models how this session's guest behaves; as Model::on_behaviour.
+  void on_behaviour(std::span<const float> inputs, size_t category);
 
   // Returns a line per model, in the order of models(), and one more, "proposed": of what was
   // proposed.

@@ -73,6 +73,12 @@ void GruNet<Real>::randomize(uint64_t seed) {
 }
 
 template <typename Real>
+void GruNet<Real>::forget_feature(size_t feature) {
+  const auto row = static_cast<std::ptrdiff_t>(kFeature + feature * kG);
+  std::fill_n(numbers_.begin() + row, kG, Real{0});
+}
+
+template <typename Real>
 void GruNet<Real>::step(const GruInput<Real>& input, State& state, Trace& trace) const {
   std::array<Real, kG> in, inner{};
   const Real* numbers = numbers_.data();

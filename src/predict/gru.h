@@ -36,6 +36,9 @@ class GruNet {
   GruNet();
   // Sets all numbers to small random ones.
   void randomize(uint64_t seed);
+  // Sets what is known of an input to nothing: whatever it is then, it changes nothing until it is
+  // learned.
+  void forget_feature(size_t feature);
   static size_t size();
   std::span<const Real> numbers() const { return numbers_; }
   std::span<Real> numbers() { return numbers_; }

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string_view>
 #include <vector>
 
@@ -39,6 +40,10 @@ class Model {
   // Appends what this access makes likely. Writes are observed too. At most a bounded number of
   // candidates a call.
   virtual void on_access(const trace::Access& access, std::vector<Candidate>& out) = 0;
+  // The VM's guest behaves so, by what its agent says (telemetry/behaviour.h: model_inputs, each in
+  // −1 … 1, and category_of): a hint, of which most models make nothing. Only ever of this
+  // session's VM. A category that is not below kCategoryCount is none.
+  virtual void on_behaviour(std::span<const float> /*inputs*/, size_t /*category*/) {}
   // The session ended or its learning window closed: learn from it as a whole.
   virtual void on_end(Time now) = 0;
   // Returns the share of what the guest reads of this component that the model claims to know

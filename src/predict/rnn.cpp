@@ -86,13 +86,19 @@ size_t RnnTrainer::state_bytes() const {
 RnnModel::RnnModel(Options options, std::shared_ptr<RnnTrainer> trainer)
     : options_(options), trainer_(std::move(trainer)), net_(trainer_->net()) {}
 
+void forget_behaviour(RnnNet& net) {
+  for (size_t feature = kBehaviourAt; feature < kGruFeatures; ++feature)
+    net.forget_feature(feature);
+}
+
 void RnnModel::on_start(Time, std::vector<Candidate>&) {}
 void RnnModel::on_end(Time) {}
 
 size_t RnnModel::state_bytes() const { return sizeof(*this) + trainer_->state_bytes(); }
 
-void RnnModel::set_behaviour(const std::array<float, kBehaviour>& behaviour, size_t category) {
-  behaviour_ = behaviour;
+void RnnModel::on_behaviour(std::span<const float> inputs, size_t category) {
+  behaviour_.fill(0);
+  std::copy_n(inputs.begin(), std::min(inputs.size(), kBehaviour), behaviour_.begin());
   for (float& one : behaviour_) one = std::isfinite(one) ? std::clamp(one, -1.0f, 1.0f) : 0.0f;
   category_ = category;
 }

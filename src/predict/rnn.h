@@ -34,6 +34,9 @@ struct RnnWindow {
 Buffer serialize(const RnnNet& net);
 // ERRORS: kCorrupt, naming what is wrong; kUnsupported for another version or shape.
 Result<std::shared_ptr<RnnNet>> parse_rnn(ByteView saved);
+// Has what an agent says change nothing until it is learned: in pretraining no agent says anything,
+// so what the network makes of it would be chance.
+void forget_behaviour(RnnNet& net);
 
 // Learns from windows. Thread-safe: any thread offers, one trains.
 class RnnTrainer {
@@ -89,9 +92,8 @@ class RnnModel final : public Model {
   void on_access(const trace::Access& access, std::vector<Candidate>& out) override;
   void on_end(Time now) override;
   size_t state_bytes() const override;
-  // How the guest behaves now (docs: the agent's behaviour vector), each number about -1 to 1, and
-  // which category it is in; both are 0 until it is known.
-  void set_behaviour(const std::array<float, kBehaviour>& behaviour, size_t category);
+  // Takes the first kBehaviour numbers; all inputs are 0 until something is known.
+  void on_behaviour(std::span<const float> inputs, size_t category) override;
 
  private:
   struct Last {

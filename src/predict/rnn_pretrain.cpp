@@ -91,7 +91,9 @@ RnnNetPtr pretrain_rnn(uint64_t seed, uint64_t requests,
     if (progress && i % kProgressEvery == 0)
       progress(static_cast<double>(i) / static_cast<double>(requests), trainer->loss());
   }
-  return trainer->net();
+  auto net = std::make_shared<RnnNet>(*trainer->net());
+  forget_behaviour(*net);
+  return net;
 }
 
 double cost_of_rnn(const RnnNetPtr& net, uint64_t seed, uint64_t requests) {
@@ -117,6 +119,7 @@ RnnNetPtr pretrained_rnn() {
   static const RnnNetPtr net = [] {
     auto parsed = parse_rnn(kRnnPretrained);
     FR_ASSERT(parsed.has_value(), "the network that is built in was made by this version");
+    forget_behaviour(**parsed);
     return RnnNetPtr(std::move(*parsed));
   }();
   return net;

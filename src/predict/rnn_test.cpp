@@ -69,12 +69,40 @@ TEST(Rnn, WritesOtherComponentsAndEmptyRequestsDoNoHarm) {
   for (const Candidate& one : said_of(model, read_of(0, 1))) EXPECT_GT(one.confidence, 0);
 }
 
+// Returns what two models of one network say of the same reads, the second told of a behaviour.
+std::array<std::vector<Candidate>, 2> told_and_not(const RnnNetPtr& net) {
+  const auto trainer = trainer_of(net);
+  RnnModel plain({.said_min = 0}, trainer), told({.said_min = 0}, trainer);
+  told.on_behaviour(std::array<float, 3>{1, -1, 0.5f}, 2);
+  std::array<std::vector<Candidate>, 2> said;
+  for (uint64_t i = 0; i < 12; ++i) {
+    said[0] = said_of(plain, read_of(8 * i, 8));
+    said[1] = said_of(told, read_of(8 * i, 8));
+  }
+  return said;
+}
+
+TEST(Rnn, BehaviourReachesTheNetworkOfTheVmThatBehavesSoAndNoOther) {
+  auto net = std::make_shared<RnnNet>(*pretrained_rnn());
+  const auto before = told_and_not(net);
+  EXPECT_EQ(before[0], before[1]) << "what was never learned changes nothing";
+  auto other = std::make_shared<RnnNet>();
+  other->randomize(5);
+  const auto said = told_and_not(other);
+  ASSERT_FALSE(said[0].empty());
+  EXPECT_NE(said[0], said[1]);
+  RnnModel alone({.said_min = 0}, trainer_of(other));
+  std::vector<Candidate> unaware;
+  for (uint64_t i = 0; i < 12; ++i) unaware = said_of(alone, read_of(8 * i, 8));
+  EXPECT_EQ(said[0], unaware) << "the other model of the same network heard of nothing";
+}
+
 TEST(Rnn, BehaviourIsCutToItsRange) {
   RnnModel model({}, trainer_of(pretrained_rnn()));
   std::array<float, RnnModel::kBehaviour> behaviour{};
   behaviour.fill(std::nanf(""));
   behaviour[0] = 1e30f;
-  model.set_behaviour(behaviour, 99);
+  model.on_behaviour(behaviour, 99);
   for (uint64_t i = 0; i < 40; ++i)
     for (const Candidate& one : said_of(model, read_of(8 * i, 8)))
       EXPECT_TRUE(one.confidence > 0 && one.confidence < 1);
