@@ -24,6 +24,7 @@ void add_replay_commands(CLI::App& app, const Context& context, Command& chosen)
 // Adds to `replay`: block.
 void add_replay_block(CLI::App& replay, const Context& context, Command& chosen);
 void add_model_commands(CLI::App& app, const Context& context, Command& chosen);
+void add_migration_commands(CLI::App& app, const Context& context, Command& chosen);
 void add_doctor_command(CLI::App& app, const Context& context, Command& chosen);
 
 }  // namespace forerun::cli

@@ -1,0 +1,18 @@
+// Writes pages into a forward stream, in an order of the writer's own: the target accepts any, as
+// sections of their own before the memory's last one.
+#pragma once
+
+#include <span>
+
+#include "migrate/ram_blocks.h"
+
+namespace forerun::migrate {
+
+// Appends a section with these pages, each with its block's name, so that it depends on no other.
+// REQUIRES: the pages fit `blocks`.
+void write_pages(std::span<const PageRecord> pages, const std::vector<RamBlock>& blocks,
+                 uint32_t section, BigEndianWriter& out);
+// Appends the memory's last section, without pages.
+void write_memory_end(uint32_t section, BigEndianWriter& out);
+
+}  // namespace forerun::migrate
