@@ -12,6 +12,7 @@
 #include "predict/block_table.h"
 #include "predict/judge.h"
 #include "predict/price.h"
+#include "predict/run_arbiter.h"
 
 namespace forerun::predict {
 namespace {
@@ -421,17 +422,23 @@ struct Arbiter::Impl {
   }
 };
 
-Arbiter::Arbiter(Options options, std::vector<std::unique_ptr<Model>> models)
-    : impl_(std::make_unique<Impl>(options, std::move(models))) {}
+Arbiter::Arbiter(Options options, std::vector<std::unique_ptr<Model>> models) {
+  if (options.unit == Options::Unit::kRuns)
+    runs_ = std::make_unique<RunArbiter>(std::move(options), std::move(models));
+  else
+    impl_ = std::make_unique<Impl>(std::move(options), std::move(models));
+}
 Arbiter::~Arbiter() = default;
 
 void Arbiter::on_start(Time now, std::vector<Proposal>& out) {
+  if (runs_) return runs_->on_start(now, out);
   impl_->ask(
       now, [&](Model& model, std::vector<Candidate>& said) { model.on_start(now, said); }, SIZE_MAX,
       out);
 }
 
 void Arbiter::on_access(const trace::Access& access, std::vector<Proposal>& out) {
+  if (runs_) return runs_->on_access(access, out);
   impl_->at_access = access.at;
   if (access.op == trace::Op::kRead) {
     ++impl_->reads;
@@ -448,41 +455,27 @@ void Arbiter::on_access(const trace::Access& access, std::vector<Proposal>& out)
 }
 
 void Arbiter::on_end(Time now) {
+  if (runs_) return runs_->on_end(now);
   for (auto& model : impl_->models) model->on_end(now);
 }
 
 void Arbiter::on_behaviour(std::span<const float> inputs, size_t category) {
+  if (runs_) return runs_->on_behaviour(inputs, category);
   for (auto& model : impl_->models) model->on_behaviour(inputs, category);
 }
 
 std::vector<ModelReport> Arbiter::report() const {
-  const auto report_of = [](std::string name, const score::Reliability& reliability) {
-    ModelReport report{.name = std::move(name),
-                       .said = reliability.count(),
-                       .came_true = reliability.happened(),
-                       .calibration_gap = static_cast<float>(reliability.gap())};
-    for (const auto& bin : reliability.bins())
-      report.bins.push_back(
-          {static_cast<float>(bin.said), static_cast<float>(bin.happened), bin.count});
-    return report;
-  };
+  if (runs_) return runs_->report();
   std::vector<ModelReport> reports;
-  for (size_t m = 0; m < impl_->models.size(); ++m) {
-    const Judge& judge = impl_->judges[m];
-    reports.push_back(report_of(std::string(impl_->models[m]->name()), judge.reliability));
-    reports.back().muted = judge.gate.muted();
-    reports.back().muted_changed_at = judge.muted_changed_at;
-    reports.back().times_muted = judge.times_muted;
-    reports.back().proposals_true = static_cast<float>(judge.gate.share());
-    if (judge.phase) reports.back().phase_changes = judge.phase->changes();
-    reports.back().phase_changed_at = judge.phase_changed_at;
-    reports.back().state_bytes = impl_->models[m]->state_bytes() + judge.calibration.state_bytes();
-  }
+  for (size_t m = 0; m < impl_->models.size(); ++m)
+    reports.push_back(report_of(*impl_->models[m], impl_->judges[m]));
   reports.push_back(report_of("proposed", impl_->merged));
   reports.back().state_bytes = impl_->state_bytes();
   return reports;
 }
 
-std::span<const std::unique_ptr<Model>> Arbiter::models() const { return impl_->models; }
+std::span<const std::unique_ptr<Model>> Arbiter::models() const {
+  return runs_ ? runs_->models() : std::span<const std::unique_ptr<Model>>(impl_->models);
+}
 
 }  // namespace forerun::predict

@@ -50,6 +50,8 @@ struct ModelReport {
   std::vector<Bin> bins;  // ten equal ones of calibrated probability
 };
 
+class RunArbiter;
+
 // One VM session. One thread.
 class Arbiter {
  public:
@@ -75,6 +77,14 @@ class Arbiter {
     // Returns whether a block is where a prefetch would bring it: then nothing said of it is heard.
     // Empty: what was read within the horizon is thought to be there.
     std::function<bool(ComponentId component, uint64_t block)> is_here;
+    // The same of up to 64 blocks at once: returns a bit for each that is here, the lowest for
+    // first_block. Asked instead of is_here if it is set; only with Unit::kRuns.
+    std::function<uint64_t(ComponentId component, uint64_t first_block, uint32_t block_count)>
+        which_are_here;
+    // What is weighed and scored: blocks, each by itself; or what a model said as one, for disks at
+    // work (run_arbiter.h). With runs the surest word counts, and nobody covers a component.
+    enum class Unit : uint8_t { kBlocks, kRuns };
+    Unit unit = Unit::kBlocks;
     // How words of several models about one block become one: as those of witnesses who saw much
     // the same, or the surest alone.
     enum class Merge : uint8_t { kWitnesses, kSurest };
@@ -101,6 +111,7 @@ class Arbiter {
  private:
   struct Impl;
   std::unique_ptr<Impl> impl_;
+  std::unique_ptr<RunArbiter> runs_;  // instead of impl_
 };
 
 }  // namespace forerun::predict

@@ -8,8 +8,8 @@
 #include <array>
 #include <vector>
 
-#include "predict/block_table.h"
 #include "predict/model.h"
+#include "predict/set_table.h"
 
 namespace forerun::predict {
 
@@ -17,12 +17,11 @@ namespace forerun::predict {
 class AssociationModel final : public Model {
  public:
   struct Options {
-    uint32_t requests_max = 1 << 16;  // with partners; the one made longest ago leaves, unless it
-                                      // came again since
+    uint32_t requests_max = 1 << 16;  // with partners, 64 bytes each
     uint32_t window = 20;             // first touches that a pair may lie apart
-    uint32_t recent_max = 1024;       // a request that begins where one of these did is no first
-                                      // touch: a cache would have had it
-    uint32_t said_max = 8;            // partners per request
+    uint32_t recent_max = 1024;       // a request that begins where one of the last so many did is
+                                      // no first touch: a cache would have had it
+    uint32_t said_max = 6;            // partners per request
   };
   AssociationModel() : AssociationModel(Options{}) {}
   explicit AssociationModel(Options options);
@@ -36,31 +35,36 @@ class AssociationModel final : public Model {
   static constexpr uint16_t kContexts = 8 * 8;  // rank × times seen together
 
  private:
-  struct Partner {
-    uint64_t block = 0;
-    uint32_t block_count = 0;
-    uint16_t together = 0;  // 0: none
-  };
+  static constexpr size_t kPartners = 7;
   struct Request {
-    std::array<Partner, 12> partners;
-    uint32_t seen = 0;        // first touches
-    bool came_again = false;  // since its place in the ring was looked at
+    uint32_t hash = 0;
+    uint16_t used_at = 0;
+    uint16_t seen = 0;  // first touches
+    std::array<PackedRun, kPartners> partners;
+    uint16_t worth() const { return seen > 1 ? 256 : 0; }
   };
-  bool is_first_touch(const BlockKey& key);
-  void learn(const trace::Access& access);
-  Request& request_of(const BlockKey& key);
+  static_assert(sizeof(Request) == 64);
+  struct Touch {
+    uint32_t hash = 0;
+    ComponentId component;
+    uint64_t block = 0;
+  };
+  struct Recent {
+    uint32_t hash = 0;
+    uint32_t read = 0;  // count of reads
+  };
+  bool is_first_touch(uint32_t hash);
+  void learn(const trace::Access& access, uint32_t hash);
   static void count(Request& request, const trace::Access& partner);
   void say(const Request& request, const trace::Access& access, std::vector<Candidate>& out) const;
+  uint16_t clock() const { return static_cast<uint16_t>(reads_ >> 10); }
 
   Options options_;
-  BlockTable<Request> requests_;
-  std::vector<BlockKey> made_;  // a ring of the keys of requests_
-  size_t oldest_ = 0;
-  std::vector<BlockKey> window_;  // a ring of the last first touches
+  SetTable<Request, 2> requests_;
+  std::vector<Touch> window_;  // a ring of the last first touches
   size_t window_next_ = 0;
-  BlockTable<uint32_t> recent_;  // how often it stands in recent_ring_
-  std::vector<BlockKey> recent_ring_;
-  size_t recent_next_ = 0;
+  std::vector<Recent> recent_;  // by hash; a later request takes the place of an earlier one
+  uint32_t reads_ = 0;
   Time last_at_{};
   float pace_s_ = 0;  // mean time between first touches
 };

@@ -13,9 +13,9 @@ std::span<const std::string_view> work_model_names() {
 // Chosen on the four traces of docs/replay.md at 5 % of cache.
 Arbiter::Options work_options() {
   Arbiter::Options options;
-  options.probability_min = 0.51f;
+  options.unit = Arbiter::Options::Unit::kRuns;
+  options.probability_min = 0.47f;
   options.probability_per_doubling = 0.07f;
-  options.merge = Arbiter::Options::Merge::kSurest;
   options.horizon_reads = 2048;
   options.calibration = {.prior_weight = 8, .memory = 256};
   options.phase_change.emplace();

@@ -1,47 +1,65 @@
 #include "predict/gru.h"
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
 
 #include "core/result.h"
 #include "core/rng.h"
+#include "predict/gru_kernels.h"
 
 namespace forerun::predict {
 namespace {
 
-constexpr size_t kU = kGruUnits, kT = kGruTokens, kF = kGruFeatures, kG = 3 * kGruUnits;
-// Where each table begins in the numbers. Gates of one input stand together.
-constexpr size_t kToken = 0;                     // [token][gate]
-constexpr size_t kFeature = kToken + kT * kG;    // [feature][gate]
-constexpr size_t kBias = kFeature + kF * kG;     // [gate]
-constexpr size_t kRecurrent = kBias + kG;        // [unit before][gate]
-constexpr size_t kInner = kRecurrent + kU * kG;  // [unit]: bias within the reset gate's product
-constexpr size_t kOut = kInner + kU;             // [unit][token]
-constexpr size_t kOutBias = kOut + kU * kT;      // [token]
-constexpr size_t kNumbers = kOutBias + kT;
+using gru::kBias, gru::kFeature, gru::kG, gru::kInner, gru::kNumbers, gru::kOut, gru::kOutBias,
+    gru::kRecurrent, gru::kT, gru::kToken, gru::kU;
 
-// e^x by the exponent's bits and a polynomial (relative error 2e-7): the C library's differs from
-// one processor to the next.
-float exponential(float x) {
-  x = std::clamp(x, -87.0f, 87.0f);
-  const float scaled = x * 1.44269504f;
-  const float whole = std::floor(scaled + 0.5f);
-  const float rest = (scaled - whole) * 0.69314718f;
-  float sum = 1 + rest / 7;
-  for (int i = 6; i >= 1; --i) sum = 1 + rest / static_cast<float>(i) * sum;
-  return sum * std::bit_cast<float>(static_cast<int32_t>(whole + 127) << 23);
-}
-double exponential(double x) { return std::exp(x); }
-
+// The arithmetic, for one kind of vector unit.
 template <typename Real>
-Real sigmoid(Real x) {
-  return 1 / (1 + exponential(-x));
-}
+struct Kernels {
+  void (*step)(const Real* numbers, const GruInput<Real>& input, Real* state);
+  void (*odds)(const Real* numbers, const Real* state, Real* out);
+  Real (*learn)(const Real* numbers, std::span<const GruInput<Real>> inputs,
+                std::span<const uint32_t> targets, Real* state, gru::Trace<Real>* traces,
+                std::array<Real, kT>* said, Real* gradient);
+};
 
+#define FR_KERNELS(NAME, ...)                                                                     \
+  template <typename Real>                                                                        \
+  struct NAME {                                                                                   \
+    __VA_ARGS__ static void step(const Real* numbers, const GruInput<Real>& input, Real* state) { \
+      gru::step<Real>(numbers, input, state, nullptr);                                            \
+    }                                                                                             \
+    __VA_ARGS__ static void odds(const Real* numbers, const Real* state, Real* out) {             \
+      gru::odds(numbers, state, out);                                                             \
+    }                                                                                             \
+    __VA_ARGS__ static Real learn(const Real* numbers, std::span<const GruInput<Real>> inputs,    \
+                                  std::span<const uint32_t> targets, Real* state,                 \
+                                  gru::Trace<Real>* traces, std::array<Real, kT>* said,           \
+                                  Real* gradient) {                                               \
+      return gru::learn(numbers, inputs, targets, state, traces, said, gradient);                 \
+    }                                                                                             \
+    static constexpr Kernels<Real> kAll{&step, &odds, &learn};                                    \
+  }
+FR_KERNELS(Plain, );
+#ifdef __x86_64__
+FR_KERNELS(Avx2, [[gnu::target("avx2")]]);
+FR_KERNELS(Avx512, [[gnu::target("avx512f,avx512vl,avx512dq,avx512bw")]]);
+#endif
+#undef FR_KERNELS
+
+// Those of this processor.
 template <typename Real>
-Real hyperbolic_tangent(Real x) {
-  return 2 / (1 + exponential(-2 * x)) - 1;
+const Kernels<Real>& kernels() {
+  static const Kernels<Real> chosen = [] {
+#ifdef __x86_64__
+    if (__builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+        __builtin_cpu_supports("avx512vl"))
+      return Avx512<Real>::kAll;
+    if (__builtin_cpu_supports("avx2")) return Avx2<Real>::kAll;
+#endif
+    return Plain<Real>::kAll;
+  }();
+  return chosen;
 }
 
 }  // namespace
@@ -79,131 +97,26 @@ void GruNet<Real>::forget_feature(size_t feature) {
 }
 
 template <typename Real>
-void GruNet<Real>::step(const GruInput<Real>& input, State& state, Trace& trace) const {
-  std::array<Real, kG> in, inner{};
-  const Real* numbers = numbers_.data();
-  const Real* token = numbers + kToken + input.token * kG;
-  for (size_t g = 0; g < kG; ++g) in[g] = numbers[kBias + g] + token[g];
-  for (size_t f = 0; f < kF; ++f) {
-    const Real value = input.features[f];
-    if (value == 0) continue;  // most are
-    const Real* row = numbers + kFeature + f * kG;
-    for (size_t g = 0; g < kG; ++g) in[g] += value * row[g];
-  }
-  for (size_t u = 0; u < kU; ++u) {
-    const Real value = state[u];
-    const Real* row = numbers + kRecurrent + u * kG;
-    for (size_t g = 0; g < kG; ++g) inner[g] += value * row[g];
-  }
-  trace.before = state;
-  for (size_t u = 0; u < kU; ++u) {
-    trace.update[u] = sigmoid(in[u] + inner[u]);
-    trace.reset[u] = sigmoid(in[kU + u] + inner[kU + u]);
-    trace.recurrent[u] = inner[2 * kU + u] + numbers[kInner + u];
-    trace.candidate[u] = hyperbolic_tangent(in[2 * kU + u] + trace.reset[u] * trace.recurrent[u]);
-    state[u] = trace.candidate[u] + trace.update[u] * (state[u] - trace.candidate[u]);
-  }
-  trace.after = state;
-}
-
-template <typename Real>
 void GruNet<Real>::step(const GruInput<Real>& input, State& state) const {
-  Trace trace;
-  step(input, state, trace);
+  FR_ASSERT(input.token < kT);
+  kernels<Real>().step(numbers_.data(), input, state.data());
 }
 
 template <typename Real>
 typename GruNet<Real>::Odds GruNet<Real>::odds(const State& state) const {
   Odds odds;
-  std::copy_n(numbers_.begin() + kOutBias, kT, odds.begin());
-  for (size_t u = 0; u < kU; ++u) {
-    const Real value = state[u];
-    const Real* row = numbers_.data() + kOut + u * kT;
-    for (size_t t = 0; t < kT; ++t) odds[t] += value * row[t];
-  }
-  const Real most = *std::max_element(odds.begin(), odds.end());
-  Real sum = 0;
-  for (Real& one : odds) sum += one = exponential(one - most);
-  for (Real& one : odds) one /= sum;
+  kernels<Real>().odds(numbers_.data(), state.data(), odds.data());
   return odds;
-}
-
-// `after`: the gradient by the state after the step; `before` becomes that by the state before.
-template <typename Real>
-void GruNet<Real>::step_back(const GruInput<Real>& input, const Trace& trace, const State& after,
-                             State& before, std::span<Real> gradient) const {
-  std::array<Real, kG> in, inner;  // gradients by the sums of inputs, and by the recurrent products
-  for (size_t u = 0; u < kU; ++u) {
-    const Real z = trace.update[u], r = trace.reset[u], n = trace.candidate[u];
-    const Real by_candidate = after[u] * (1 - z) * (1 - n * n);
-    in[u] = inner[u] = after[u] * (trace.before[u] - n) * z * (1 - z);
-    in[kU + u] = inner[kU + u] = by_candidate * trace.recurrent[u] * r * (1 - r);
-    in[2 * kU + u] = by_candidate;
-    inner[2 * kU + u] = by_candidate * r;
-    gradient[kInner + u] += by_candidate * r;
-    before[u] = after[u] * z;
-  }
-  for (size_t g = 0; g < kG; ++g) {
-    gradient[kBias + g] += in[g];
-    gradient[kToken + input.token * kG + g] += in[g];
-  }
-  for (size_t f = 0; f < kF; ++f) {
-    const Real value = input.features[f];
-    if (value == 0) continue;
-    for (size_t g = 0; g < kG; ++g) gradient[kFeature + f * kG + g] += value * in[g];
-  }
-  for (size_t u = 0; u < kU; ++u) {
-    const Real value = trace.before[u];
-    const Real* row = numbers_.data() + kRecurrent + u * kG;
-    Real* by_row = gradient.data() + kRecurrent + u * kG;
-    Real sum = 0;
-    for (size_t g = 0; g < kG; ++g) {
-      by_row[g] += value * inner[g];
-      sum += row[g] * inner[g];
-    }
-    before[u] += sum;
-  }
 }
 
 template <typename Real>
 Real GruNet<Real>::learn(std::span<const GruInput<Real>> inputs, std::span<const uint32_t> targets,
                          State& state, std::span<Real> gradient) const {
   FR_ASSERT(inputs.size() == targets.size() && gradient.size() == kNumbers);
-  std::vector<Trace> traces(inputs.size());
+  std::vector<gru::Trace<Real>> traces(inputs.size());
   std::vector<Odds> said(inputs.size());
-  Real loss = 0;
-  size_t counted = 0;
-  for (size_t t = 0; t < inputs.size(); ++t) {
-    step(inputs[t], state, traces[t]);
-    if (targets[t] == kIgnored) continue;
-    said[t] = odds(state);
-    loss -= std::log(std::max(said[t][targets[t]], Real{1e-12}));
-    ++counted;
-  }
-  if (counted == 0) return 0;
-  const Real part = Real{1} / static_cast<Real>(counted);
-  State by_state{};
-  for (size_t t = inputs.size(); t-- > 0;) {
-    if (targets[t] != kIgnored) {
-      said[t][targets[t]] -= 1;
-      for (size_t u = 0; u < kU; ++u) {
-        const Real value = traces[t].after[u] * part;
-        const Real* row = numbers_.data() + kOut + u * kT;
-        Real* by_row = gradient.data() + kOut + u * kT;
-        Real sum = 0;
-        for (size_t k = 0; k < kT; ++k) {
-          by_row[k] += value * said[t][k];
-          sum += row[k] * said[t][k];
-        }
-        by_state[u] += sum * part;
-      }
-      for (size_t k = 0; k < kT; ++k) gradient[kOutBias + k] += said[t][k] * part;
-    }
-    State before{};
-    step_back(inputs[t], traces[t], by_state, before, gradient);
-    by_state = before;
-  }
-  return loss * part;
+  return kernels<Real>().learn(numbers_.data(), inputs, targets, state.data(), traces.data(),
+                               said.data(), gradient.data());
 }
 
 template class GruNet<float>;

@@ -1,6 +1,7 @@
 // A small gated recurrent network that reads tokens and says which token comes next, with its
 // gradient. Written out, since it is small: no matrix library is faster at 32 units, and sums in a
-// fixed order give the same bits everywhere.
+// fixed order give the same bits everywhere, whatever the processor's vector unit
+// (gru_kernels.h).
 //
 // SOURCE: Cho et al., "Learning phrase representations using RNN encoder-decoder", EMNLP'14, with
 // the reset gate after the recurrent product; Adam: Kingma, Ba, ICLR'15; truncated back-propagation
@@ -56,14 +57,6 @@ class GruNet {
              State& state, std::span<Real> gradient) const;
 
  private:
-  static constexpr size_t kGates = 3 * kGruUnits;  // update, reset, candidate
-  struct Trace {
-    State before, update, reset, candidate, recurrent, after;
-  };
-  void step(const GruInput<Real>& input, State& state, Trace& trace) const;
-  void step_back(const GruInput<Real>& input, const Trace& trace, const State& after, State& before,
-                 std::span<Real> gradient) const;
-
   std::vector<Real> numbers_;
 };
 

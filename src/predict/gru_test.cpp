@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "core/rng.h"
+#include "predict/gru_kernels.h"
 
 namespace forerun::predict {
 namespace {
@@ -19,6 +20,31 @@ std::vector<GruInput<Real>> random_inputs(size_t count, uint64_t seed) {
       feature = rng.chance(0.5) ? static_cast<Real>(rng.below(1000)) / 500 - 1 : 0;
   }
   return inputs;
+}
+
+// Without the vector units of this processor: the same bits.
+TEST(Gru, EveryKindOfProcessorGivesTheSameBits) {
+  GruNet<float> net;
+  net.randomize(3);
+  const auto inputs = random_inputs<float>(16, 4);
+  std::vector<uint32_t> targets;
+  for (const auto& input : inputs) targets.push_back(input.token);
+  GruNet<float>::State state{}, plain{};
+  for (const auto& input : inputs) {
+    net.step(input, state);
+    gru::step<float>(net.numbers().data(), input, plain.data(), nullptr);
+    ASSERT_EQ(state, plain);
+  }
+  GruNet<float>::Odds odds{};
+  gru::odds(net.numbers().data(), plain.data(), odds.data());
+  EXPECT_EQ(net.odds(state), odds);
+  std::vector<float> gradient(GruNet<float>::size()), plain_gradient(gradient.size());
+  std::vector<gru::Trace<float>> traces(inputs.size());
+  std::vector<GruNet<float>::Odds> said(inputs.size());
+  const float loss = net.learn(inputs, targets, state, gradient);
+  EXPECT_EQ(loss, gru::learn<float>(net.numbers().data(), inputs, targets, plain.data(),
+                                    traces.data(), said.data(), plain_gradient.data()));
+  EXPECT_EQ(gradient, plain_gradient);
 }
 
 TEST(Gru, ItsGradientIsThatOfItsLoss) {

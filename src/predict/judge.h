@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "core/time.h"
+#include "predict/arbiter.h"
 #include "score/calibration.h"
 #include "score/gate.h"
 #include "score/phase_change.h"
@@ -73,5 +74,10 @@ struct Judge {
   Time phase_changed_at{}, muted_changed_at{};
   uint32_t times_muted = 0;
 };
+
+// Returns the report of what was said with these probabilities.
+ModelReport report_of(std::string name, const score::Reliability& reliability);
+// … and of a model: all that an arbiter tells of it.
+ModelReport report_of(const Model& model, const Judge& judge);
 
 }  // namespace forerun::predict

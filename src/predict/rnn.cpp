@@ -15,6 +15,26 @@ constexpr size_t kSizes = 8, kWrites = 8, kWaited = 9, kLongPause = 10, kShortPa
                  kBehaviourAt = 12, kCategoryAt = 20;
 static_assert(kCategoryAt + RnnModel::kCategories == kGruFeatures);
 
+constexpr size_t kSaidFirst = 3;  // of the next request
+
+// Returns the tokens of the highest odds, those first; of equal ones the lower first.
+std::array<uint32_t, kSaidFirst> likeliest(const RnnNet::Odds& odds) {
+  std::array<uint32_t, kSaidFirst> order{};
+  std::array<float, kSaidFirst> best;
+  best.fill(-1);
+  for (uint32_t t = 0; t < kGruTokens; ++t) {
+    if (odds[t] <= best.back()) continue;
+    size_t at = kSaidFirst - 1;
+    for (; at > 0 && odds[t] > best[at - 1]; --at) {
+      best[at] = best[at - 1];
+      order[at] = order[at - 1];
+    }
+    best[at] = odds[t];
+    order[at] = t;
+  }
+  return order;
+}
+
 }  // namespace
 
 RnnTrainer::RnnTrainer(Options options, RnnNetPtr net)
@@ -150,13 +170,9 @@ void RnnModel::say(const trace::Access& access, const RnnInput& input,
   float said = 1;
   for (uint32_t step = 0; step < options_.steps_max; ++step) {
     const RnnNet::Odds odds = net_->odds(state);
-    std::array<uint32_t, kGruTokens> order;
-    for (uint32_t t = 0; t < kGruTokens; ++t) order[t] = t;
-    std::partial_sort(
-        order.begin(), order.begin() + options_.said_max, order.end(),
-        [&](uint32_t a, uint32_t b) { return odds[a] != odds[b] ? odds[a] > odds[b] : a < b; });
+    const auto order = likeliest(odds);
     const Time due = access.at + from_seconds(static_cast<double>(pace_s_) * (step + 1));
-    for (uint32_t rank = 0; rank < (step == 0 ? options_.said_max : 1); ++rank) {
+    for (uint32_t rank = 0; rank < (step == 0 ? kSaidFirst : 1); ++rank) {
       const auto gap = tokens_.gap_of(order[rank]);
       const float confidence = said * odds[order[rank]];
       if (!gap || confidence < options_.said_min || end + *gap < 0) continue;
@@ -169,7 +185,7 @@ void RnnModel::say(const trace::Access& access, const RnnInput& input,
     }
     const auto best = tokens_.gap_of(order[0]);
     said *= odds[order[0]];
-    if (!best || said < options_.said_min || step + 1 == options_.steps_max) return;
+    if (!best || said < options_.step_min || step + 1 == options_.steps_max) return;
     end += *best + access.block_count;
     if (end < 0) return;
     RnnInput next = input;

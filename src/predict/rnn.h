@@ -80,8 +80,8 @@ class RnnModel final : public Model {
   struct Options {
     uint32_t window = 16;    // requests that a gradient goes back over
     uint32_t steps_max = 3;  // requests foreseen one after the other
-    uint32_t said_max = 3;   // of the next request
     float said_min = 0.15f;
+    float step_min = 0.3f;    // a request less likely than this is not gone on from
     uint32_t ask_every = 64;  // requests: whether there are newer numbers
   };
   static constexpr size_t kBehaviour = 8, kCategories = 4;

@@ -2,6 +2,10 @@
 
 #include <gmock/gmock.h>
 
+#include <algorithm>
+
+#include "core/rng.h"
+
 namespace forerun::replay {
 namespace {
 
@@ -32,6 +36,45 @@ TEST(BlockCache, OfOneBlockEachLeavesForTheNext) {
   cache.put({.number = 1});
   EXPECT_EQ(cache.put({.number = 2})->number, 1U);
   EXPECT_EQ(cache.put({.number = 3})->number, 2U);
+}
+
+TEST(BlockCache, SaysWhichOfARunAreHere) {
+  BlockCache cache(100);
+  for (const uint64_t number : {9, 15, 16, 31, 40, 72}) cache.put({.number = number});
+  EXPECT_EQ(cache.which_are_here(9, 64),
+            1u | 1u << 6 | 1u << 7 | 1u << 22 | 1u << 31 | uint64_t{1} << 63);
+  EXPECT_EQ(cache.which_are_here(10, 6), 1u << 5);
+  EXPECT_EQ(cache.which_are_here(16, 16), 1u | 1u << 15);
+  EXPECT_EQ(cache.which_are_here(41, 31), 0U);
+  EXPECT_EQ(cache.which_are_here(40, 1), 1U);
+}
+
+// Against a list in order of use, dense and sparse.
+TEST(BlockCache, AgreesWithAPlainList) {
+  for (const uint64_t spread : {60, 100'000}) {
+    Rng rng(spread);
+    BlockCache cache(32);
+    std::vector<uint64_t> used;  // the newest last
+    for (int i = 0; i < 3000; ++i) {
+      const uint64_t number = rng.below(spread);
+      const auto known = std::find(used.begin(), used.end(), number);
+      BlockCache::Block* block = cache.find(number);
+      ASSERT_EQ(block != nullptr, known != used.end());
+      if (block) {
+        cache.touch(*block);
+        used.erase(known);
+      } else {
+        const auto left = cache.put({.number = number});
+        ASSERT_EQ(left.has_value(), used.size() == 32);
+        if (left) {
+          ASSERT_EQ(left->number, used.front());
+          used.erase(used.begin());
+        }
+      }
+      used.push_back(number);
+      ASSERT_EQ(cache.size(), used.size());
+    }
+  }
 }
 
 }  // namespace

@@ -32,8 +32,11 @@ class BlockMethod {
  public:
   virtual ~BlockMethod() = default;
   virtual std::string_view name() const = 0;
-  // A run begins. `is_here`: whether a block is in the cache or on its way.
-  virtual void begin(std::function<bool(uint64_t block)> /*is_here*/) {}
+  // Returns a bit for each of up to 64 blocks that is in the cache or on its way, the lowest for
+  // the first.
+  using WhichAreHere = std::function<uint64_t(uint64_t first_block, uint32_t block_count)>;
+  // A run begins.
+  virtual void begin(WhichAreHere /*which_are_here*/) {}
   // A read begins at `now_us`: appends what is to be fetched ahead; what is here already is left
   // out by the caller. `is_hit`: all its blocks were in the cache, or on their way.
   virtual void on_read(const BlockAccess& access, bool is_hit, double now_us,

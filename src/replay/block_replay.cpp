@@ -36,7 +36,9 @@ class Run {
         cache_(cache_blocks),
         shadow_(cache_blocks),
         reads_per_window_(std::max<size_t>(1, (reads + kWindows - 1) / kWindows)) {
-    if (method) method->begin([this](uint64_t block) { return cache_.find(block) != nullptr; });
+    if (method)
+      method->begin(
+          [this](uint64_t first, uint32_t count) { return cache_.which_are_here(first, count); });
   }
   Run(const Run&) = delete;
   Run& operator=(const Run&) = delete;

@@ -23,9 +23,7 @@ class ModelMethod final : public BlockMethod {
       : name_(name), arbiter_({}, std::move(models)) {}
 
   std::string_view name() const override { return name_; }
-  void begin(std::function<bool(uint64_t block)> is_here) override {
-    is_here_ = std::move(is_here);
-  }
+  void begin(WhichAreHere which_are_here) override { which_are_here_ = std::move(which_are_here); }
 
   void on_read(const BlockAccess& access, bool is_hit, double now_us,
                std::vector<BlockRun>& out) override {
@@ -51,7 +49,9 @@ class ModelMethod final : public BlockMethod {
  private:
   predict::Arbiter::Options at_work() {
     predict::Arbiter::Options options = predict::work_options();
-    options.is_here = [this](ComponentId, uint64_t block) { return is_here_ && is_here_(block); };
+    options.which_are_here = [this](ComponentId, uint64_t first_block, uint32_t block_count) {
+      return which_are_here_ ? which_are_here_(first_block, block_count) : 0;
+    };
     return options;
   }
   void observe(const BlockAccess& access, trace::ServedFrom from, double now_us) {
@@ -66,7 +66,7 @@ class ModelMethod final : public BlockMethod {
   }
 
   std::string name_;
-  std::function<bool(uint64_t block)> is_here_;
+  WhichAreHere which_are_here_;
   std::shared_ptr<predict::RnnTrainer> trainer_;  // null: none of the models is a network
   predict::Arbiter arbiter_;
   std::vector<predict::Proposal> proposals_;
