@@ -91,7 +91,7 @@ struct Arbiter::Impl {
   size_t recent_next = 0;
   uint64_t reads = 0;
   Time at_access{};          // that is looked at
-  bool knows_boots = false;  // boots showed something of a component that was spoken of
+  bool knows_boots = false;  // boots showed a block that was spoken of
   // The largest coverage() a model claims now of each component asked about, and whose it is.
   struct Covering {
     ComponentId component;
@@ -253,14 +253,16 @@ struct Arbiter::Impl {
     const Covering& covering = covering_of(key.component);
     const bool is_known = covering.covered > 0 && !judges[covering.model].gate.muted() &&
                           is_said_by(covering.model, key);
-    uint32_t heard = 0;  // each model's newest saying counts; lists are newest first
+    uint32_t heard = 0;     // each model's newest saying counts; lists are newest first
+    bool is_shown = false;  // boots showed this very block
     for (uint32_t i = block.sayings; i != kNone; i = pool[i].next_of_block) {
       const Saying& saying = pool[i];
       if ((heard >> saying.model & 1) != 0 || judges[saying.model].gate.muted()) continue;
       heard |= 1u << saying.model;
       ++count;
-      const bool is_outweighed = is_known && saying.model != covering.model &&
-                                 !models[saying.model]->has_seen(key.component);
+      const bool has_seen = models[saying.model]->has_seen(key.component);
+      is_shown |= has_seen;
+      const bool is_outweighed = is_known && saying.model != covering.model && !has_seen;
       const float weight = is_outweighed ? 1 - covering.covered : 1;
       weights += weight;
       log_odds += weight * std::log(saying.probability / (1 - saying.probability));
@@ -277,7 +279,7 @@ struct Arbiter::Impl {
     const float probability = count == 1 || options.merge == Options::Merge::kSurest
                                   ? best
                                   : 1 / (1 + std::exp(-log_odds / std::sqrt(weights)));
-    if (probability < worth_from(key, run)) return;
+    if (probability < worth_from(key, is_shown, run)) return;
     const bool is_news = probability >= block.probability + kSurer || due + kSooner <= block.due;
     if (block.proposed && !is_news) return;
     if (!block.doubted) block.probability = probability;
@@ -287,17 +289,10 @@ struct Arbiter::Impl {
   }
 
   // Returns the probability from which on the block is worth its fetch.
-  bool is_seen(ComponentId component) const {
-    return std::any_of(models.begin(), models.end(),
-                       [&](const auto& model) { return model->has_seen(component); });
-  }
-
-  float worth_from(const BlockKey& key, uint32_t run) {
+  float worth_from(const BlockKey& key, bool is_shown, uint32_t run) {
     float from = options.probability_min;
-    if (is_seen(key.component))
-      knows_boots = true;
-    else if (knows_boots)
-      from = std::max(from, options.probability_min_unseen);
+    knows_boots |= is_shown;
+    if (knows_boots && !is_shown) from = std::max(from, options.probability_min_unseen);
     if (options.probability_per_doubling > 0)
       from = std::min(kSurelyEnough,
                       from + options.probability_per_doubling * std::log2(static_cast<float>(run)));

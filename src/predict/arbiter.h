@@ -58,9 +58,9 @@ class Arbiter {
   struct Options {
     float probability_min =
         0.55f;  // below: not proposed (still scored); the choice is shown in docs/prediction.md
-    // … of a component that no boot has shown, once boots have shown others of the disk: the guest
-    // is mostly known then, and guesses at what is new are mostly in vain.
-    float probability_min_unseen = 0.85f;
+    // … of a block that no boot has shown, once boots have shown others of the disk: the guest is
+    // mostly known then, and guesses at what is new are mostly in vain.
+    float probability_min_unseen = 0.9f;
     // What a run said as one needs more each time it is twice as long: all of it must be there to
     // save its request, and it costs twice the bytes.
     float probability_per_doubling = 0;

@@ -36,23 +36,6 @@ class Oracle final : public Model {
   bool has_seen_;
 };
 
-// Has boots of the first component, or of none, and says nothing.
-class SeesOne final : public Model {
- public:
-  explicit SeesOne(bool has_seen) : has_seen_(has_seen) {}
-  std::string_view name() const override { return "sees"; }
-  void on_start(Time, std::vector<Candidate>&) override {}
-  void on_access(const trace::Access&, std::vector<Candidate>&) override {}
-  void on_end(Time) override {}
-  bool has_seen(ComponentId component) const override {
-    return has_seen_ && component == kComponent;
-  }
-  size_t state_bytes() const override { return 0; }
-
- private:
-  bool has_seen_;
-};
-
 // A model that says: the block `ahead` after the one read, with this confidence.
 std::unique_ptr<Model> says(std::string name, uint64_t ahead, float confidence, float covers = 0,
                             bool has_seen = false) {
@@ -213,19 +196,13 @@ TEST(Arbiter, SmallBlocksAreWorthLessLikelyPrefetches) {
 }
 
 TEST(Arbiter, WhereBootsHaveShownTheRestAGuessMustBeSurer) {
-  const auto propose = [](bool has_seen) {
-    const auto speak = [](const trace::Access& access, std::vector<Candidate>& out) {
-      out.push_back({access.component, 100, 1, 0.7f, 0, access.at});
-    };
-    Arbiter arbiter({}, list(std::unique_ptr<Model>(std::make_unique<SeesOne>(has_seen)),
-                             std::unique_ptr<Model>(std::make_unique<Oracle>("guess", speak))));
-    ask(arbiter, read_of(10));
-    trace::Access other = read_of(10);
-    other.component = ComponentId{2};
-    return ask(arbiter, other).size();
+  const auto blocks_proposed = [](bool has_seen) {
+    Arbiter arbiter({}, list(says("boots", 1, 0.7f, 0, has_seen), says("guess", 5, 0.7f)));
+    return blocks_of(ask(arbiter, read_of(10)));
   };
-  EXPECT_EQ(propose(false), 1U);
-  EXPECT_EQ(propose(true), 0U);
+  EXPECT_EQ(blocks_proposed(false), (std::set<uint64_t>{11, 15}));
+  // Block 15 is no boot's, though boots have shown others of its component.
+  EXPECT_EQ(blocks_proposed(true), (std::set<uint64_t>{11}));
 }
 
 TEST(Arbiter, ALongerRunNeedsASurerWord) {
