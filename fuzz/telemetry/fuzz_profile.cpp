@@ -58,7 +58,7 @@ Profile sample(uint64_t sequence) {
   profile.sequence = sequence;
   profile.monotonic_ns = sequence;
   profile.period_ms = 1000;
-  profile.cpu = CpuProfile{2, 0.5, 0.25, {{17, "redis", 0.75, 4096}}};
+  profile.cpu = CpuProfile{2, 0.5, 0.25, {{17, "redis", 0.75, 4096}}, {{17, 18, "io_thd_1", 0.5}}};
   profile.memory.emplace();
   profile.working_set.emplace();
   profile.pattern = PatternProfile{17, "faults", 512, {}, {}};
@@ -96,8 +96,9 @@ std::string build_line(FuzzedDataProvider& input, uint64_t sequence) {
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   FuzzedDataProvider input(data, size);
-  [[maybe_unused]] const auto control =
+  const auto control =
       parse_control({reinterpret_cast<const char*>(data), std::min(size, kControlBytesMax + 1)});
+  require(!control || parse_control(write_control(*control)) == *control);
   ProfileWindow window({.profiles_max = 4});
   LineSplitter splitter(kProfileBytesMax);
   Time now{};
@@ -117,6 +118,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       const bool was_taken = window.take_line(line, now);
       require(!was_taken || parsed.has_value());
       require(window.size() <= 4);
+      const BehaviourVector settled = window.settled();
+      for (const float input : model_inputs(settled)) require(input >= -1 && input <= 1);
+      require(category_of(settled) <= Category::kUnknown);
     });
   }
   return 0;

@@ -138,8 +138,22 @@ TEST_F(AgentTest, SaysWhyAMetricIsMissing) {
   std::map<std::string, std::string> missing;
   for (const auto& entry : profile->missing) missing[entry.metric] = entry.reason;
   EXPECT_EQ(missing.at("pressure"), "cannot read /proc/pressure/cpu: No such file or directory");
+  EXPECT_FALSE(missing.contains("memory.refaults"));
   EXPECT_EQ(missing.at("working_set"), "none here");
   EXPECT_EQ(missing.at("pattern"), "none here");
+}
+
+TEST_F(AgentTest, SaysWhyAPartOfAMetricIsMissing) {
+  put("/proc/vmstat", "pgfault 1\npgmajfault 0\n");
+  std::filesystem::remove(root_ + "/proc/pressure/io");
+  Agent agent = this->agent();
+  agent.tick(Time{} + 1s, 0ms);
+  const auto profile = agent.tick(Time{} + 2s, 0ms);
+  EXPECT_TRUE(profile->memory.has_value());
+  std::map<std::string, std::string> missing;
+  for (const auto& entry : profile->missing) missing[entry.metric] = entry.reason;
+  EXPECT_EQ(missing.at("memory.refaults"), "/proc/vmstat counts none here");
+  EXPECT_EQ(missing.at("pressure"), "cannot read /proc/pressure/io: No such file or directory");
 }
 
 TEST_F(AgentTest, TextThatMakesNoSenseIsNoProfileOfIt) {

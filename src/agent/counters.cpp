@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <charconv>
 #include <cstring>
@@ -110,8 +111,10 @@ void add_vmstat(std::string_view text, MemoryCounters& memory) {
     if (name == "pswpout") memory.swap_out += words.number();
     // One counter before Linux 5.9, then one for anonymous memory and one for files.
     if (name == "workingset_refault" || name == "workingset_refault_anon" ||
-        name == "workingset_refault_file")
+        name == "workingset_refault_file") {
       memory.refaults += words.number();
+      memory.has_refaults = true;
+    }
   });
   // pgfault counts both kinds.
   memory.minor_faults -= std::min(memory.minor_faults, memory.major_faults);
@@ -273,6 +276,8 @@ Counters read_counters(const std::string& root, telemetry::Metrics metrics, Time
     const auto meminfo = text_of("/proc/meminfo", Metric::kMemory);
     const auto vmstat = text_of("/proc/vmstat", Metric::kMemory);
     if (meminfo && vmstat) counters.memory = parse_memory(*meminfo, *vmstat);
+    if (counters.memory && !counters.memory->has_refaults)
+      counters.missing.push_back({"memory.refaults", "/proc/vmstat counts none here"});
   }
   if (metrics.has(Metric::kDisks)) {
     if (const auto text = text_of("/proc/diskstats", Metric::kDisks))
@@ -283,9 +288,13 @@ Counters read_counters(const std::string& root, telemetry::Metrics metrics, Time
       counters.networks = parse_networks(*text);
   }
   if (metrics.has(Metric::kPressure)) {
-    const auto cpu = text_of("/proc/pressure/cpu", Metric::kPressure);
-    const auto memory = read_text(root + "/proc/pressure/memory");
-    const auto io = read_text(root + "/proc/pressure/io");
+    std::array<std::optional<std::string>, 3> texts;
+    for (size_t i = 0;
+         const char* path : {"/proc/pressure/cpu", "/proc/pressure/memory", "/proc/pressure/io"}) {
+      texts[i] = text_of(path, Metric::kPressure);
+      if (!texts[i++]) break;  // one reason will do
+    }
+    const auto& [cpu, memory, io] = texts;
     if (cpu && memory && io)
       counters.pressure = telemetry::PressureProfile{
           pressure_of(*cpu, "some"), pressure_of(*memory, "some"), pressure_of(*memory, "full"),

@@ -46,6 +46,7 @@ struct CpuCounters {
 struct MemoryCounters {
   uint64_t total_bytes = 0, available_bytes = 0;
   uint64_t minor_faults = 0, major_faults = 0, refaults = 0, swap_in = 0, swap_out = 0;
+  bool has_refaults = false;  // the kernel counts them
 };
 
 struct DiskCounters {

@@ -56,7 +56,16 @@ std::string cpu_row(const json::object& cpu) {
     text += fmt::format("{}{} {:.2f}", shown == 1 ? "; " : ", ", text_of(*process, "name"),
                         number_of(*process, "cores"));
   }
-  return row("cpu", text);
+  text = row("cpu", text);
+  std::string threads;
+  shown = 0;
+  for (const json::value& entry : list_of(cpu, "threads")) {
+    const json::object* thread = entry.if_object();
+    if (thread == nullptr || ++shown > 3) break;
+    threads += fmt::format("{}{} {:.2f}", shown == 1 ? "" : ", ", text_of(*thread, "name"),
+                           number_of(*thread, "cores"));
+  }
+  return threads.empty() ? text : text + row("threads", threads);
 }
 
 std::string memory_row(const json::object& memory) {

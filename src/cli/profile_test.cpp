@@ -14,13 +14,15 @@ TEST(VmProfile, ShowsTheNewestAndTheWindow) {
       R"("refused":[{"reason":"not_json","lines":2}],)"
       R"("window":[{"name":"cpu_busy","last":0.5,"mean":0.4,"min":0.1,"max":0.6}],)"
       R"("profile":{"period_ms":1000,"cpu":{"cores":2,"busy_ratio":0.5,"steal_ratio":0,)"
-      R"("top":[{"name":"redis\u001b","cores":0.75}]},)"
+      R"("top":[{"name":"redis\u001b","cores":0.75}],)"
+      R"("threads":[{"name":"bio_close_file","cores":0.5},{"name":"redis","cores":0.25}]},)"
       R"("pattern":{"samples":512,"shares":{"scan":0.75,"random":0.25}},)"
       R"("missing":[{"metric":"pressure","reason":"none"}]}})");
   ASSERT_TRUE(text.has_value());
   EXPECT_THAT(*text, HasSubstr("profiles  7 taken, 0 lost, 2 refused (not_json); the newest"));
   EXPECT_THAT(*text, HasSubstr("cpu       2 cores, 50 % busy, "));
   EXPECT_THAT(*text, HasSubstr("redis? 0.75"));
+  EXPECT_THAT(*text, HasSubstr("threads   bio_close_file 0.50, redis 0.25\n"));
   EXPECT_THAT(*text, HasSubstr("pattern   scan 75 %, random 25 %; 512 samples"));
   EXPECT_THAT(*text, HasSubstr("missing   pressure: none"));
   EXPECT_THAT(*text, HasSubstr("cpu_busy"));
