@@ -193,6 +193,21 @@ TEST_F(BootGraphTest, UdevReadsAPartOfItsDatabase) {
   EXPECT_EQ(bytes, 256 * kKiB);
 }
 
+TEST_F(BootGraphTest, InstancesThatAGeneratorMakesAreFollowed) {
+  const auto starts_database = [&] {
+    return place(graph(), "/usr/lib/database/15/bin/server") != -1;
+  };
+  unit("database@.service",
+       "[Unit]\nAssertPathExists=/etc/database/%I\n[Service]\nExecStart=/usr/bin/wrapper %i\n");
+  files.add_file("/usr/bin/wrapper", "#!/bin/sh\nexec \"/usr/lib/database/$v/bin/\"'server'\n");
+  files.add_file("/usr/lib/database/15/bin/server", ElfBuilder{}.build());
+  EXPECT_FALSE(starts_database());
+  files.add_file(
+      "/usr/lib/systemd/system-generators/database-generator",
+      "#!/bin/sh\nln -s /lib/systemd/system/database@.service \"$1/database@15.service\"\n");
+  EXPECT_TRUE(starts_database());
+}
+
 TEST_F(BootGraphTest, SocketsBringTheirService) {
   unit("bus.socket", "[Socket]\nListenStream=/run/bus\n");
   unit("bus.service", "[Service]\nExecStart=/usr/sbin/idle\n");

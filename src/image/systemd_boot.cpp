@@ -58,6 +58,10 @@ constexpr std::array<Reader, 15> kReaders{{
     {"sshd", {"/etc/ssh/"}},
 }};
 
+constexpr std::array<std::string_view, 2> kGeneratorFolders{"/etc/systemd/system-generators",
+                                                            "/usr/lib/systemd/system-generators"};
+constexpr float kGeneratedShare = 0.8f;
+
 bool is_python(std::string_view name) { return name.starts_with("python3"); }
 
 std::string_view file_name(std::string_view path) { return path.substr(path.rfind('/') + 1); }
@@ -282,14 +286,38 @@ void SystemdBoot::add_command(const UnitCommand& command, float probability) {
   if (is_python(file_name(whole))) {
     if (!command.arguments.empty()) python_.add_script(command.arguments[0], probability);
   } else if (const auto text = reads_.text_of(whole, kScriptBytesMax)) {
-    // "#!/usr/bin/python3 -E" and "#!/usr/bin/env python3"
-    const std::string_view line = std::string_view(*text).substr(0, text->find('\n'));
-    if (line.starts_with("#!") && line.find("python3") != std::string_view::npos)
-      python_.add_script(whole, probability);
+    add_script(whole, *text, probability);
   }
   add_what_it_reads(file_name(whole), probability);
   if (file_name(whole) == "systemd-udevd" && configured_.insert("hwdb").second)
     add_hardware_database(probability * kDatabaseShare);
+}
+
+void SystemdBoot::add_script(const std::string& path, std::string_view text, float probability) {
+  if (!text.starts_with("#!")) return;
+  // "#!/usr/bin/python3 -E" and "#!/usr/bin/env python3"
+  const std::string_view line = text.substr(0, text.find('\n'));
+  if (line.find("python3") != std::string_view::npos)
+    python_.add_script(path, probability);
+  else if (line.find("perl") != std::string_view::npos)
+    scripts_.add_perl(path, probability);
+  scripts_.add_named(text, probability);
+}
+
+// A generator that is a script makes units at boot that are instances of templates it names, or
+// pulls such units in: of clusters of a database, say. Their conditions name what is not known
+// here.
+void SystemdBoot::add_generated(const std::string& generator, float probability) {
+  const auto text = reads_.text_of(generator, kScriptBytesMax);
+  if (!text || !text->starts_with("#!")) return;
+  for (const std::string& name : named_units(*text)) {
+    const bool is_template = name.find("@.") != std::string::npos;
+    if (!is_template || started_.contains(name) || started_.size() >= units_max_) continue;
+    const Loaded& loaded = load(name);
+    if (loaded.is_masked || loaded.files.empty()) continue;
+    started_.emplace(name, probability);
+    add_started(name, loaded, probability);
+  }
 }
 
 void SystemdBoot::add_what_it_reads(std::string_view program, float probability) {
@@ -385,6 +413,14 @@ void SystemdBoot::add_services() {
   modules_.add_virtual_hardware(0.8f);
   start("basic.target", 0.95f);
   start("default.target", 0.93f);
+  for (const std::string_view folder : kGeneratorFolders) {
+    const auto found = reads_.finder().find(folder);
+    if (!found || found->info.kind != FileKind::kDirectory) continue;
+    const auto entries = reads_.finder().list(found->file);
+    if (!entries) continue;
+    for (const auto& [name, file] : **entries)
+      add_generated(fmt::format("{}/{}", folder, name), kGeneratedShare);
+  }
 }
 
 }  // namespace forerun::image

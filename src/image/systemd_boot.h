@@ -11,6 +11,7 @@
 #include "image/boot_modules.h"
 #include "image/boot_reads.h"
 #include "image/python_imports.h"
+#include "image/script_programs.h"
 #include "image/systemd_unit.h"
 
 namespace forerun::image {
@@ -19,7 +20,7 @@ namespace forerun::image {
 class SystemdBoot {
  public:
   SystemdBoot(BootReads& reads, KernelModules& modules, size_t units_max)
-      : reads_(reads), modules_(modules), python_(reads), units_max_(units_max) {}
+      : reads_(reads), modules_(modules), python_(reads), scripts_(reads), units_max_(units_max) {}
 
   // systemd itself, its configuration and its generators.
   void add_manager(std::string_view init, float probability);
@@ -44,6 +45,8 @@ class SystemdBoot {
   void start(const std::string& root, float probability);
   void add_started(const std::string& name, const Loaded& loaded, float probability);
   void add_command(const UnitCommand& command, float probability);
+  void add_script(const std::string& path, std::string_view text, float probability);
+  void add_generated(const std::string& generator, float probability);
   void add_what_it_reads(std::string_view program, float probability);
   void add_hardware_database(float probability);
   void add_named_configuration(std::string_view stem, float probability);
@@ -52,6 +55,7 @@ class SystemdBoot {
   BootReads& reads_;
   KernelModules& modules_;
   PythonImports python_;
+  ScriptPrograms scripts_;
   const size_t units_max_;
   std::map<std::string, Loaded, std::less<>> loaded_;
   std::map<std::string, float, std::less<>> started_;
