@@ -11,6 +11,8 @@ constexpr uint64_t kWatchedBytesMin = 4ull << 20;  // smaller processes are not 
 // One this much less busy than the busiest is watched in its turn.
 constexpr uint64_t kLessBusy = 4;
 constexpr double kTickCostWeight = 0.2;
+// What is cheap again (a boot is over) shows sooner: ticks are rare then.
+constexpr double kTickCostWeightDown = 0.5;
 // Of the budget; the rest is for windows of page watching.
 constexpr double kTicksShare = 0.6;
 // Until a window has been paid for: 30 µs a MiB for clearing and reading (docs/SPECIFICATION.md).
@@ -110,7 +112,10 @@ std::optional<telemetry::Profile> Agent::tick(Time now, Nanos cpu_used) {
     add_threads(options_.root, *before_->cpu, *now_->cpu);
   telemetry::Profile profile = profile_between(*before_, *now_);
   // A tick that worked at a window is the allowance's, not the period's.
-  if (!watch_.is_open()) tick_cost_s_ += kTickCostWeight * (to_seconds(spent) - tick_cost_s_);
+  if (!watch_.is_open()) {
+    const double more = to_seconds(spent) - tick_cost_s_;
+    tick_cost_s_ += (more > 0 ? kTickCostWeight : kTickCostWeightDown) * more;
+  }
   if (is_watching(metrics_)) {
     watch_pages(now, spent, profile);
     say_what_is_missing(profile);

@@ -187,6 +187,8 @@ TEST_F(AgentTest, LengthensItsPeriodToKeepItsBudget) {
   for (int i = 0; i < 40; ++i) agent.tick(Time{} + i * 1s, i * 20ms);
   EXPECT_GT(agent.period(), 6500ms);  // 20 ms are 0.6 of 0.5 % of it
   EXPECT_LT(agent.period(), 6800ms);
+  for (int i = 40; i < 44; ++i) agent.tick(Time{} + i * 1s, 39 * 20ms + (i - 39) * 1ms);
+  EXPECT_LT(agent.period(), 1s + 1ms);
 }
 
 TEST_F(AgentTest, FindsThePortThatSysfsNames) {
