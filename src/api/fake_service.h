@@ -133,10 +133,13 @@ class FakeService : public Service {
             .memory_bytes = 512 << 20,
             .cpus = 1,
             .forwards = {{"127.0.0.1", 8080, 80}}};
-  VmStats stats{.name = "web-1",
-                .stall_seconds = 1.5,
-                .stall_bin_ms = {0, 100, 7},
-                .models = {{.name = "replay", .said_blocks = 9, .bins = {{0.8, 0.79, 100}}}}};
+  VmStats stats{
+      .name = "web-1",
+      .stall_seconds = 1.5,
+      .stall_bin_ms = {0, 100, 7},
+      .phase = "work",
+      .models = {
+          {.name = "replay", .phase = "boot", .said_blocks = 9, .bins = {{0.8, 0.79, 100}}}}};
   VmProfile profile{
       .name = "web-1",
       .is_connected = true,

@@ -239,6 +239,11 @@ json::value value_of(const Check& check) {
           {"fix", text_or_null(check.fix)}};
 }
 
+// Below 0: it never was.
+json::value seconds_or_null(double seconds) {
+  return seconds < 0 ? json::value(nullptr) : number(seconds);
+}
+
 json::value value_of(const ModelStats& model) {
   json::array bins;
   for (const CalibrationBin& bin : model.bins) {
@@ -247,14 +252,27 @@ json::value value_of(const ModelStats& model) {
                     {"count", bin.count}});
   }
   return {{"name", text(model.name)},
+          {"phase", text(model.phase)},
           {"said_blocks", model.said_blocks},
           {"came_true_blocks", model.came_true_blocks},
           {"issued_chunks", model.issued_chunks},
           {"used_chunks", model.used_chunks},
           {"late_chunks", model.late_chunks},
           {"wasted_chunks", model.wasted_chunks},
+          {"cancelled_chunks", model.cancelled_chunks},
+          {"undecided_chunks", model.undecided_chunks},
+          {"issued_bytes", model.issued_bytes},
+          {"used_bytes", model.used_bytes},
+          {"late_bytes", model.late_bytes},
+          {"wasted_bytes", model.wasted_bytes},
           {"calibration_gap_ratio", number(model.calibration_gap_ratio)},
           {"muted", model.muted},
+          {"muted_changed_seconds", seconds_or_null(model.muted_changed_seconds)},
+          {"times_muted", model.times_muted},
+          {"proposals_true_ratio", number(model.proposals_true_ratio)},
+          {"phase_changes", model.phase_changes},
+          {"phase_changed_seconds", seconds_or_null(model.phase_changed_seconds)},
+          {"state_bytes", model.state_bytes},
           {"bins", std::move(bins)}};
 }
 
@@ -370,6 +388,10 @@ std::string to_json(const VmStats& stats, int64_t as_of) {
                                      {"prefetch_fetched_bytes", stats.prefetch_fetched_bytes},
                                      {"wasted_bytes", stats.wasted_bytes},
                                      {"prefetch_budget_bytes", stats.prefetch_budget_bytes},
+                                     {"prefetch_earned_bytes", stats.prefetch_earned_bytes},
+                                     {"prefetch_useful_ratio", number(stats.prefetch_useful_ratio)},
+                                     {"phase", text_or_null(stats.phase)},
+                                     {"phase_seconds", number(stats.phase_seconds)},
                                      {"observations_dropped", stats.observations_dropped},
                                      {"models", list_of(stats.models)}});
 }

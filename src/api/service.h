@@ -215,13 +215,25 @@ struct CalibrationBin {
   uint64_t count = 0;
 };
 
+// A model in one phase of its VM's session; the sum over a phase's models is one more, "proposed",
+// which fetches nothing. Of issued chunks each is used (there in time), late, wasted, cancelled
+// before it was fetched, or not decided yet.
 struct ModelStats {
   std::string name;
+  std::string phase;         // "boot" or "work"
   uint64_t said_blocks = 0;  // predicted and decided since
   uint64_t came_true_blocks = 0;
   uint64_t issued_chunks = 0, used_chunks = 0, late_chunks = 0, wasted_chunks = 0;
+  uint64_t cancelled_chunks = 0, undecided_chunks = 0;
+  uint64_t issued_bytes = 0, used_bytes = 0, late_bytes = 0, wasted_bytes = 0;  // as stored
   double calibration_gap_ratio = 0;
   bool muted = false;
+  double muted_changed_seconds = -1;  // since it was muted or heard again; below 0: never was
+  uint64_t times_muted = 0;
+  double proposals_true_ratio = 1;    // of what it would propose; decides whether it is muted
+  uint64_t phase_changes = 0;         // of the guest's ways, noticed in its words
+  double phase_changed_seconds = -1;  // since the last; below 0: none
+  uint64_t state_bytes = 0;
   std::vector<CalibrationBin> bins;
 };
 
@@ -242,6 +254,10 @@ struct VmStats {
   uint64_t demand_fetched_bytes = 0, prefetch_fetched_bytes = 0, wasted_bytes = 0;
   uint64_t undecided_chunks = 0;       // fetched ahead or under way, not yet used
   uint64_t prefetch_budget_bytes = 0;  // may be fetched ahead now; earned by usefulness
+  uint64_t prefetch_earned_bytes = 0;  // may be fetched and not decided at a time
+  double prefetch_useful_ratio = 1;    // of decided bytes, recent ones first
+  std::string phase;                   // "boot" or "work"; empty: nobody watches
+  double phase_seconds = 0;
   uint64_t observations_dropped = 0;
   std::vector<ModelStats> models;
 };

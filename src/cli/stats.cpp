@@ -39,17 +39,6 @@ std::string timeline(const json::object& stats, bool ascii) {
                      show_seconds(group * bin_seconds));
 }
 
-// Returns a sentence on what a model is worth.
-std::string verdict_on(const json::object& model) {
-  if (count_of(model, "said_blocks") == 0) return "has said nothing that is decided yet";
-  if (flag_of(model, "muted")) return "muted: it was wrong too often; still watched";
-  if (count_of(model, "issued_chunks") == 0)
-    return "said nothing likely enough, or others said it first";
-  const double useful =
-      ratio_of(number_of(model, "used_chunks"), number_of(model, "issued_chunks"));
-  return fmt::format("{} of what it fetched was used", show_ratio(useful));
-}
-
 Result<int> print_answer(const Context& context, const std::string& path,
                          Result<std::string> (*as_text)(std::string_view)) {
   FR_TRY(const std::string body, context.get(path));
@@ -60,22 +49,6 @@ Result<int> print_answer(const Context& context, const std::string& path,
   FR_TRY(const std::string text, as_text(body));
   print(text);
   return kExitOk;
-}
-
-std::string calibration_text(const json::object& model) {
-  Table bins({{"SAID", true}, {"HAPPENED", true}, {"BLOCKS", true}});
-  size_t used = 0;
-  for (const json::value& item : list_of(model, "bins")) {
-    if (!item.is_object() || count_of(item.as_object(), "count") == 0) continue;
-    const json::object& bin = item.as_object();
-    bins.add({show_ratio(number_of(bin, "said_ratio")),
-              show_ratio(number_of(bin, "happened_ratio")), counted(bin, "count")});
-    ++used;
-  }
-  if (used == 0) return "";
-  return fmt::format("\n{}: of what it said, how much happened (gap {})\n{}",
-                     text_of(model, "name"), show_ratio(number_of(model, "calibration_gap_ratio")),
-                     bins.text());
 }
 
 }  // namespace
@@ -110,36 +83,6 @@ Result<std::string> vm_stats_text(std::string_view answer, bool ascii) {
                         show_count(dropped));
   }
   return text;
-}
-
-Result<std::string> models_text(std::string_view answer) {
-  FR_TRY(const json::object stats, parse_answer(answer));
-  Table table({{"MODEL"},
-               {"SAID", true},
-               {"TRUE", true},
-               {"FETCHED", true},
-               {"USED", true},
-               {"LATE", true},
-               {"WASTED", true},
-               {"GAP", true},
-               {"VERDICT"}});
-  std::string calibration;
-  for (const json::value& item : list_of(stats, "models")) {
-    if (!item.is_object()) continue;
-    const json::object& model = item.as_object();
-    table.add({text_of(model, "name"), counted(model, "said_blocks"),
-               show_ratio(
-                   ratio_of(number_of(model, "came_true_blocks"), number_of(model, "said_blocks"))),
-               counted(model, "issued_chunks"), counted(model, "used_chunks"),
-               counted(model, "late_chunks"), counted(model, "wasted_chunks"),
-               show_ratio(number_of(model, "calibration_gap_ratio")), verdict_on(model)});
-    calibration += calibration_text(model);
-  }
-  if (list_of(stats, "models").empty()) return "No model watches this VM: prefetch is off.\n";
-  return fmt::format(
-      "What was foreseen for {} since its start (SAID and TRUE in blocks, the rest in "
-      "chunks)\n\n{}{}",
-      text_of(stats, "name"), table.text(), calibration);
 }
 
 Result<std::string> host_stats_text(std::string_view answer) {

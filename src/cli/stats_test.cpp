@@ -14,11 +14,17 @@ constexpr std::string_view kStats =
   "stall_bin_ms":[100,50,0],"demand_reads":56,"demand_p50_seconds":0.012,"demand_p99_seconds":0.08,
   "issued_chunks":400,"hit_chunks":380,"late_chunks":10,"wasted_chunks":4,"undecided_chunks":6,
   "prefetch_budget_bytes":67108864,"models":[
-   {"name":"replay","said_blocks":1000,"came_true_blocks":930,"issued_chunks":300,"used_chunks":290,
+   {"name":"replay","phase":"boot","said_blocks":1000,"came_true_blocks":930,
+    "issued_chunks":300,"used_chunks":290,"wasted_chunks":9,
+    "issued_bytes":7340032,"times_muted":1,"muted_changed_seconds":61,
     "calibration_gap_ratio":0.02,"muted":false,"bins":[
     {"said_ratio":0.85,"happened_ratio":0.8,"count":500},
     {"said_ratio":0.1,"happened_ratio":0,"count":0}]},
-   {"name":"stride","said_blocks":10,"came_true_blocks":0,"muted":true}]})";
+   {"name":"stride","phase":"work","said_blocks":10,"came_true_blocks":0,"muted":true,
+    "muted_changed_seconds":12,"proposals_true_ratio":0.1,"phase_changes":2,
+    "phase_changed_seconds":3}],
+  "phase":"work","phase_seconds":90,"prefetch_earned_bytes":100663296,
+  "prefetch_useful_ratio":0.93})";
 
 TEST(Stats, AVmInWords) {
   EXPECT_EQ(
@@ -36,7 +42,11 @@ TEST(Stats, AVmInWords) {
 TEST(Stats, ModelsWithVerdictAndCalibration) {
   const std::string text = *models_text(kStats);
   EXPECT_THAT(text, HasSubstr("97 % of what it fetched was used"));
-  EXPECT_THAT(text, HasSubstr("muted: it was wrong too often"));
+  EXPECT_THAT(text, HasSubstr("; was muted, heard again 61 s ago\n"));
+  EXPECT_THAT(text, HasSubstr("muted 12 s ago: of what it would fetch 10 % came true; still "
+                              "watched; forgot 2 times (last 3 s ago)"));
+  EXPECT_THAT(text, HasSubstr("phase      at work for 90 s\n"));
+  EXPECT_THAT(text, HasSubstr("64 MiB may be fetched ahead now, of 96 MiB earned; 93 %"));
   EXPECT_THAT(text, HasSubstr("SAID  HAPPENED  BLOCKS\n85 %      80 %     500\n"));
 }
 

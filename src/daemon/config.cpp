@@ -49,6 +49,7 @@ std::vector<Setting> settings_of(Config& config) {
       {"tier", "stall_ratio", &config.tier_stall_ratio},
       {"prefetch", "mode", &config.prefetch},
       {"prefetch", "probability_min", &config.probability_min},
+      {"prefetch", "probability_min_work", &config.probability_min_work},
       {"prefetch", "budget_bytes", &config.budget_bytes},
       {"prefetch", "rate_bytes_per_s_max", &config.rate_bytes_per_s_max},
       {"trust", "signing_key", &config.trust_signing_key},
@@ -194,6 +195,10 @@ Status read_repositories(Config& config, const toml::node& node, const std::stri
 // The settings that are lists. Returns whether the key was one.
 Result<bool> read_list(Config& config, std::string_view section, std::string_view key,
                        const toml::node& node, const std::string& name) {
+  if (section == "prefetch" && key == "models_work") {
+    FR_CHECK(read_strings(config.models_work, node, name));
+    return true;
+  }
   if (section == "prefetch" && key == "models") {
     FR_CHECK(read_strings(config.models, node, name));
     return true;
@@ -345,6 +350,8 @@ Status check(const Config& config) {
                        "are ed25519:… or absolute paths of files");
   if (config.probability_min < 0 || config.probability_min > 1)
     return invalid("prefetch.probability_min", "must be in 0 … 1");
+  if (config.probability_min_work < 0 || config.probability_min_work > 1)
+    return invalid("prefetch.probability_min_work", "must be in 0 … 1");
   if (config.rate_bytes_per_s_max < 0)
     return invalid("prefetch.rate_bytes_per_s_max", "cannot be negative");
   FR_CHECK(check_launches(config));

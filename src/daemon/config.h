@@ -61,7 +61,11 @@ struct Config {
   PrefetchPolicy prefetch = PrefetchPolicy::kOn;
   std::vector<std::string> models = {"replay", "prior",     "sequential",
                                      "stride", "successor", "neighbourhood"};
-  double probability_min = 0.55;        // a proposal below this is not fetched
+  double probability_min = 0.55;  // a proposal below this is not fetched
+  // Once the guest is at work; empty: those of the boot go on.
+  std::vector<std::string> models_work = {"markov",     "association", "rnn",
+                                          "sequential", "stride",      "successor"};
+  double probability_min_work = 0.6;    // at 64 KiB a block is dear; docs/prediction.md
   uint64_t budget_bytes = 64ull << 20;  // each VM's first prefetch allowance
   double rate_bytes_per_s_max =
       0;  // all prefetches together; 0: a little over the link's measured rate

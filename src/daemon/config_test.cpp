@@ -34,6 +34,8 @@ memory_bytes = 1_000_000_000
 mode = "observe"
 probability_min = 0.4
 models = ["replay"]
+models_work = []
+probability_min_work = 0.7
 [fetch]
 threads = 8
 [trust]
@@ -59,6 +61,8 @@ signing_key = "/etc/forerun/key"
   EXPECT_EQ(config.prefetch, PrefetchPolicy::kObserve);
   EXPECT_DOUBLE_EQ(config.probability_min, 0.4);
   EXPECT_THAT(config.models, testing::ElementsAre("replay"));
+  EXPECT_TRUE(config.models_work.empty());
+  EXPECT_EQ(config.probability_min_work, 0.7);
   EXPECT_EQ(config.fetch_threads, 8u);
   EXPECT_EQ(config.repositories[0].allow_unsigned, true);
   EXPECT_EQ(config.repositories[1].allow_unsigned, std::nullopt);

@@ -9,6 +9,7 @@
 #include "daemon/launches.h"
 #include "daemon/memory_keeper.h"
 #include "daemon/repositories.h"
+#include "daemon/rnn_training.h"
 #include "daemon/service.h"
 #include "daemon/trust.h"
 #include "net/directory_store.h"
@@ -17,7 +18,9 @@
 #include "os/clock.h"
 #include "os/file.h"
 #include "os/walk.h"
+#include "predict/at_work.h"
 #include "predict/registry.h"
+#include "predict/rnn_pretrain.h"
 #include "repository/layered_store.h"
 
 namespace forerun::daemon {
@@ -50,7 +53,9 @@ prefetch::FetchQueueOptions queue_options(const Config& config) {
 
 Foresight::Options foresight_options(const Config& config) {
   Foresight::Options options;
-  options.arbiter.probability_min = static_cast<float>(config.probability_min);
+  options.boot.probability_min = static_cast<float>(config.probability_min);
+  options.work = predict::work_options();
+  options.work.probability_min = static_cast<float>(config.probability_min_work);
   options.prefetcher.budget.initial_bytes = config.budget_bytes;
   options.prefetcher.budget.max_bytes =
       std::max(config.budget_bytes, options.prefetcher.budget.max_bytes);
@@ -58,7 +63,7 @@ Foresight::Options foresight_options(const Config& config) {
   options.prefetcher.stagger.burst_bytes = 512.0 * 1024;
   if (config.prefetch == PrefetchPolicy::kTraceReplayFifo) {
     // The whole recorded trace, as fast as its depth allows, whatever it is worth.
-    options.arbiter.probability_min = 0;
+    options.boot.probability_min = 0;
     options.prefetcher.budget.initial_bytes = options.prefetcher.budget.max_bytes = 1ull << 40;
     options.prefetcher.stagger_ratio = 0;
     options.prefetcher.handed_over_max = iosched::SchedulerOptions{}.fifo_depth;
@@ -76,9 +81,23 @@ MemoryKeeper::Options keeper_options(const Config& config) {
   return options;
 }
 
-std::vector<std::string> model_names(const Config& config) {
+std::vector<std::string> boot_model_names(const Config& config) {
   if (config.prefetch == PrefetchPolicy::kTraceReplayFifo) return {"replay"};
   return config.models;
+}
+
+std::vector<std::string> work_model_names(const Config& config) {
+  if (config.prefetch == PrefetchPolicy::kTraceReplayFifo) return {};
+  return config.models_work;
+}
+
+// A misspelt model is the operator's to mend, at once.
+Status check_models(const Config& config) {
+  if (auto models = predict::make_models(boot_model_names(config), {}); !models)
+    return std::unexpected(std::move(models.error()).within("prefetch.models"));
+  if (auto models = predict::make_models(work_model_names(config), {}); !models)
+    return std::unexpected(std::move(models.error()).within("prefetch.models_work"));
+  return {};
 }
 
 // TLS as the NBD server takes it.
@@ -107,6 +126,7 @@ struct Daemon::Parts {
   std::unique_ptr<net::DirectoryStore> index_cache;
   std::unique_ptr<ImageCatalog> catalog;
   std::unique_ptr<Histories> histories;
+  std::unique_ptr<RnnTraining> rnn;
   std::unique_ptr<Foresight> foresight;
   std::unique_ptr<Launches> launches;
   std::unique_ptr<TierStore> tier;  // tells foresight of evictions to its own end
@@ -129,6 +149,7 @@ struct Daemon::Parts {
 
   ~Parts();
   Status open_state();
+  SessionModels session_models();
   Status build_data_plane();
   Status listen_nbd();
   Status build_control_plane(uint64_t epoch);
@@ -168,35 +189,56 @@ Status Daemon::Parts::open_state() {
   return {};
 }
 
-Status Daemon::Parts::build_data_plane() {
-  catalog = std::make_unique<ImageCatalog>(repositories.sources, *index_cache);
-  histories = std::make_unique<Histories>(config.state_dir + "/history", *catalog);
-  const std::vector<std::string> names = model_names(config);
-  const auto make = [this, names](const std::vector<ComponentId>& components,
-                                  const predict::Priors& priors, bool is_boot) {
+// A name that is wrong was refused by check_models().
+SessionModels Daemon::Parts::session_models() {
+  SessionModels models;
+  models.for_boot = [this, names = boot_model_names(config)](
+                        const std::vector<ComponentId>& components, const predict::Priors& priors,
+                        bool is_boot) {
     predict::ModelNeeds needs;
     needs.components = components;
     if (is_boot) needs.history = histories->replay();
     needs.successors = histories->successors();
     if (is_boot) needs.priors = priors;
     for (const ComponentId component : components) histories->load(component);
-    return predict::make_models(names, needs);
+    return std::move(*predict::make_models(names, needs));
   };
-  // A misspelt model is the operator's to mend, at once.
-  if (auto models = predict::make_models(names, {}); !models)
-    return std::unexpected(std::move(models.error()).within("prefetch.models"));
+  const std::vector<std::string> at_work = work_model_names(config);
+  if (at_work.empty()) return models;
+  models.for_work = [this, names = at_work](VmId, const std::vector<ComponentId>& components) {
+    predict::ModelNeeds needs;
+    needs.components = components;
+    needs.successors = histories->successors();
+    needs.rnn = rnn->trainer();
+    for (const ComponentId component : components) histories->load(component);
+    return std::move(*predict::make_models(names, needs));
+  };
+  return models;
+}
+
+Status Daemon::Parts::build_data_plane() {
+  catalog = std::make_unique<ImageCatalog>(repositories.sources, *index_cache);
+  histories = std::make_unique<Histories>(config.state_dir + "/history", *catalog);
+  FR_CHECK(check_models(config));
+  rnn =
+      std::make_unique<RnnTraining>(RnnTraining::Options{}, clock,
+                                    std::make_shared<predict::RnnTrainer>(
+                                        predict::RnnTrainer::Options{}, predict::pretrained_rnn()));
   tier::Tier& cache = tier->tier();
   Foresight::Options foreseeing = foresight_options(config);
-  foreseeing.arbiter.bytes_of = [this](ComponentId component, uint64_t block) {
-    return catalog->resolve(component, block).stored_size;
+  foreseeing.boot.bytes_of =
+      foreseeing.work.bytes_of = [this](ComponentId component, uint64_t block) {
+        return catalog->resolve(component, block).stored_size;
+      };
+  foreseeing.work.is_here = [this, &cache](ComponentId component, uint64_t block) {
+    const repository::ChunkRef chunk = catalog->resolve(component, block);
+    return chunk.is_zero() || cache.where(chunk.id) != tier::Level::kNone;
   };
   foresight = std::make_unique<Foresight>(
       foreseeing, clock,
       [this](ComponentId component, uint64_t block) { return catalog->resolve(component, block); },
       [&cache](const ChunkId& id) { return cache.where(id) != tier::Level::kNone; },
-      [make](const std::vector<ComponentId>& components, const predict::Priors& priors,
-             bool is_boot) { return std::move(*make(components, priors, is_boot)); },
-      [this](ComponentId component) { histories->save(component); });
+      session_models(), [this](ComponentId component) { histories->save(component); });
   launches = std::make_unique<Launches>(
       Launches::Parts{config, clock, *catalog, *histories, cache, os::unix_seconds});
   FetchService::Options options;

@@ -15,11 +15,11 @@ constexpr size_t kEndedMax = 256;  // sessions whose figures stay readable
 }  // namespace
 
 Foresight::Foresight(Options options, const Clock& clock, prefetch::Prefetcher::Resolve resolve,
-                     prefetch::Prefetcher::IsHere is_here, MakeModels make_models,
+                     prefetch::Prefetcher::IsHere is_here, SessionModels models,
                      OnLearned on_learned)
     : options_(options),
       clock_(clock),
-      make_models_(std::move(make_models)),
+      models_(std::move(models)),
       on_learned_(std::move(on_learned)),
       ring_(options.ring_accesses),
       prefetcher_(options.prefetcher, std::move(resolve), std::move(is_here)),
@@ -71,64 +71,99 @@ void Foresight::begin(VmId vm, Session& session, const predict::Priors& priors, 
   const Time now = clock_.now();
   session.has_learned = !is_boot;  // a VM found running shows no boot
   session.awaits_priors = false;
-  session.arbiter = std::make_unique<predict::Arbiter>(
-      options_.arbiter, make_models_(session.components, priors, is_boot));
-  std::vector<std::string> names;
-  for (const auto& model : session.arbiter->models()) names.emplace_back(model->name());
-  prefetcher_.start_vm(vm, std::move(names), now);
+  session.phase_began = now;
+  session.boot_end = BootEnd(options_.boot_end);
+  prefetcher_.start_vm(vm, {}, now);
+  if (!is_boot) begin_work(vm, session, now);
+  if (!session.work.arbiter)
+    give(vm, session.boot, options_.boot, models_.for_boot(session.components, priors, is_boot));
   if (is_boot) {
     proposals_.clear();
-    session.arbiter->on_start(now, proposals_);
-    offer(vm, session);
+    session.boot.arbiter->on_start(now, proposals_);
+    session.boot_end.on_foreseen(proposals_, *session.boot.arbiter);
+    offer(vm, session, session.boot);
   }
   for (const trace::Access& access : std::exchange(session.held, {}))
     show(vm, session, access, now);
   wake();
 }
 
+void Foresight::begin_work(VmId vm, Session& session, Time now) {
+  if (!models_.for_work) return;
+  auto models = models_.for_work(vm, session.components);
+  if (models.empty()) return;
+  give(vm, session.work, options_.work, std::move(models));
+  session.phase = Phase::kWork;
+  session.phase_began = now;
+}
+
+void Foresight::give(VmId vm, Voice& voice, const predict::Arbiter::Options& options,
+                     SessionModels::Models models) {
+  voice.arbiter = std::make_unique<predict::Arbiter>(options, std::move(models));
+  std::vector<std::string> names;
+  for (const auto& model : voice.arbiter->models()) names.emplace_back(model->name());
+  voice.first_model = prefetcher_.add_models(vm, std::move(names));
+}
+
 void Foresight::show(VmId vm, Session& session, const trace::Access& access, Time now) {
   prefetcher_.on_access(access, now);
-  proposals_.clear();
-  session.arbiter->on_access(access, proposals_);
-  offer(vm, session);
+  const bool is_read = access.op == trace::Op::kRead;
+  if (session.boot.arbiter && is_read) {
+    proposals_.clear();
+    session.boot.arbiter->on_access(access, proposals_);
+    if (session.phase == Phase::kBoot) {
+      session.boot_end.on_read(access, now);
+      session.boot_end.on_foreseen(proposals_, *session.boot.arbiter);
+      offer(vm, session, session.boot);
+    }
+  }
+  if (session.work.arbiter) {
+    proposals_.clear();
+    session.work.arbiter->on_access(access, proposals_);
+    offer(vm, session, session.work);
+  } else if (is_read && !session.has_learned && session.boot_end.is_over(now)) {
+    begin_work(vm, session, now);
+  }
 }
 
 void Foresight::tell_behaviour(VmId vm, std::span<const float> inputs, size_t category) {
   const std::lock_guard lock(mutex_);
   const auto found = sessions_.find(vm);
-  if (found != sessions_.end() && found->second.arbiter)
-    found->second.arbiter->on_behaviour(inputs, category);
+  if (found == sessions_.end()) return;
+  for (Voice* voice : {&found->second.boot, &found->second.work})
+    if (voice->arbiter) voice->arbiter->on_behaviour(inputs, category);
 }
 
 void Foresight::end_vm(VmId vm) {
   const Time now = clock_.now();
   std::vector<ComponentId> learned;
+  std::unique_ptr<predict::Arbiter> at_work;
   {
     const std::lock_guard lock(mutex_);
     const auto found = sessions_.find(vm);
     if (found == sessions_.end()) return;
     Session& session = found->second;
-    session.awaits_priors = false;  // one that ended before they came teaches nothing
+    const bool never_began = std::exchange(session.awaits_priors, false);  // it teaches nothing
     session.held.clear();
-    if (!session.arbiter) return;
-    session.arbiter->on_end(now);
-    session.last_report = session.arbiter->report();
-    session.arbiter.reset();
+    if (std::exchange(session.has_ended, true) || never_began) return;
+    for (Voice* voice : {&session.boot, &session.work})
+      if (voice->arbiter) voice->arbiter->on_end(now);
+    if (session.boot.arbiter) session.boot.end();
+    if (session.work.arbiter) at_work = session.work.end();
     learned = session.components;
     prefetcher_.end_vm(vm, now);
     forget_ended();
   }
   wake();
+  if (at_work && models_.on_work_end) models_.on_work_end(vm, std::move(at_work));
   for (const ComponentId component : learned) on_learned_(component);
 }
 
 void Foresight::forget_ended() {
-  const auto is_over = [](const auto& session) {
-    return !session.second.arbiter && !session.second.awaits_priors;
-  };
-  auto ended = static_cast<size_t>(std::ranges::count_if(sessions_, is_over));
+  const auto has_ended = [](const auto& session) { return session.second.has_ended; };
+  auto ended = static_cast<size_t>(std::ranges::count_if(sessions_, has_ended));
   for (auto session = sessions_.begin(); ended > kEndedMax;) {  // the oldest: numbers grow
-    if (is_over(*session)) {
+    if (has_ended(*session)) {
       session = sessions_.erase(session);
       --ended;
     } else {
@@ -143,12 +178,14 @@ void Foresight::close_learning_windows() {
   {
     const std::lock_guard lock(mutex_);
     for (auto& [vm, session] : sessions_) {
-      if (!session.arbiter || session.has_learned ||
+      if (!session.boot.arbiter || session.has_learned ||
           now - session.started < options_.learning_window)
         continue;
       session.has_learned = true;
-      for (const auto& model : session.arbiter->models()) model->on_end(now);
+      for (const auto& model : session.boot.arbiter->models()) model->on_end(now);
       learned.insert(learned.end(), session.components.begin(), session.components.end());
+      if (!session.work.arbiter) begin_work(vm, session, now);
+      if (session.work.arbiter) session.boot.end();
     }
   }
   for (const ComponentId component : learned) on_learned_(component);
@@ -183,9 +220,11 @@ void Foresight::set_link_rate(double rate_bytes_per_s) {
   prefetcher_.set_link_rate(rate_bytes_per_s, clock_.now());
 }
 
-void Foresight::offer(VmId vm, const Session& session) {
-  if (session.mode == Mode::kOn && !proposals_.empty())
-    prefetcher_.offer(vm, proposals_, clock_.now());
+void Foresight::offer(VmId vm, const Session& session, const Voice& voice) {
+  if (session.mode != Mode::kOn || proposals_.empty()) return;
+  for (predict::Proposal& proposal : proposals_)
+    proposal.model = static_cast<uint8_t>(proposal.model + voice.first_model);
+  prefetcher_.offer(vm, proposals_, clock_.now());
 }
 
 size_t Foresight::round(std::vector<PrefetchCommand>& commands) {
@@ -202,9 +241,10 @@ size_t Foresight::round(std::vector<PrefetchCommand>& commands) {
     const auto session = sessions_.find(access.vm);
     if (session == sessions_.end()) continue;
     if (session->second.awaits_priors) {
+      if (access.op != trace::Op::kRead) continue;
       session->second.held.push_back(access);
       if (session->second.held.size() >= kHeldMax) begin(access.vm, session->second, {}, true);
-    } else if (session->second.arbiter) {
+    } else if (!session->second.has_ended) {
       show(access.vm, session->second, access, now);
     }
   }
@@ -259,11 +299,24 @@ Foresight::Reading Foresight::read(VmId vm) const {
   const std::lock_guard lock(mutex_);
   Reading reading;
   reading.prefetch = prefetcher_.stats(vm);
-  if (const auto* ledger = prefetcher_.ledger(vm))
-    reading.tallies.assign(ledger->models().begin(), ledger->models().end());
-  if (const auto found = sessions_.find(vm); found != sessions_.end())
-    reading.models =
-        found->second.arbiter ? found->second.arbiter->report() : found->second.last_report;
+  const auto found = sessions_.find(vm);
+  if (found == sessions_.end()) return reading;
+  const Session& session = found->second;
+  reading.at = clock_.now();
+  reading.phase = session.phase;
+  reading.in_phase = reading.at - session.phase_began;
+  const auto* ledger = prefetcher_.ledger(vm);
+  for (const Voice* voice : {&session.boot, &session.work}) {
+    auto reports = voice->report();
+    for (size_t i = 0; i < reports.size(); ++i) {
+      ModelReading model{.phase = voice == &session.boot ? Phase::kBoot : Phase::kWork,
+                         .report = std::move(reports[i])};
+      if (ledger && i + 1 < reports.size())  // the last is the sum
+        model.tally =
+            ledger->models()[std::min(voice->first_model + i, ledger->models().size() - 1)];
+      reading.models.push_back(std::move(model));
+    }
+  }
   return reading;
 }
 

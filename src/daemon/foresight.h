@@ -9,13 +9,14 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <thread>
 #include <vector>
 
 #include "core/time.h"
+#include "daemon/boot_end.h"
 #include "daemon/fetch_service.h"
-#include "predict/arbiter.h"
-#include "predict/prior.h"
+#include "daemon/session_models.h"
 #include "prefetch/prefetcher.h"
 #include "trace/access_ring.h"
 
@@ -24,17 +25,14 @@ namespace forerun::daemon {
 // Thread-safe.
 class Foresight {
  public:
-  // Returns the models of one VM session whose disk has these components, with the priors of their
-  // boot. A session that did not begin with a boot (`is_boot` false) must teach no model how they
-  // boot.
-  using MakeModels = std::function<std::vector<std::unique_ptr<predict::Model>>(
-      const std::vector<ComponentId>& components, const predict::Priors& priors, bool is_boot)>;
   // Something was learned of a component: its history may be saved. Called without any lock held.
   using OnLearned = std::function<void(ComponentId component)>;
 
   struct Options {
     prefetch::PrefetcherOptions prefetcher;
-    predict::Arbiter::Options arbiter;
+    predict::Arbiter::Options boot;  // of the arbiter while a guest boots …
+    predict::Arbiter::Options work;  // … and once it is at work
+    BootEnd::Options boot_end;
     size_t ring_accesses = 4096;
     // At most this many accesses are looked at per round of kRound; a storm of hits in memory is
     // sampled, not followed.
@@ -44,7 +42,7 @@ class Foresight {
   static constexpr Nanos kRound = 2ms;
 
   Foresight(Options options, const Clock& clock, prefetch::Prefetcher::Resolve resolve,
-            prefetch::Prefetcher::IsHere is_here, MakeModels make_models, OnLearned on_learned);
+            prefetch::Prefetcher::IsHere is_here, SessionModels models, OnLearned on_learned);
   ~Foresight();
   // See Prefetcher::on_need. Called once, before start().
   void on_need(prefetch::Prefetcher::Need need) { prefetcher_.on_need(std::move(need)); }
@@ -59,7 +57,7 @@ class Foresight {
 
   enum class Mode : uint8_t { kOn, kObserve };
   // A VM begins: at power-on (`is_boot`), when the models may say what it will want, or found
-  // running.
+  // running: then it is at work.
   void start_vm(VmId vm, std::vector<ComponentId> components, const predict::Priors& priors,
                 Mode mode, bool is_boot);
   // The same, at power-on, for one whose priors are still being made: what it reads is kept until
@@ -80,24 +78,49 @@ class Foresight {
   void on_evicted_unused(const ChunkId& id);
   void set_link_rate(double rate_bytes_per_s);
 
+  enum class Phase : uint8_t { kBoot, kWork };
+  struct ModelReading {
+    Phase phase = Phase::kBoot;  // that it is, or was, asked in
+    predict::ModelReport report;
+    std::optional<score::ModelTally> tally;  // none for a phase's sum, "proposed"
+  };
   struct Reading {
     prefetch::PrefetchStats prefetch;
-    std::vector<predict::ModelReport> models;
-    std::vector<score::ModelTally> tallies;
+    Time at{};
+    Phase phase = Phase::kBoot;
+    Nanos in_phase{};
+    std::vector<ModelReading> models;  // a phase's together, its sum last
   };
   Reading read(VmId vm) const;
   uint64_t observations_dropped() const { return ring_.dropped(); }
 
  private:
+  // An arbiter, and where its models stand in the VM's ledger.
+  struct Voice {
+    std::unique_ptr<predict::Arbiter> arbiter;  // null: did not begin, or ended
+    uint8_t first_model = 0;
+    std::vector<predict::ModelReport> last_report;  // of one that ended
+    std::vector<predict::ModelReport> report() const {
+      return arbiter ? arbiter->report() : last_report;
+    }
+    std::unique_ptr<predict::Arbiter> end() {
+      last_report = report();
+      return std::move(arbiter);
+    }
+  };
   struct Session {
     Mode mode = Mode::kOn;
     std::vector<ComponentId> components;
     Time started{};
     bool has_learned = false;
+    bool has_ended = false;
     bool awaits_priors = false;
-    std::vector<trace::Access> held;            // meanwhile
-    std::unique_ptr<predict::Arbiter> arbiter;  // null once ended
-    std::vector<predict::ModelReport> last_report;
+    std::vector<trace::Access> held;  // meanwhile
+    Phase phase = Phase::kBoot;
+    Time phase_began{};
+    Voice boot;  // speaks while the guest boots, listens until the learning window closes
+    Voice work;
+    BootEnd boot_end;
   };
   struct Event {
     ChunkId chunk;
@@ -113,13 +136,17 @@ class Foresight {
   void forget_ended();
   // Gives a session its models. REQUIRES: mutex_ is held.
   void begin(VmId vm, Session& session, const predict::Priors& priors, bool is_boot);
+  // Gives it those of a guest at work. Does nothing if there are none. REQUIRES: likewise.
+  void begin_work(VmId vm, Session& session, Time now);
   void show(VmId vm, Session& session, const trace::Access& access, Time now);
-  void offer(VmId vm, const Session& session);
+  void offer(VmId vm, const Session& session, const Voice& voice);
+  void give(VmId vm, Voice& voice, const predict::Arbiter::Options& options,
+            SessionModels::Models models);
   void wake() noexcept;
 
   const Options options_;
   const Clock& clock_;
-  MakeModels make_models_;
+  const SessionModels models_;
   OnLearned on_learned_;
   std::function<void(const trace::Access&)> on_access_;
   FetchService* fetches_ = nullptr;

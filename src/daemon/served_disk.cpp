@@ -96,6 +96,22 @@ void ServedDisk::observe(const std::vector<disk::Touch>& touches, trace::Op op,
   }
 }
 
+void ServedDisk::observe_write(uint64_t offset, uint64_t size_bytes) {
+  const image::MappingTable& table = what_.layout->table;
+  if (!what_.is_observed || size_bytes == 0 || offset >= table.size_bytes()) return;
+  const image::Location place = table.locate(offset);
+  if (place.component == nullptr) return;
+  const uint64_t first = place.component_offset / repository::kChunkSize;
+  const uint64_t last =
+      (place.component_offset + std::min(size_bytes, place.length) - 1) / repository::kChunkSize;
+  foresight_.observe({.at = clock_.now(),
+                      .vm = what_.vm,
+                      .component = place.component->id,
+                      .first_block = first,
+                      .block_count = static_cast<uint32_t>(last - first + 1),
+                      .op = trace::Op::kWrite});
+}
+
 Result<bool> ServedDisk::try_read(ByteRange range, disk::ReadSlices& out) {
   disk::DiskWork& work = thread_work();
   FR_TRY(const bool served, disk_->try_read(range, out, work, {nullptr, false, false}));
@@ -157,6 +173,7 @@ Status ServedDisk::write(uint64_t offset, ByteView data, bool fua) {
   }
   writes_.fetch_add(1, std::memory_order_relaxed);
   written_bytes_.fetch_add(data.size(), std::memory_order_relaxed);
+  observe_write(offset, data.size());
   return disk_->write(offset, data, pins, fua);
 }
 

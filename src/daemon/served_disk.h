@@ -50,6 +50,8 @@ class ServedDisk final : public disk::BlockDevice {
   ServedDisk(What what, std::unique_ptr<disk::VirtualDisk> virtual_disk, const Clock& clock,
              FetchService& fetches, Foresight& foresight);
   void observe(const std::vector<disk::Touch>& touches, trace::Op op, uint32_t waited_us);
+  // Only where it begins: what is written is of no use to anyone, that it was tells of the guest.
+  void observe_write(uint64_t offset, uint64_t size_bytes);
   // Waits for `missing`; `pins` then holds them.
   Status wait_for(const std::vector<disk::Missing>& missing, disk::Pins& pins);
 

@@ -221,6 +221,11 @@ void Prefetcher::start_vm(VmId vm, std::vector<std::string> models, Time) {
   impl_->vms.emplace(vm, Vm(impl_->options.budget, std::move(models)));
 }
 
+uint8_t Prefetcher::add_models(VmId vm, std::vector<std::string> models) {
+  const auto found = impl_->vms.find(vm);
+  return found == impl_->vms.end() ? 0 : found->second.ledger.add_models(std::move(models));
+}
+
 void Prefetcher::end_vm(VmId id, Time now) {
   const auto found = impl_->vms.find(id);
   if (found == impl_->vms.end() || found->second.has_ended) return;
@@ -357,6 +362,8 @@ PrefetchStats Prefetcher::stats(VmId id) const {
   PrefetchStats stats = found->second.stats;
   stats.waiting = found->second.candidates.size();
   stats.budget_bytes = found->second.budget.available_bytes();
+  stats.earned_bytes = found->second.budget.allowance_bytes();
+  stats.usefulness = found->second.budget.usefulness();
   return stats;
 }
 

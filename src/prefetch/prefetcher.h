@@ -48,6 +48,8 @@ struct PrefetchStats {
   uint64_t undecided = 0;     // arrived or under way, not yet used
   uint64_t waiting = 0;       // candidates not issued
   uint64_t budget_bytes = 0;  // available now
+  uint64_t earned_bytes = 0;  // may be undecided at a time
+  double usefulness = 1;      // of decided bytes, recent ones first
 };
 
 // One thread.
@@ -69,6 +71,9 @@ class Prefetcher {
   void on_need(Need need);
 
   void start_vm(VmId vm, std::vector<std::string> models, Time now);
+  // More models speak for this VM from now on; what others said stays. Returns the index that the
+  // first one's proposals carry.
+  uint8_t add_models(VmId vm, std::vector<std::string> models);
   // Takes back what waits for this VM; what it fetched and did not use is wasted.
   void end_vm(VmId vm, Time now);
 

@@ -31,6 +31,8 @@ class Budget {
 
   // Returns the bytes that may be taken now.
   uint64_t available_bytes() const;
+  // Returns the bytes whose use may be unknown at a time: what was earned.
+  uint64_t allowance_bytes() const { return allowance_; }
   // Returns the bytes taken whose use is not known yet.
   uint64_t undecided_bytes() const { return undecided_; }
   // Takes `bytes` for a fetch about to be issued. Returns false, and takes nothing, if fewer are

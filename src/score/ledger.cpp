@@ -34,15 +34,22 @@ double ModelTally::accuracy() const {
 
 Ledger::Ledger(Options options, std::vector<std::string> models) : options_(options) {
   FR_ASSERT(options.models_max > 0 && options.records_max > 0);
-  if (models.empty()) models.emplace_back("unknown");
-  if (models.size() > options.models_max) {
-    models.resize(options.models_max);
-    models.back() = "others";
+  add_models(std::move(models));
+}
+
+uint8_t Ledger::add_models(std::vector<std::string> models) {
+  const size_t first = std::min(models_.size(), options_.models_max - 1);
+  for (auto& name : models) {
+    if (models_.size() < options_.models_max)
+      models_.push_back({.model = std::move(name)});
+    else
+      models_.back().model = "others";
   }
-  for (auto& name : models) models_.push_back({.model = std::move(name)});
+  return static_cast<uint8_t>(first);
 }
 
 ModelTally& Ledger::of(uint8_t model) {
+  if (models_.empty()) models_.push_back({.model = "unknown"});
   return models_[std::min<size_t>(model, models_.size() - 1)];
 }
 

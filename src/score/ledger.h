@@ -61,11 +61,14 @@ class Ledger {
   // `models`: names by the index that proposals carry; those over models_max share the last tally.
   Ledger(Options options, std::vector<std::string> models);
 
+  // Appends models. Returns the first one's index.
+  uint8_t add_models(std::vector<std::string> models);
+
   void on_issued(uint8_t model, uint64_t bytes);
   // `record` carries model, bytes and outcome; `waited`: the guest's wait, for late ones.
   void on_outcome(const Record& record, Nanos waited = Nanos{0});
 
-  std::span<const ModelTally> models() const { return models_; }
+  std::span<const ModelTally> models() const { return models_; }  // empty before there are any
   // Returns the sum over all models, named "all".
   ModelTally total() const;
   // Returns the last outcomes, oldest first.
@@ -75,8 +78,8 @@ class Ledger {
   ModelTally& of(uint8_t model);
 
   Options options_;
-  std::vector<ModelTally> models_;  // never empty
-  std::vector<Record> records_;     // a ring once full
+  std::vector<ModelTally> models_;
+  std::vector<Record> records_;  // a ring once full
   size_t next_ = 0;
 };
 

@@ -48,5 +48,19 @@ TEST(Ledger, PutsModelsOverTheLimitTogether) {
   EXPECT_EQ(ledger.models()[1].issued, (Tally{3, 30}));
 }
 
+TEST(Ledger, MoreModelsJoinAndNothingIsLost) {
+  Ledger ledger({.models_max = 4, .records_max = 3}, {});
+  EXPECT_TRUE(ledger.models().empty());
+  EXPECT_EQ(ledger.add_models({"replay", "stride"}), 0);
+  ledger.on_issued(1, 10);
+  EXPECT_EQ(ledger.add_models({"stride", "rnn"}), 2);
+  ledger.on_issued(2, 20);
+  ASSERT_EQ(ledger.models().size(), 4u);
+  EXPECT_EQ(ledger.models()[1].issued, (Tally{1, 10}));
+  EXPECT_EQ(ledger.models()[2].issued, (Tally{1, 20}));
+  EXPECT_EQ(ledger.add_models({"leap"}), 3);  // no room: with the last
+  EXPECT_EQ(ledger.models()[3].model, "others");
+}
+
 }  // namespace
 }  // namespace forerun::score
