@@ -8,8 +8,9 @@ namespace {
 using telemetry::Metric;
 
 constexpr uint64_t kWatchedBytesMin = 4ull << 20;  // smaller processes are not worth it
-// One this much less busy than the busiest is watched in its turn.
-constexpr uint64_t kLessBusy = 4;
+// One this much less busy than the busiest is watched in its turn: who walks through memory that is
+// there needs far less CPU time than who is given new pages.
+constexpr uint64_t kLessBusy = 16;
 constexpr double kTickCostWeight = 0.2;
 // What is cheap again (a boot is over) shows sooner: ticks are rare then.
 constexpr double kTickCostWeightDown = 0.5;
@@ -53,6 +54,10 @@ std::optional<PageWatch::Target> Agent::pick_target() {
     most = std::max(most, ticks);
     busy.push_back({ticks, {pid, process.start_ticks, process.name, process.minor_faults}});
   }
+  // No more than it is remembered of what they did before.
+  std::ranges::sort(busy, [](const auto& a, const auto& b) { return a.first > b.first; });
+  if (busy.size() > PageWatch::kPastsMax)
+    busy.erase(busy.begin() + PageWatch::kPastsMax, busy.end());
   // The one that was not watched for longest; of those never watched, the busiest.
   std::optional<PageWatch::Target> target;
   std::pair<Time, uint64_t> best{};
