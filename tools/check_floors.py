@@ -25,6 +25,7 @@ PAIRS = {
     ("tier", "repository"), ("image", "repository"),
     ("prefetch", "tier"), ("prefetch", "iosched"), ("prefetch", "repository"),
     ("disk", "image"), ("disk", "tier"), ("disk", "prefetch"), ("disk", "iosched"), ("disk", "repository"),
+    ("replay", "tier"),
     ("migrate", "disk"), ("migrate", "prefetch"), ("migrate", "iosched"),
 }
 # Rooms that are pure: no operating system, so that sim/ can run them in virtual time.

@@ -24,8 +24,9 @@ struct Arguments {
   std::vector<std::string> files, methods;
   std::vector<std::string> caches = {"5%", "20%"};
   std::string hit = "20us", latency = "1ms", bandwidth = "200000000", block = "4K", warm_up = "0%";
-  std::string clock = "closed";
-  std::string plot;  // a file
+  std::string clock = "closed", eviction = "lru";
+  double traffic_cap = 0;  // none
+  std::string plot;        // a file
 };
 
 struct Plan {
@@ -64,6 +65,8 @@ Result<Plan> plan_of(const Arguments& arguments) {
   plan.world.miss_us = latency * 1e6;
   plan.world.block_us = static_cast<double>(block_bytes) * 1e6 / static_cast<double>(bandwidth);
   FR_TRY(plan.world.warm_up_share, parse_percent(arguments.warm_up));
+  plan.world.traffic_max = arguments.traffic_cap;
+  if (arguments.eviction == "s3fifo") plan.world.eviction = replay::Eviction::kS3Fifo;
   plan.world.has_recorded_times = arguments.clock == "recorded";
   for (const std::string& cache : arguments.caches) {
     FR_TRY(const double share, parse_percent(cache));
@@ -171,6 +174,14 @@ json::object json_of(const BlockOutcome& one, const BlockOutcome& none) {
           {"state_bytes", one.state_bytes}};
 }
 
+// Returns the best method of one idea, chosen afterwards; null: there is none.
+const BlockOutcome* best_single(const Part& part) {
+  const BlockOutcome* best = nullptr;
+  for (const BlockOutcome& one : part.outcomes)
+    if (replay::is_single_method(one.method) && (!best || one.mean_us < best->mean_us)) best = &one;
+  return best;
+}
+
 json::object result_json(const Plan& plan, const std::vector<Part>& parts) {
   json::object traces;
   for (const Part& part : parts) {
@@ -179,6 +190,11 @@ json::object result_json(const Plan& plan, const std::vector<Part>& parts) {
     json::object methods;
     for (const BlockOutcome& one : part.outcomes)
       methods[one.method] = json_of(one, part.outcomes.front());
+    if (const BlockOutcome* best = best_single(part)) {
+      json::object row = json_of(*best, part.outcomes.front());
+      row["method"] = best->method;
+      methods["best_single"] = std::move(row);
+    }
     trace[part.cache] = {{"requests", part.requests},
                          {"cache_blocks", part.cache_blocks},
                          {"methods", std::move(methods)}};
@@ -187,9 +203,29 @@ json::object result_json(const Plan& plan, const std::vector<Part>& parts) {
           {"hit_us", plan.world.hit_us},
           {"latency_us", plan.world.miss_us},
           {"block_us", plan.world.block_us},
+          {"eviction", plan.world.eviction == replay::Eviction::kLru ? "lru" : "s3fifo"},
+          {"traffic_cap",
+           plan.world.traffic_max > 0 ? json::value(plan.world.traffic_max) : json::value()},
           {"clock", plan.world.has_recorded_times ? "recorded" : "closed"},
           {"warm_up_ratio", plan.world.warm_up_share},
           {"traces", std::move(traces)}};
+}
+
+std::vector<std::string> row_of(const std::string& name, const BlockOutcome& one,
+                                const BlockOutcome& none) {
+  const auto unless_none = [&](std::string cell) { return &one == &none ? "–" : cell; };
+  const double missed_ratio =
+      one.reads == 0 ? 0 : static_cast<double>(one.reads_missed) / static_cast<double>(one.reads);
+  return {name,
+          fmt::format("{:.0f}", one.mean_us),
+          fmt::format("{:.0f}", one.p99_us),
+          fmt::format("{:.3f}", missed_ratio),
+          unless_none(fmt::format("{:.2f}", one.coverage(none))),
+          unless_none(fmt::format("{:.2f}", one.accuracy())),
+          unless_none(fmt::format("{:.2f}", one.timely())),
+          fmt::format("{:.2f}", one.traffic(none)),
+          unless_none(fmt::format("{:.0f}", one.method_ns_p50)),
+          unless_none(show_bytes(static_cast<double>(one.state_bytes)))};
 }
 
 std::string result_table(const std::vector<Part>& parts) {
@@ -206,20 +242,9 @@ std::string result_table(const std::vector<Part>& parts) {
                  {"TRAFFIC", true},
                  {"ns/READ", true},
                  {"STATE", true}});
-    for (const BlockOutcome& one : part.outcomes) {
-      const bool is_none = &one == &none;
-      const auto unless_none = [&](std::string cell) { return is_none ? "–" : cell; };
-      table.add({one.method, fmt::format("{:.0f}", one.mean_us), fmt::format("{:.0f}", one.p99_us),
-                 fmt::format("{:.3f}", one.reads == 0 ? 0.0
-                                                      : static_cast<double>(one.reads_missed) /
-                                                            static_cast<double>(one.reads)),
-                 unless_none(fmt::format("{:.2f}", one.coverage(none))),
-                 unless_none(fmt::format("{:.2f}", one.accuracy())),
-                 unless_none(fmt::format("{:.2f}", one.timely())),
-                 fmt::format("{:.2f}", one.traffic(none)),
-                 unless_none(fmt::format("{:.0f}", one.method_ns_p50)),
-                 unless_none(show_bytes(static_cast<double>(one.state_bytes)))});
-    }
+    for (const BlockOutcome& one : part.outcomes) table.add(row_of(one.method, one, none));
+    if (const BlockOutcome* best = best_single(part))
+      table.add(row_of(fmt::format("best_single: {}", best->method), *best, none));
     text += fmt::format("{}{}: {} requests, cache {} = {} blocks\n{}", text.empty() ? "" : "\n",
                         part.file, show_count(part.requests), part.cache,
                         show_count(part.cache_blocks), table.text());
@@ -282,6 +307,14 @@ void add_replay_block(CLI::App& replay, const Context& context, Command& chosen)
       ->capture_default_str();
   block->add_option("--warm-up", arguments->warm_up, "of the requests: replayed, not scored")
       ->capture_default_str();
+  block->add_option("--eviction", arguments->eviction, "what leaves the cache; s3fifo: as the tier")
+      ->check(CLI::IsMember({"lru", "s3fifo"}))
+      ->capture_default_str();
+  block
+      ->add_option("--traffic-cap", arguments->traffic_cap,
+                   "what would make a method fetch more than so many times what none does is left")
+      ->check(CLI::Range(1.0, 100.0))
+      ->type_name("RATIO");
   block->add_option("--plot", arguments->plot, "an SVG of waits and coverage over the trace")
       ->type_name("FILE");
   block->callback([&context, &chosen, arguments] {

@@ -85,6 +85,11 @@ class Arbiter {
     // work (run_arbiter.h). With runs the surest word counts, and nobody covers a component.
     enum class Unit : uint8_t { kBlocks, kRuns };
     Unit unit = Unit::kBlocks;
+    // With runs: how many blocks may be fetched in vain for each that the guest wants of the slow
+    // tier. While there are fewer, less likely runs are proposed too, down to probability_least;
+    // while there are more, only likelier ones. 0: probability_min it is.
+    float waste_max = 0;
+    float probability_least = 0.3f;
     // How words of several models about one block become one: as those of witnesses who saw much
     // the same, or the surest alone.
     enum class Merge : uint8_t { kWitnesses, kSurest };

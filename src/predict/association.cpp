@@ -13,7 +13,7 @@ constexpr uint32_t kTogetherMin = 2;
 
 AssociationModel::AssociationModel(Options options)
     : options_(options),
-      requests_(options.requests_max),
+      requests_(options_.requests_max),
       recent_(std::bit_ceil(size_t{options.recent_max} * 8)) {
   window_.reserve(options.window);
 }
@@ -73,9 +73,14 @@ void AssociationModel::on_access(const trace::Access& access, std::vector<Candid
   if (access.first_block > PackedRun::kBlockMax) return;
   ++reads_;
   const uint32_t hash = hash_of({access.component, access.first_block});
-  requests_.prefetch(hash);
   if (is_first_touch(hash)) learn(access, hash);
   if (const Request* known = requests_.find(hash)) say(*known, access, out);
+}
+
+void AssociationModel::prepare(const trace::Access& access) const {
+  const uint32_t hash = hash_of({access.component, access.first_block});
+  requests_.prefetch(hash);
+  __builtin_prefetch(&recent_[hash >> 1 & (recent_.size() - 1)]);
 }
 
 void AssociationModel::say(const Request& request, const trace::Access& access,
@@ -96,7 +101,8 @@ void AssociationModel::say(const Request& request, const trace::Access& access,
     const PackedRun& one = best[rank];
     const float share =
         static_cast<float>(one.count()) / static_cast<float>(std::max<uint32_t>(1, request.seen));
-    const auto context = static_cast<uint16_t>(rank * 8 + std::min<uint32_t>(one.count(), 7));
+    const auto context =
+        static_cast<uint16_t>(std::min<size_t>(rank, 7) * 8 + std::min<uint32_t>(one.count(), 7));
     out.push_back({access.component, one.block(), one.block_count(),
                    std::clamp(share, 0.01f, 0.99f), context, due});
   }

@@ -17,8 +17,8 @@ namespace forerun::predict {
 class AssociationModel final : public Model {
  public:
   struct Options {
-    uint32_t requests_max = 1 << 16;  // with partners, 64 bytes each
-    uint32_t window = 20;             // first touches that a pair may lie apart
+    uint32_t requests_max = 1 << 16;  // with partners, 128 bytes each
+    uint32_t window = 12;             // first touches that a pair may lie apart
     uint32_t recent_max = 1024;       // a request that begins where one of the last so many did is
                                       // no first touch: a cache would have had it
     uint32_t said_max = 6;            // partners per request
@@ -29,13 +29,14 @@ class AssociationModel final : public Model {
   std::string_view name() const override { return "association"; }
   void on_start(Time now, std::vector<Candidate>& out) override;
   void on_access(const trace::Access& access, std::vector<Candidate>& out) override;
+  void prepare(const trace::Access& access) const override;
   void on_end(Time now) override;
   size_t state_bytes() const override;
 
   static constexpr uint16_t kContexts = 8 * 8;  // rank × times seen together
 
  private:
-  static constexpr size_t kPartners = 7;
+  static constexpr size_t kPartners = 15;
   struct Request {
     uint32_t hash = 0;
     uint16_t used_at = 0;
@@ -43,7 +44,7 @@ class AssociationModel final : public Model {
     std::array<PackedRun, kPartners> partners;
     uint16_t worth() const { return seen > 1 ? 256 : 0; }
   };
-  static_assert(sizeof(Request) == 64);
+  static_assert(sizeof(Request) == 128);
   struct Touch {
     uint32_t hash = 0;
     ComponentId component;

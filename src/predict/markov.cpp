@@ -26,7 +26,7 @@ const PackedRun& most_seen(const std::array<PackedRun, 3>& all) {
 }  // namespace
 
 MarkovModel::MarkovModel(Options options)
-    : options_(options), first_(options.contexts_max), second_(options.contexts_max) {
+    : options_(options), first_(options.contexts_max / 2), second_(options.contexts_max) {
   options_.steps_max = std::min(options_.steps_max, kStepsMax);
 }
 
@@ -68,8 +68,6 @@ void MarkovModel::on_access(const trace::Access& access, std::vector<Candidate>&
   if (access.first_block > PackedRun::kBlockMax) return;
   ++reads_;
   const uint32_t here = hash_of({access.component, access.first_block});
-  first_.prefetch(here);
-  second_.prefetch(hash_of(last_[0], here));
   if (component_ != access.component) seen_ = chain_size_ = 0;
   component_ = access.component;
   if (seen_ > 0) {
@@ -84,6 +82,12 @@ void MarkovModel::on_access(const trace::Access& access, std::vector<Candidate>&
   follow(access, out);
 }
 
+void MarkovModel::prepare(const trace::Access& access) const {
+  const uint32_t here = hash_of({access.component, access.first_block});
+  first_.prefetch(here);
+  second_.prefetch(hash_of(last_[0], here));
+}
+
 void MarkovModel::follow(const trace::Access& access, std::vector<Candidate>& out) {
   if (chain_size_ > 0 && chain_[chain_first_].block == access.first_block) {
     chain_first_ = (chain_first_ + 1) % kStepsMax;
@@ -95,7 +99,6 @@ void MarkovModel::follow(const trace::Access& access, std::vector<Candidate>& ou
   uint32_t before = seen_ > 1 ? last_[1] : 0, here = last_[0];
   for (uint32_t i = 0; i < options_.steps_max; ++i) {
     if (i == chain_size_) {
-      first_.prefetch(here);
       const Successors* known = before != 0 ? second_.find(hash_of(before, here)) : nullptr;
       const uint16_t order = known ? 1 : 0;
       if (!known) known = first_.find(here);
@@ -123,6 +126,9 @@ void MarkovModel::follow(const trace::Access& access, std::vector<Candidate>& ou
     before = here;
     here = step.hash;
   }
+  // If all comes as said, this is where the next access goes on.
+  first_.prefetch(here);
+  second_.prefetch(hash_of(before, here));
 }
 
 void MarkovModel::say_others(const Successors& known, const PackedRun& best, uint16_t order,

@@ -19,9 +19,10 @@ namespace forerun::predict {
 class MarkovModel final : public Model {
  public:
   struct Options {
-    uint32_t contexts_max = 1 << 17;  // of each order, 32 bytes each
-    uint32_t steps_max = 12;          // at most kStepsMax
-    float said_min = 0.1f;            // a chain less likely than this is not walked on
+    uint32_t contexts_max =
+        1 << 17;              // of pairs, and half as many of single requests; 32 bytes each
+    uint32_t steps_max = 12;  // at most kStepsMax
+    float said_min = 0.1f;    // a chain less likely than this is not walked on
   };
   static constexpr uint32_t kStepsMax = 32;
   MarkovModel() : MarkovModel(Options{}) {}
@@ -30,6 +31,7 @@ class MarkovModel final : public Model {
   std::string_view name() const override { return "markov"; }
   void on_start(Time now, std::vector<Candidate>& out) override;
   void on_access(const trace::Access& access, std::vector<Candidate>& out) override;
+  void prepare(const trace::Access& access) const override;
   void on_end(Time now) override;
   size_t state_bytes() const override;
 

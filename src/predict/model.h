@@ -40,6 +40,8 @@ class Model {
   // Appends what this access makes likely. Writes are observed too. At most a bounded number of
   // candidates a call.
   virtual void on_access(const trace::Access& access, std::vector<Candidate>& out) = 0;
+  // on_access() comes with this at once: has what it will look at brought to the processor.
+  virtual void prepare(const trace::Access&) const {}
   // The VM's guest behaves so, by what its agent says (telemetry/behaviour.h: model_inputs, each in
   // −1 … 1, and category_of): a hint, of which most models make nothing. Only ever of this
   // session's VM. A category that is not below kCategoryCount is none.

@@ -18,6 +18,9 @@ constexpr uint32_t kHorizonReads = 2048;  // unless the options say another
 constexpr uint32_t kUnlikelyEvery = 2;
 constexpr uint32_t kRunMax = 64;  // blocks heard of one word
 constexpr uint32_t kSayingsPerGroupMax = 48;
+constexpr float kWasteKeep = 1 - 1.0f / 8192;  // of the last read's blocks
+constexpr float kWasteStep = 0.00003f;         // a read
+constexpr uint64_t kWasteEvidence = 1024;
 constexpr size_t kRecent = 1 << 14;    // blocks just read: the tier has them
 constexpr float kSurelyEnough = 0.9f;  // no run needs a surer word than this
 
@@ -27,7 +30,8 @@ RunArbiter::RunArbiter(Arbiter::Options options, std::vector<std::unique_ptr<Mod
     : options_(std::move(options)),
       models_(std::move(models)),
       voices_(models_.size(), Voice{Judge(options_.calibration, options_.phase_change)}),
-      groups_(kPending) {
+      groups_(kPending),
+      least_(options_.probability_min) {
   FR_ASSERT(models_.size() <= kModelsMax);
   if (!options_.is_here && !options_.which_are_here) recent_.resize(kRecent);
 }
@@ -42,8 +46,12 @@ void RunArbiter::on_access(const trace::Access& access, std::vector<Proposal>& o
   now_ = access.at;
   if (access.op == trace::Op::kRead) {
     ++reads_;
+    for (const auto& model : models_) model->prepare(access);
+    if (access.served_from == trace::ServedFrom::kRepository)
+      wanted_ += static_cast<float>(access.block_count);
     settle(access);
     remember(access);
+    adapt();
     judge_some();
   }
   ask([&](Model& model, std::vector<Candidate>& said) { model.on_access(access, said); },
@@ -97,20 +105,30 @@ void RunArbiter::hear(uint8_t model, const Candidate& candidate) {
       .probability = probability,
       .context = candidate.context,
       .model = model,
-      .was_proposed = is_worth};
+      .blocks = static_cast<uint8_t>(is_worth ? std::popcount(missing) : 0)};
   file(saying);
   if (is_worth) propose(candidate, missing, probability, model);
 }
 
 // Returns the probability from which on a run is worth its fetch.
 float RunArbiter::worth_from(const Candidate& candidate) const {
-  float from = options_.probability_min;
+  float from = least_;
   if (options_.probability_per_doubling > 0 && candidate.block_count > 1)
     from = std::min(kSurelyEnough, from + options_.probability_per_doubling *
                                               std::log2(static_cast<float>(candidate.block_count)));
   return options_.bytes_of
              ? from * price_of(options_.bytes_of(candidate.component, candidate.first_block))
              : from;
+}
+
+void RunArbiter::adapt() {
+  wanted_ *= kWasteKeep;
+  in_vain_ *= kWasteKeep;
+  if (options_.waste_max <= 0 || reads_ < kWasteEvidence) return;
+  const float most =
+      std::max(options_.probability_min, 2 * options_.probability_min - options_.probability_least);
+  const float step = in_vain_ > options_.waste_max * wanted_ ? kWasteStep : -kWasteStep;
+  least_ = std::clamp(least_ + step, options_.probability_least, most);
 }
 
 // Returns a bit for each block that is not here.
@@ -254,7 +272,11 @@ void RunArbiter::learn(const Saying& saying, bool happened) {
        .was_doubted = was_doubted,
        .would_propose = saying.probability >= options_.probability_min},
       now_);
-  if (!saying.was_proposed) return;
+  if (saying.blocks == 0) return;
+  const auto blocks = static_cast<float>(saying.blocks);
+  if (happened) wanted_ += blocks;
+  if (is_revised) in_vain_ = std::max(0.0f, in_vain_ - blocks);
+  if (!happened) in_vain_ += blocks;
   if (is_revised)
     merged_.revise(saying.probability);
   else

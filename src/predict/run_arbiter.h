@@ -36,7 +36,7 @@ class RunArbiter {
     float said = 0, probability = 0;
     uint16_t context = 0;
     uint8_t model = 0;
-    bool was_proposed = false;
+    uint8_t blocks = 0;  // that were proposed with it; 0: it was not
     enum class State : uint8_t { kFresh, kDoubted, kSettled } state = State::kFresh;
   };
   struct Voice {
@@ -51,6 +51,8 @@ class RunArbiter {
 
   void hear(uint8_t model, const Candidate& candidate);
   float worth_from(const Candidate& candidate) const;
+  // Moves the least probability by what was fetched in vain lately.
+  void adapt();
   uint64_t missing(const Candidate& candidate) const;
   void propose(const Candidate& candidate, uint64_t missing, float probability, uint8_t model);
   bool is_recent(const BlockKey& key) const;
@@ -78,6 +80,8 @@ class RunArbiter {
   uint64_t said_ = 0, doubted_ = 0, dropped_ = 0;  // so many were, oldest first
   BlockTable<uint32_t> groups_;                    // first of a list, its place + 1
   uint64_t reads_ = 0;
+  float least_ = 0;                    // the probability from which on a block is proposed
+  float wanted_ = 0, in_vain_ = 0;     // blocks of the slow tier, of late
   Time now_{};                         // of the access that is looked at
   std::vector<Recent> recent_;         // empty: not needed
   std::vector<Candidate> candidates_;  // scratch, as the next

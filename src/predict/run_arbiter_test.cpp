@@ -131,6 +131,34 @@ TEST(RunArbiter, WhatIsReadLateIsNotHeldAgainstIt) {
   EXPECT_EQ(world.arbiter->report().back().came_true, 1U);
 }
 
+// One word in three comes true, which is below the threshold.
+TEST(RunArbiter, ProposesMoreWhileLittleIsInVainAndLessWhileMuchIs) {
+  const auto proposed_with = [](float waste_max) {
+    World world([&](Arbiter::Options& options) {
+      options.waste_max = waste_max;
+      options.probability_least = 0.2f;
+      options.calibration = {.prior_weight = 1e6, .memory = 256};
+    });
+    Rng rng(3);
+    size_t proposed = 0;
+    for (int i = 0; i < 12'000; ++i) {
+      const uint64_t said = 1'000'000 + rng.below(1 << 30);
+      world.parrot->says = {run_at(said, 1, 0.45f)};
+      std::vector<Proposal> out;
+      trace::Access access = read_of(rng.below(1 << 19));
+      access.served_from = trace::ServedFrom::kRepository;
+      world.arbiter->on_access(access, out);
+      proposed += i > 6000 ? out.size() : 0;
+      world.parrot->says.clear();
+      if (i % 3 == 0) world.read(said);
+    }
+    return proposed;
+  };
+  EXPECT_EQ(proposed_with(0), 0U);
+  EXPECT_GT(proposed_with(5), 5000U);
+  EXPECT_LT(proposed_with(0.2f), 5000U);
+}
+
 TEST(RunArbiter, SaysNoMoreAtOnceThanItMay) {
   World world([](Arbiter::Options& options) { options.proposals_per_access_max = 3; });
   for (uint64_t i = 0; i < 10; ++i)

@@ -39,6 +39,7 @@ SequentialModel::Options SequentialModel::for_blocks(uint32_t block_bytes) {
 SequentialModel::SequentialModel() : SequentialModel(Options{}) {}
 SequentialModel::SequentialModel(Options options) : options_(options) {
   streams_.reserve(options_.streams_max);
+  nexts_.reserve(options_.streams_max);
 }
 
 void SequentialModel::on_start(Time, std::vector<Candidate>&) {}
@@ -46,8 +47,12 @@ void SequentialModel::on_end(Time) {}
 
 SequentialModel::Stream* SequentialModel::match(const trace::Access& access) {
   const uint64_t end = access.first_block + access.block_count;
+  const uint64_t low =
+      access.first_block - std::min<uint64_t>(options_.gap_max, access.first_block);
   Stream* best = nullptr;
-  for (Stream& stream : streams_) {
+  for (size_t i = 0; i < nexts_.size(); ++i) {
+    if (nexts_[i] - low > end + 1 - low) continue;  // neither overlapped nor followed
+    Stream& stream = streams_[i];
     if (stream.component != access.component) continue;
     const bool overlaps = access.first_block < stream.next && end + 1 >= stream.next &&
                           stream.next - access.first_block <= stream.run;
@@ -139,12 +144,13 @@ void SequentialModel::say(Stream& stream, const trace::Access& access,
 
 void SequentialModel::on_access(const trace::Access& access, std::vector<Candidate>& out) {
   if (access.op != trace::Op::kRead || access.block_count == 0) return;
-  ++accesses_;
   const uint64_t end = access.first_block + access.block_count;
   if (Stream* stream = match(access)) {
-    stream->used_at = accesses_;
+    const auto place = static_cast<uint32_t>(stream - streams_.data());
+    touch(place, true);
     if (end <= stream->next) return;  // again in the block it ended in
     advance(*stream, access);
+    nexts_[place] = stream->next;
     say(*stream, access, out);
     return;
   }
@@ -153,19 +159,43 @@ void SequentialModel::on_access(const trace::Access& access, std::vector<Candida
                .ahead = end,
                .run = access.block_count,
                .degree = options_.degree_first,
-               .used_at = accesses_,
                .last_at = access.at};
   fresh.pace_s = 0.05f;  // between the blocks of a stream; a boot's median, until its own is known
+  uint32_t place = oldest_;
   if (streams_.size() < options_.streams_max) {
+    place = static_cast<uint32_t>(streams_.size());
     streams_.push_back(fresh);
-    say(streams_.back(), access, out);
+    nexts_.push_back(end);
+    touch(place, false);
+  } else {
+    touch(place, true);
+    fresh.older = streams_[place].older;
+    fresh.newer = streams_[place].newer;
+    streams_[place] = fresh;
+    nexts_[place] = end;
+  }
+  say(streams_[place], access, out);
+}
+
+void SequentialModel::touch(uint32_t place, bool is_linked) {
+  Stream& stream = streams_[place];
+  if (streams_.size() == 1) {
+    stream.older = stream.newer = oldest_ = place;
     return;
   }
-  auto oldest =
-      std::min_element(streams_.begin(), streams_.end(),
-                       [](const Stream& a, const Stream& b) { return a.used_at < b.used_at; });
-  *oldest = fresh;
-  say(*oldest, access, out);
+  if (is_linked) {
+    if (place == oldest_) {  // the ring turns
+      oldest_ = stream.newer;
+      return;
+    }
+    streams_[stream.older].newer = stream.newer;
+    streams_[stream.newer].older = stream.older;
+  }
+  const uint32_t newest = streams_[oldest_].older;
+  stream.older = newest;
+  stream.newer = oldest_;
+  streams_[newest].newer = place;
+  streams_[oldest_].older = place;
 }
 
 }  // namespace forerun::predict

@@ -33,18 +33,20 @@ class SequentialModel final : public Model {
   void on_start(Time now, std::vector<Candidate>& out) override;
   void on_access(const trace::Access& access, std::vector<Candidate>& out) override;
   void on_end(Time now) override;
-  size_t state_bytes() const override { return streams_.capacity() * sizeof(Stream); }
+  size_t state_bytes() const override {
+    return streams_.capacity() * (sizeof(Stream) + sizeof(uint64_t));
+  }
 
  private:
   struct Stream {
     ComponentId component;
-    uint64_t next = 0;     // first block after what was read
-    uint64_t ahead = 0;    // first block not yet said
-    uint32_t run = 0;      // blocks read, gaps included
-    uint32_t steps = 0;    // accesses that continued it
-    uint32_t degree = 0;   // p
-    uint32_t trigger = 0;  // g: blocks before `ahead` at which the next ones are said
-    uint64_t used_at = 0;  // for replacing the one idle longest
+    uint64_t next = 0;              // first block after what was read
+    uint64_t ahead = 0;             // first block not yet said
+    uint32_t run = 0;               // blocks read, gaps included
+    uint32_t steps = 0;             // accesses that continued it
+    uint32_t degree = 0;            // p
+    uint32_t trigger = 0;           // g: blocks before `ahead` at which the next ones are said
+    uint32_t older = 0, newer = 0;  // places in the order of use, which closes to a ring
     Time last_at{};
     float pace_s = 0;  // mean seconds per block
   };
@@ -53,9 +55,13 @@ class SequentialModel final : public Model {
   void say(Stream& stream, const trace::Access& access, std::vector<Candidate>& out);
   void say_fine(Stream& stream, const trace::Access& access, std::vector<Candidate>& out);
 
+  // Makes it the one used last. It is in the ring already if `is_linked`.
+  void touch(uint32_t place, bool is_linked);
+
   Options options_;
   std::vector<Stream> streams_;
-  uint64_t accesses_ = 0;
+  std::vector<uint64_t> nexts_;  // theirs, together: every access looks at all of them
+  uint32_t oldest_ = 0;
 };
 
 }  // namespace forerun::predict

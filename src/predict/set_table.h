@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <bit>
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
@@ -59,7 +60,10 @@ class SetTable {
   size_t size() const { return size_; }
   size_t entries_max() const { return sets_max_ * kWays; }
   size_t state_bytes() const { return sets_.capacity() * sizeof(Set); }
-  void prefetch(uint32_t hash) const { __builtin_prefetch(&sets_[index(hash)]); }
+  void prefetch(uint32_t hash) const {
+    const auto* set = reinterpret_cast<const std::byte*>(&sets_[index(hash)]);
+    for (size_t at = 0; at < sizeof(Set); at += kLine) __builtin_prefetch(set + at);
+  }
 
   // Returns the entry, or null. Valid until the next insert.
   Entry* find(uint32_t hash) {
@@ -91,8 +95,9 @@ class SetTable {
   }
 
  private:
+  static constexpr size_t kLine = 64;  // of the processor's cache
   static constexpr size_t kFirstSets = 512;
-  struct alignas(std::min<size_t>(128, std::bit_floor(kWays * sizeof(Entry)))) Set {
+  struct alignas(64) Set {
     std::array<Entry, kWays> entries{};
   };
 

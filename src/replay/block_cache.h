@@ -1,15 +1,19 @@
-// A cache of blocks in the simulation: least recently used, and which blocks were prefetched and
-// not used yet, and when they come.
+// A cache of blocks in the simulation: which blocks were prefetched and not used yet, and when they
+// come. The least recently used leaves, or the one that the tier's own policy chooses.
 #pragma once
 
 #include <array>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <vector>
 
 #include "predict/block_table.h"
+#include "tier/s3fifo.h"
 
 namespace forerun::replay {
+
+enum class Eviction : uint8_t { kLru, kS3Fifo };
 
 // One thread.
 class BlockCache {
@@ -20,18 +24,19 @@ class BlockCache {
     bool is_prefetched = false;  // and not used yet
   };
   // REQUIRES: blocks_max ≥ 1.
-  explicit BlockCache(size_t blocks_max);
+  explicit BlockCache(size_t blocks_max, Eviction eviction = Eviction::kLru);
 
-  // Returns the block, or null. Valid until the next put() of it.
+  // Returns the block, or null. Valid until the next put().
   Block* find(uint64_t number);
-  // Makes the block the most recently used. REQUIRES: find() gave it.
+  // Counts a use of the block: it is the most recently used then. REQUIRES: find() gave it.
   void touch(const Block& block);
-  // Puts a block that is not there, as the most recently used. Returns the one that had to leave.
+  // Puts a block that is not there, as the most recently used. Returns the one that had to leave:
+  // itself, if a policy does not take it.
   std::optional<Block> put(const Block& block);
   // Returns a bit for each of up to 64 blocks that is there, the lowest for the first.
   uint64_t which_are_here(uint64_t first, uint32_t count) const;
   size_t size() const { return size_; }
-  size_t blocks_max() const { return slots_.size() - 1; }
+  size_t blocks_max() const { return blocks_max_; }
 
  private:
   struct Slot {
@@ -45,10 +50,15 @@ class BlockCache {
     std::array<uint32_t, kGroup> slots{};
   };
   static predict::BlockKey group_of(uint64_t number) { return {ComponentId{0}, number / kGroup}; }
+  std::optional<Block> put_first_in(const Block& block);
+  void mark(uint64_t number, uint32_t slot);
   void erase(uint64_t number);
   void unlink(uint32_t slot);
   void link_as_newest(uint32_t slot);
 
+  size_t blocks_max_;
+  std::unique_ptr<tier::S3Fifo<uint64_t, Block>> fifo_;          // null: LRU
+  std::vector<tier::S3Fifo<uint64_t, Block>::Evicted> evicted_;  // scratch
   std::vector<Slot> slots_;
   predict::BlockTable<Group> groups_;
   size_t size_ = 0;

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 
 #include <algorithm>
+#include <bit>
 
 #include "core/rng.h"
 
@@ -29,6 +30,26 @@ TEST(BlockCache, HoldsNoMoreThanItMay) {
   for (uint64_t i = 0; i < 1000; ++i)
     if (!cache.find(i * i % 101)) cache.put({.number = i * i % 101});
   EXPECT_EQ(cache.size(), 7U);
+}
+
+TEST(BlockCache, AScanLeavesWhatIsUsedOftenToTheTiersPolicy) {
+  for (const Eviction eviction : {Eviction::kLru, Eviction::kS3Fifo}) {
+    BlockCache cache(200, eviction);
+    const auto read = [&](uint64_t number) {
+      if (const auto* block = cache.find(number))
+        cache.touch(*block);
+      else
+        cache.put({.number = number});
+    };
+    for (int round = 0; round < 6; ++round)
+      for (uint64_t number = 0; number < 100; ++number) read(number);
+    for (uint64_t number = 1000; number < 2000; ++number) read(number);
+    size_t kept = 0;
+    for (uint64_t number = 0; number < 100; ++number) kept += cache.find(number) ? 1 : 0;
+    EXPECT_EQ(cache.size(), 200U);
+    EXPECT_EQ(std::popcount(cache.which_are_here(0, 64)), kept == 0 ? 0 : 64);
+    EXPECT_EQ(kept, eviction == Eviction::kLru ? 0U : 100U);
+  }
 }
 
 TEST(BlockCache, OfOneBlockEachLeavesForTheNext) {

@@ -60,6 +60,8 @@ struct BlockMethodNeeds {
 
 // Returns the names of all methods in the order of a table. "none" fetches nothing ahead.
 std::span<const std::string_view> block_method_names();
+// Returns whether a method is one idea, not several weighed or joined, and no oracle.
+bool is_single_method(std::string_view name);
 // ERRORS: kNotFound for an unknown name, with those that there are.
 Result<std::unique_ptr<BlockMethod>> make_block_method(std::string_view name,
                                                        const BlockMethodNeeds& needs);

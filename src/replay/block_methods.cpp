@@ -79,6 +79,11 @@ constexpr auto kNames = [] {
 
 std::span<const std::string_view> block_method_names() { return kNames; }
 
+bool is_single_method(std::string_view name) {
+  constexpr std::array<std::string_view, 4> kOthers = {"none", "union", "boot", "oracle"};
+  return !name.starts_with("arbiter") && std::ranges::find(kOthers, name) == kOthers.end();
+}
+
 Result<std::unique_ptr<BlockMethod>> make_block_method(std::string_view name,
                                                        const BlockMethodNeeds& needs) {
   for (const Entry& entry : kEntries)

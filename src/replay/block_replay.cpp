@@ -6,8 +6,6 @@
 #include <cmath>
 #include <unordered_set>
 
-#include "replay/block_cache.h"
-
 namespace forerun::replay {
 namespace {
 
@@ -33,8 +31,8 @@ class Run {
       : world_(world),
         clock_(clock),
         method_(method),
-        cache_(cache_blocks),
-        shadow_(cache_blocks),
+        cache_(cache_blocks, world.eviction),
+        shadow_(cache_blocks, world.eviction),
         reads_per_window_(std::max<size_t>(1, (reads + kWindows - 1) / kWindows)) {
     if (method)
       method->begin(
@@ -102,6 +100,7 @@ class Run {
     for (uint32_t i = 0; i < access.block_count; ++i) {
       const uint64_t number = access.first_block + i;
       const bool shadow_has = shadow(number);
+      if (!shadow_has) ++none_missed_;
       if (BlockCache::Block* block = cache_.find(number)) {
         if (block->is_prefetched) has_waited = use(*block, done) || has_waited;
         cache_.touch(*block);
@@ -112,6 +111,7 @@ class Run {
     }
     for (const uint64_t number : missing_)
       if (!cache_.find(number)) put({.number = number});
+    fetched_ += missing_.size();
     const auto missed = static_cast<double>(missing_.size());
     if (!missing_.empty()) {
       done = std::max(done, now_ + world_.miss_us + world_.block_us * missed);
@@ -145,11 +145,17 @@ class Run {
     for (const BlockRun& run : runs_)
       for (uint32_t i = 0; i < std::min(run.block_count, world_.run_blocks_max); ++i) {
         const uint64_t number = run.first_block + i;
-        if (cache_.find(number)) continue;
+        if (cache_.find(number) || is_capped()) continue;
+        ++fetched_;
         busy_ = std::max(busy_, now_) + world_.block_us;
         put({.number = number, .ready_us = busy_ + world_.miss_us, .is_prefetched = true});
         if (is_scoring_) ++out_.blocks_issued;
       }
+  }
+
+  bool is_capped() const {
+    return world_.traffic_max > 0 && static_cast<double>(fetched_ + 1) >
+                                         world_.traffic_max * static_cast<double>(none_missed_);
   }
 
   void put(const BlockCache::Block& block) {
@@ -201,6 +207,8 @@ class Run {
   Window window_;
   double now_ = 0, busy_ = 0;  // busy_: until when the link has prefetches to carry
   bool is_scoring_ = false;
+  uint64_t fetched_ = 0,
+           none_missed_ = 0;  // blocks, and those that a cache without prefetches asks
   double late_wait_ = 0;
   uint64_t late_reads_ = 0;
   std::vector<float> waits_, costs_;

@@ -17,6 +17,7 @@
 
 #include "core/result.h"
 #include "core/time.h"
+#include "replay/block_cache.h"
 #include "replay/block_method.h"
 #include "trace/block_trace.h"
 
@@ -30,6 +31,8 @@ struct BlockWorld {
   bool has_recorded_times = false;  // otherwise a request begins when the one before is done
   double warm_up_share = 0;         // of the requests: replayed first, not scored
   uint32_t run_blocks_max = 256;
+  double traffic_max = 0;  // against none; what would exceed it is not fetched ahead. 0: no limit
+  Eviction eviction = Eviction::kLru;
 };
 
 // Requests in blocks of `block_bytes`. REQUIRES: block_bytes is a multiple of a sector.

@@ -57,6 +57,22 @@ TEST(BlockReplay, AWriteFillsTheCacheAndIsNotScored) {
   EXPECT_DOUBLE_EQ(outcome.mean_us, 20);
 }
 
+TEST(BlockReplay, NothingIsFetchedAheadBeyondTheCapOnTraffic) {
+  std::vector<BlockAccess> trace;
+  std::vector<std::vector<BlockRun>> script;
+  for (uint64_t i = 0; i < 100; ++i) {
+    trace.push_back(read(1000 * i));
+    script.push_back({{1000 * i + 500, 3}});  // in vain
+  }
+  BlockWorld world = kWorld;
+  for (const double cap : {1.0, 1.5, 2.0}) {
+    world.traffic_max = cap;
+    Scripted method(script);
+    const auto outcome = run(trace, &method, 1000, world);
+    EXPECT_EQ(outcome.blocks_issued, static_cast<uint64_t>(100 * (cap - 1)));
+  }
+}
+
 TEST(BlockReplay, WhoReadsAPrefetchedBlockTooEarlyWaitsForTheRest) {
   // The first read is at 0 and takes 1020; its prefetches come at 20 + 20 + 1000 and 20 later.
   Scripted method({{{10, 2}}});
