@@ -1,5 +1,5 @@
 # The two commands of the README: `make demo` and `make test`. The rest serves developers.
-.PHONY: demo test test-s3 build packages clean bench-boot bench-boot-replay bench-nbd bench-observe bench-launches bench-map bench-compose bench-storm bench-dedup bench-tier bench-predict bench-agent bench-patterns deb
+.PHONY: demo test test-s3 build packages clean bench-boot bench-boot-replay bench-nbd bench-observe bench-launches bench-map bench-compose bench-storm bench-dedup bench-tier bench-predict bench-agent bench-patterns deb bench-pollution
 
 BUILD := build/release
 JOBS  := 2
@@ -69,6 +69,10 @@ bench-patterns: build
 # The agent's Debian package, for guests: build/forerun-agent.deb.
 deb: build
 	packaging/agent/build-deb $(BUILD)/bin/forerun-agent build/forerun-agent.deb
+
+# TRACES: traces of block requests (bench/pollution_replay/README.md).
+bench-pollution: build
+	bench/pollution $(TRACES) --out build/bench/pollution.json
 
 clean:
 	rm -rf build

@@ -101,6 +101,7 @@ void FetchService::stop() {
 void FetchService::abandon(VmId vm) {
   const std::lock_guard lock(mutex_);
   abandoned_.insert(vm);
+  readers_.erase(vm);
   if (abandoned_.size() > options_.abandoned_vms_max) abandoned_.erase(abandoned_.begin());
   for (auto& [id, waiters] : waits_)
     for (Wait* wait : waiters) {
@@ -185,6 +186,18 @@ FetchService::SourceReading FetchService::read_link() const {
   return reading;
 }
 
+void FetchService::set_reader(VmId vm, tier::Reader reader) {
+  const std::lock_guard lock(mutex_);
+  readers_[vm] = reader;
+}
+
+tier::Reader FetchService::reader_of(const prefetch::FetchEnd& end) const {
+  const auto waits = waits_.find(end.ref.id);
+  const VmId vm = waits != waits_.end() && !waits->second.empty() ? waits->second[0]->vm : end.vm;
+  const auto reader = readers_.find(vm);
+  return reader == readers_.end() ? tier::kNoReader : reader->second;
+}
+
 void FetchService::deliver(const prefetch::FetchEnd& end) {
   const auto found = waits_.find(end.ref.id);
   if (found == waits_.end()) return;
@@ -223,8 +236,10 @@ void FetchService::work(uint32_t source) {
     wake();  // the window has room, or a retry waits
     if (!end) continue;
     if (end->chunk)
-      tier_.insert(*end->chunk, end->ended_as == IoClass::kCritical ? tier::Admission::kDemand
-                                                                    : tier::Admission::kPrefetch);
+      tier_.insert(*end->chunk,
+                   end->ended_as == IoClass::kCritical ? tier::Admission::kDemand
+                                                       : tier::Admission::kPrefetch,
+                   reader_of(*end));
     deliver(*end);
     lock.unlock();
     count(*end);

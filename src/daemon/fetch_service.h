@@ -53,6 +53,8 @@ class FetchService {
   // no room.
   bool fetch_in_background(const repository::ChunkRef& chunk, Time due);
   bool cancel(const ChunkId& id);
+  // What is fetched for this VM, it holds in the tier. Until abandon().
+  void set_reader(VmId vm, tier::Reader reader);
   // Ends the waits for this VM with kUnavailable, now and from now on: its guest is gone.
   void abandon(VmId vm);
   // Ends the waits of every caller with kUnavailable, now and from now on.
@@ -68,6 +70,9 @@ class FetchService {
 
  private:
   struct Wait;
+  // Returns for whom the chunk was fetched: who waits for it, or who wanted it first. REQUIRES: the
+  // mutex is held.
+  tier::Reader reader_of(const prefetch::FetchEnd& end) const;
   void work(uint32_t source);
   void wake();
   void deliver(const prefetch::FetchEnd& end);  // with the mutex held
@@ -85,6 +90,7 @@ class FetchService {
   prefetch::FetchQueue queue_;
   std::unordered_map<ChunkId, std::vector<Wait*>> waits_;
   std::set<VmId> abandoned_;
+  std::map<VmId, tier::Reader> readers_;  // of VMs that were not abandoned
   bool is_stopping_ = false;
   std::vector<std::jthread> threads_;
 };

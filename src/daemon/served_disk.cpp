@@ -61,7 +61,8 @@ Result<std::shared_ptr<ServedDisk>> ServedDisk::open(What what, const Clock& clo
     FR_TRY(overlay, disk::Overlay::open(*what.folder, "overlay", options));
   }
   auto virtual_disk = std::make_unique<disk::VirtualDisk>(what.layout->table.grown(size_bytes),
-                                                          std::move(overlay), tier);
+                                                          std::move(overlay), tier, what.tenant);
+  if (what.vm != VmId{}) fetches.set_reader(what.vm, virtual_disk->reader());
   return std::shared_ptr<ServedDisk>(
       new ServedDisk(std::move(what), std::move(virtual_disk), clock, fetches, foresight));
 }

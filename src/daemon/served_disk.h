@@ -26,6 +26,7 @@ class ServedDisk final : public disk::BlockDevice {
     VmId vm{};
     bool is_observed = true;
     uint64_t size_bytes = 0;  // larger than the image; 0: as it is
+    std::string tenant;       // empty: of its own
   };
   static Result<std::shared_ptr<ServedDisk>> open(What what, const Clock& clock, tier::Tier& tier,
                                                   FetchService& fetches, Foresight& foresight);
@@ -42,7 +43,7 @@ class ServedDisk final : public disk::BlockDevice {
                       std::vector<disk::StatusExtent>& out) override;
 
   struct Figures {
-    api::VmStats stats;  // what the disk itself knows
+    api::VmStats stats;  // what the disk itself and the tier know
   };
   Figures figures() const;
 

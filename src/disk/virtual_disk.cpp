@@ -57,11 +57,11 @@ ByteView content_of(const image::Piece& piece, const repository::Chunk& chunk) {
 }  // namespace
 
 VirtualDisk::VirtualDisk(image::MappingTable table, std::unique_ptr<Overlay> overlay,
-                         tier::Tier& tier)
+                         tier::Tier& tier, std::string_view tenant)
     : table_(std::move(table)),
       overlay_(std::move(overlay)),
       tier_(tier),
-      reader_(tier.add_reader()) {}
+      reader_(tier.add_reader(tenant)) {}
 
 VirtualDisk::~VirtualDisk() { tier_.remove_reader(reader_); }
 

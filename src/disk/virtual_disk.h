@@ -55,12 +55,14 @@ struct DiskWork {
 class VirtualDisk {
  public:
   // `overlay` may be null: then the disk is read-only. `tier` outlives the disk.
-  // The disk is one of the tier's readers while it lives.
-  VirtualDisk(image::MappingTable table, std::unique_ptr<Overlay> overlay, tier::Tier& tier);
+  // The disk is one of the tier's readers while it lives, of this tenant.
+  VirtualDisk(image::MappingTable table, std::unique_ptr<Overlay> overlay, tier::Tier& tier,
+              std::string_view tenant = {});
   ~VirtualDisk();
   VirtualDisk(const VirtualDisk&) = delete;
   VirtualDisk& operator=(const VirtualDisk&) = delete;
 
+  tier::Reader reader() const { return reader_; }
   uint64_t size_bytes() const { return table_.size_bytes(); }
   bool is_read_only() const { return overlay_ == nullptr; }
   const Overlay* overlay() const { return overlay_.get(); }

@@ -14,8 +14,6 @@ using repository::ChunkPtr;
 
 namespace {
 
-uint64_t reader_bit(Reader reader) { return reader < kReadersMax ? uint64_t{1} << reader : 0; }
-
 void end_read(Shard& s, const ChunkId& id, const FileEntry& seen) {
   FileEntry* const entry = s.file.peek(id);
   if (entry != nullptr && entry->version == seen.version) --entry->reads;
@@ -61,8 +59,8 @@ void Tier::Impl::report(const std::vector<ChunkId>& unused) const {
 
 // The file level hears of a use only when it raised the chunk's standing in memory: often enough to
 // keep what is hot, rarely enough to keep hits cheap.
-void Tier::Impl::use_in_file(Shard& s, const ChunkId& id) {
-  const FileLevel::Use use = s.file.use(id);
+void Tier::Impl::use_in_file(Shard& s, const ChunkId& id, Reader reader) {
+  const FileLevel::Use use = s.file.use(id, reader);
   if (use.value != nullptr && (use.counted || use.ended_probation)) use.value->need.on_use();
   // The record still says probation; if the queue is full it will say so after a restart too, which
   // does no harm.
@@ -70,11 +68,10 @@ void Tier::Impl::use_in_file(Shard& s, const ChunkId& id) {
 }
 
 ChunkPtr Tier::Impl::use_in_memory(Shard& s, const ChunkId& id, Reader reader) {
-  if (const MemoryLevel::Use use = s.memory.use(id); use.value != nullptr) {
+  if (const MemoryLevel::Use use = s.memory.use(id, reader); use.value != nullptr) {
     ++s.counters.memory_hits;
-    use.value->readers |= reader_bit(reader);
     if (use.counted) use.value->need.on_use();
-    if (use.counted && file) use_in_file(s, id);
+    if (use.counted && file) use_in_file(s, id, reader);
     return use.value->chunk;
   }
   if (!file) return nullptr;
@@ -82,7 +79,7 @@ ChunkPtr Tier::Impl::use_in_memory(Shard& s, const ChunkId& id, Reader reader) {
   if (entry == nullptr || !entry->pending) return nullptr;
   ++s.counters.memory_hits;
   ChunkPtr chunk = entry->pending;
-  use_in_file(s, id);
+  use_in_file(s, id, reader);
   return chunk;
 }
 
@@ -90,15 +87,15 @@ ChunkPtr Tier::Impl::use_in_memory(Shard& s, const ChunkId& id, Reader reader) {
 
 void Tier::Impl::admit_to_memory(Shard& s, const ChunkPtr& chunk, Admission admission,
                                  std::vector<ChunkId>& unused, Reader reader) {
-  MemoryEntry entry{.chunk = chunk, .readers = reader_bit(reader)};
+  MemoryEntry entry{.chunk = chunk};
   // What was foreseen of it in the file, holds here too.
   if (const FileEntry* const stored = s.file.peek(chunk->id)) entry.need = stored->need;
-  s.memory.insert(chunk->id, charge(*chunk), std::move(entry), admission, s.memory_evicted);
+  s.memory.insert(chunk->id, charge(*chunk), std::move(entry), admission, s.memory_evicted, reader);
   left_memory(s, unused);
 }
 
 void Tier::Impl::admit_to_file(Shard& s, const ChunkPtr& chunk, Admission admission,
-                               std::vector<ChunkId>& unused) {
+                               std::vector<ChunkId>& unused, Reader reader) {
   if (!accepts_writes() || !queue.push(chunk->id)) {
     write_back_dropped.fetch_add(1, std::memory_order_relaxed);
     return;
@@ -106,7 +103,7 @@ void Tier::Impl::admit_to_file(Shard& s, const ChunkPtr& chunk, Admission admiss
   FileEntry entry{.version = s.next_version++,
                   .size = static_cast<uint32_t>(chunk->content.size()),
                   .pending = chunk};
-  s.file.insert(chunk->id, kSlotSize, std::move(entry), admission, s.file_evicted);
+  s.file.insert(chunk->id, kSlotSize, std::move(entry), admission, s.file_evicted, reader);
   left_file(s, unused);
 }
 
@@ -203,7 +200,7 @@ ChunkPtr Tier::find(const ChunkId& id, Level* level, Reader reader) {
       ++s.counters.misses;
       return nullptr;
     }
-    impl_->use_in_file(s, id);
+    impl_->use_in_file(s, id, reader);
     ++entry->reads;  // so that the slot stays this chunk's
     seen = *entry;
   }
@@ -241,7 +238,7 @@ Level Tier::where(const ChunkId& id) const {
   return entry->pending ? Level::kMemory : Level::kFile;
 }
 
-void Tier::insert(ChunkPtr chunk, Admission admission) {
+void Tier::insert(ChunkPtr chunk, Admission admission, Reader reader) {
   FR_ASSERT(chunk && !chunk->content.empty() && chunk->content.size() <= repository::kChunkSize);
   const ChunkId& id = chunk->id;
   Shard& s = impl_->shard(id);
@@ -252,14 +249,14 @@ void Tier::insert(ChunkPtr chunk, Admission admission) {
     const bool in_file = s.file.contains(id);
     const bool on_probation = s.memory.on_probation(id) || s.file.on_probation(id);
     if (admission == Admission::kDemand && on_probation) {
-      if (in_memory) s.memory.use(id);
-      if (in_file) impl_->use_in_file(s, id);
+      if (in_memory) s.memory.use(id, reader);
+      if (in_file) impl_->use_in_file(s, id, reader);
     }
     // What is here already and was used does not go back on probation.
     const bool used = admission == Admission::kDemand || ((in_memory || in_file) && !on_probation);
     const Admission as = used ? Admission::kDemand : Admission::kPrefetch;
-    if (!in_memory) impl_->admit_to_memory(s, chunk, as, unused);
-    if (!in_file && impl_->file) impl_->admit_to_file(s, chunk, as, unused);
+    if (!in_memory) impl_->admit_to_memory(s, chunk, as, unused, reader);
+    if (!in_file && impl_->file) impl_->admit_to_file(s, chunk, as, unused, reader);
     if (!s.memory.contains(id) && !s.file.contains(id)) {
       Impl::departed(s, id, as == Admission::kPrefetch, unused);  // there was no room for it at all
     }

@@ -7,12 +7,15 @@
 // would cost to have it again, weighed with how probably it is wanted; never a chunk that a read
 // holds. A prefetched chunk is on probation until its first use, which counts as the demand that
 // brought it, not as a re-use; of a full level, unused prefetched chunks together hold a share that
-// follows their usefulness.
+// follows their usefulness. What each VM brought is held apart from what others did: of a full
+// level each VM and each tenant has a share, earned by re-use (tier/shares.h); the rest is
+// anybody's, who gives way first.
 #pragma once
 
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <string_view>
 
 #include "core/id.h"
 #include "core/result.h"
@@ -20,6 +23,7 @@
 #include "core/time.h"
 #include "repository/chunk.h"
 #include "tier/admission.h"
+#include "tier/reader.h"
 
 namespace forerun::tier {
 
@@ -41,6 +45,11 @@ struct TierOptions {
   // Locks, at most; fewer if a level has less than 16 chunks for each. Each shard has an equal part
   // of every limit.
   uint32_t shards = 16;
+  // Shares of VMs and tenants. `guaranteed_ratio`: of an equal part, what a VM has that earns
+  // nothing. What was not used again for one to two `share_memory` is no longer earned.
+  bool has_shares = true;
+  double guaranteed_ratio = 0.125;
+  Nanos share_memory = std::chrono::minutes(10);
 };
 
 struct TierStats {
@@ -75,10 +84,12 @@ struct PoolStats {
   uint64_t shared_bytes = 0, copies_bytes = 0;
 };
 
-// Who uses chunks, for the accounts: a VM.
-using Reader = uint8_t;
-inline constexpr Reader kNoReader = 255;
-inline constexpr size_t kReadersMax = 64;  // told apart at a time; others are not counted
+// What one reader holds alone, what it may hold of a full level before it gives way, and how much
+// of that it earned.
+struct TierShare {
+  uint64_t memory_bytes = 0, memory_share_bytes = 0, memory_earned_bytes = 0;
+  uint64_t file_bytes = 0, file_share_bytes = 0;
+};
 
 // Thread-safe. No lock that a reader takes is held across file I/O.
 class Tier {
@@ -101,8 +112,9 @@ class Tier {
   // Returns where the chunk is, without counting a use and without I/O.
   Level where(const ChunkId& id) const;
   // Puts a verified chunk into memory and queues it for the file. Already there: a demand ends its
-  // probation. REQUIRES: 1 to kChunkSize bytes of content.
-  void insert(repository::ChunkPtr chunk, Admission admission);
+  // probation. `reader`: who uses it, or for whom it was fetched ahead; it holds it while no other
+  // uses it. REQUIRES: 1 to kChunkSize bytes of content.
+  void insert(repository::ChunkPtr chunk, Admission admission, Reader reader = kNoReader);
   // Says that a chunk will be wanted, with this probability, and when at the latest: until then or
   // its next use it is dearer to evict. Each call stands for one use. Cheap: one lock of one shard.
   // Returns whether it is here; a chunk that is not is not remembered.
@@ -124,7 +136,7 @@ class Tier {
   // thread may be in write_back() by then.
   void on_evicted_unused(std::function<void(const ChunkId&)> callback);
 
-  // Tells the time, by which needs end. Called now and then.
+  // Tells the time, by which needs end and what is earned fades. Called now and then.
   void tick(Time now);
   void set_costs(const FetchCosts& costs);
   // Changes how much memory may be used, at most memory_bytes_max. Less evicts at once, of least
@@ -132,11 +144,13 @@ class Tier {
   // shard leaves the file only.
   void set_memory_limit(uint64_t bytes);
 
-  // Returns a number for a new reader, or kNoReader if there are too many.
-  Reader add_reader();
+  // Returns a number for a new reader, a VM of this tenant or, if empty, of its own. If there are
+  // too many, some have one number and share together.
+  Reader add_reader(std::string_view tenant = {});
   // Forgets what it used. REQUIRES: it was added; nothing is called with it any more.
   void remove_reader(Reader reader);
-  // Counts `reader` among those that used the chunk, if it is in memory: for one that was handed
+  TierShare share(Reader reader) const;
+  // Counts `reader` among those that used the chunk, if it is here: for one that was handed
   // the chunk past the tier.
   void note_reader(const ChunkId& id, Reader reader);
 

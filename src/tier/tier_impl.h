@@ -5,11 +5,15 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <deque>
+#include <limits>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -44,7 +48,6 @@ struct Need {
 struct MemoryEntry {
   repository::ChunkPtr chunk;
   Need need;
-  uint64_t readers = 0;  // a bit each
 };
 
 // What the file level knows of a chunk. `version` is new with every admission, so a reader or
@@ -151,11 +154,13 @@ struct Tier::Impl {
 
   void set_costs(const FetchCosts& costs);
   repository::ChunkPtr use_in_memory(Shard& s, const ChunkId& id, Reader reader);
-  void use_in_file(Shard& s, const ChunkId& id);
+  void use_in_file(Shard& s, const ChunkId& id, Reader reader);
+  uint32_t tenant_number(std::string_view tenant);
+  void age_shares() const;
   void admit_to_memory(Shard& s, const repository::ChunkPtr& chunk, Admission admission,
                        std::vector<ChunkId>& unused, Reader reader = kNoReader);
   void admit_to_file(Shard& s, const repository::ChunkPtr& chunk, Admission admission,
-                     std::vector<ChunkId>& unused);
+                     std::vector<ChunkId>& unused, Reader reader = kNoReader);
   void left_memory(Shard& s, std::vector<ChunkId>& unused);
   void left_file(Shard& s, std::vector<ChunkId>& unused);
   static void departed(Shard& s, const ChunkId& id, bool was_unused, std::vector<ChunkId>& unused);
@@ -175,8 +180,13 @@ struct Tier::Impl {
   Outlook outlook;
   const uint64_t memory_bytes_max;
   std::atomic<uint64_t> memory_limit;
-  std::mutex readers_mutex;  // guards readers
-  uint64_t readers = 0;      // those that there are
+  static constexpr Time::rep kNeverAged = std::numeric_limits<Time::rep>::min();
+  const Nanos share_memory;
+  std::atomic<Time::rep> aged_at{kNeverAged};
+  std::mutex readers_mutex;  // guards the below, and orders changes of who reads
+  std::array<uint32_t, kReadersMax> reader_counts{};     // how many disks go by the number
+  std::map<std::string, uint32_t, std::less<>> tenants;  // that had a reader since the start
+  uint32_t next_tenant = 0;
   std::vector<std::unique_ptr<Shard>> shards;
   WriteQueue queue;
   std::function<void(const ChunkId&)> evicted_unused_callback;
