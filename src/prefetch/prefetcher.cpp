@@ -6,6 +6,7 @@
 #include <unordered_map>
 
 #include "predict/price.h"
+#include "prefetch/tenants.h"
 
 namespace forerun::prefetch {
 
@@ -44,6 +45,7 @@ struct Candidate {
 struct Issued {
   repository::ChunkRef chunk;
   VmId vm{};
+  TenantPtr tenant;  // settles with it even if the VM is long forgotten
   BlockKey key;
   uint8_t model = 0;
   float probability = 0;
@@ -53,10 +55,12 @@ struct Issued {
 };
 
 struct Vm {
-  explicit Vm(const score::Budget::Options& budget_options, std::vector<std::string> models)
-      : budget(budget_options), ledger({}, std::move(models)) {}
+  Vm(const score::Budget::Options& budget_options, TenantPtr its_tenant,
+     std::vector<std::string> models)
+      : budget(budget_options), tenant(std::move(its_tenant)), ledger({}, std::move(models)) {}
 
   score::Budget budget;
+  TenantPtr tenant;
   score::Ledger ledger;
   std::map<BlockKey, Candidate> candidates;
   std::set<CandidateOrder> order;
@@ -70,24 +74,42 @@ struct Vm {
   }
 };
 
+void settle(score::Budget& budget, Outcome outcome, uint64_t bytes) {
+  if (outcome == Outcome::kWasted) budget.on_wasted(bytes);
+  if (outcome == Outcome::kCancelled) budget.on_cancelled(bytes);
+  if (outcome == Outcome::kHit || outcome == Outcome::kLate) budget.on_used(bytes);
+}
+
+Tenants::Options tenant_options(const PrefetcherOptions& options) {
+  Tenants::Options tenants{.budget = options.budget};
+  tenants.budget.initial_bytes *= options.tenant_budget_vms;
+  tenants.budget.max_bytes *= options.tenant_budget_vms;
+  tenants.budget.memory_bytes *= options.tenant_budget_vms;
+  return tenants;
+}
+
 }  // namespace
 
 struct Prefetcher::Impl {
   Impl(PrefetcherOptions with, Resolve how, IsHere where)
-      : options(with), resolve(std::move(how)), is_here(std::move(where)), bucket(with.stagger) {}
+      : options(with),
+        resolve(std::move(how)),
+        is_here(std::move(where)),
+        bucket(with.stagger),
+        tenants(tenant_options(with)) {}
 
   PrefetcherOptions options;
   Resolve resolve;
   IsHere is_here;
   Need need;
   iosched::TokenBucket bucket;
+  Tenants tenants;
   std::map<VmId, Vm> vms;
   std::unordered_map<ChunkId, Issued> issued;
   std::multimap<Time, ChunkId> patience_ends;
   std::vector<PrefetchCommand> cancels;
   uint32_t under_way = 0;
   uint64_t sequence = 0;
-  VmId last_served{};
 
   // Returns whether the chunk at `key` is here, and tells that it is needed.
   bool tell(const BlockKey& key, float probability, Time due, Time now) {
@@ -102,6 +124,8 @@ struct Prefetcher::Impl {
     const Issued record = found->second;
     issued.erase(found);
     if (record.is_under_way) --under_way;
+    if (!record.was_charged && record.tenant->budget)
+      settle(*record.tenant->budget, outcome, record.chunk.stored_size);
     const auto owner = vms.find(record.vm);
     if (owner == vms.end()) return;
     Vm& vm = owner->second;
@@ -126,11 +150,7 @@ struct Prefetcher::Impl {
         break;
     }
     --vm.stats.undecided;
-    if (!record.was_charged) {
-      if (outcome == Outcome::kWasted) vm.budget.on_wasted(bytes);
-      if (outcome == Outcome::kCancelled) vm.budget.on_cancelled(bytes);
-      if (outcome == Outcome::kHit || outcome == Outcome::kLate) vm.budget.on_used(bytes);
-    }
+    if (!record.was_charged) settle(vm.budget, outcome, bytes);
     score::Record line;
     line.issued_at = record.at;
     line.decided_at = now;
@@ -147,8 +167,11 @@ struct Prefetcher::Impl {
   bool issue(VmId id, Vm& vm, const CandidateOrder& order, const repository::ChunkRef& chunk,
              Time now, std::vector<PrefetchCommand>& out) {
     const Candidate& candidate = vm.candidates.at(order.key);
+    if (chunk.stored_size > vm.tenant->available_bytes()) return false;
     if (!vm.budget.take(chunk.stored_size)) return false;
-    Issued record{chunk, id, order.key, candidate.model, candidate.probability, now, true, false};
+    if (vm.tenant->budget) vm.tenant->budget->take(chunk.stored_size);
+    Issued record{chunk, id,   vm.tenant, order.key, candidate.model, candidate.probability,
+                  now,   true, false};
     issued.emplace(chunk.id, record);
     patience_ends.emplace(std::max(order.due, now) + options.patience, chunk.id);
     ++under_way;
@@ -175,9 +198,24 @@ struct Prefetcher::Impl {
         vm.drop(vm.candidates.find(best.key));
         continue;
       }
-      if (vm.budget.available_bytes() < chunk.stored_size) return false;
+      if (available_bytes(vm) < chunk.stored_size) return false;
       if (!bucket.take(chunk.stored_size, now)) return false;
       return issue(id, vm, best, chunk, now, out);
+    }
+    return false;
+  }
+
+  static uint64_t available_bytes(const Vm& vm) {
+    return std::min(vm.budget.available_bytes(), vm.tenant->available_bytes());
+  }
+
+  // Hands over one chunk of the tenant's VM that was served longest ago and has one. Returns false
+  // if none has.
+  bool serve(Tenant& tenant, Time now, std::vector<PrefetchCommand>& out) {
+    for (const VmId id : Tenants::by_turn(tenant)) {
+      if (!serve(id, vms.at(id), now, out)) continue;
+      tenants.on_served(id, tenant);
+      return true;
     }
     return false;
   }
@@ -192,6 +230,8 @@ struct Prefetcher::Impl {
       if (now - found->second.at < options.patience)
         continue;  // an earlier prefetch of the same chunk set this alarm
       found->second.was_charged = true;
+      if (found->second.tenant->budget)
+        found->second.tenant->budget->on_wasted(found->second.chunk.stored_size);
       if (const auto vm = vms.find(found->second.vm); vm != vms.end())
         vm->second.budget.on_wasted(found->second.chunk.stored_size);
     }
@@ -216,9 +256,14 @@ Prefetcher::~Prefetcher() = default;
 
 void Prefetcher::on_need(Need need) { impl_->need = std::move(need); }
 
-void Prefetcher::start_vm(VmId vm, std::vector<std::string> models, Time) {
-  impl_->vms.erase(vm);
-  impl_->vms.emplace(vm, Vm(impl_->options.budget, std::move(models)));
+void Prefetcher::start_vm(VmId vm, std::vector<std::string> models, Time,
+                          const std::string& tenant) {
+  if (const auto known = impl_->vms.find(vm); known != impl_->vms.end()) {
+    impl_->tenants.remove(vm, *known->second.tenant);
+    impl_->vms.erase(known);
+  }
+  impl_->vms.emplace(vm,
+                     Vm(impl_->options.budget, impl_->tenants.add(vm, tenant), std::move(models)));
 }
 
 uint8_t Prefetcher::add_models(VmId vm, std::vector<std::string> models) {
@@ -233,6 +278,7 @@ void Prefetcher::end_vm(VmId id, Time now) {
   vm.candidates.clear();
   vm.order.clear();
   vm.has_ended = true;
+  impl_->tenants.remove(id, *vm.tenant);
   vm.ended_sequence = ++impl_->sequence;
   std::vector<ChunkId> unused;
   for (const auto& [chunk, record] : impl_->issued) {
@@ -337,21 +383,13 @@ void Prefetcher::pull(Time now, std::vector<PrefetchCommand>& out) {
   impl_->cancels.clear();
   impl_->charge_the_overdue(now);
   for (auto& [id, vm] : impl_->vms) vm.budget.tick(now);
-  // One chunk a VM and turn, beginning after the VM that was served last.
+  impl_->tenants.tick(now);
+  // One chunk a tenant and turn, beginning with who was served longest ago.
   for (bool served = true; served && impl_->under_way < impl_->options.handed_over_max;) {
     served = false;
-    std::vector<VmId> turn;
-    for (auto entry = impl_->vms.upper_bound(impl_->last_served); entry != impl_->vms.end();
-         ++entry)
-      turn.push_back(entry->first);
-    for (auto entry = impl_->vms.begin();
-         entry != impl_->vms.end() && entry->first <= impl_->last_served; ++entry)
-      turn.push_back(entry->first);
-    for (const VmId id : turn) {
+    for (Tenant* const tenant : impl_->tenants.by_turn()) {
       if (impl_->under_way >= impl_->options.handed_over_max) break;
-      if (!impl_->serve(id, impl_->vms.at(id), now, out)) continue;
-      impl_->last_served = id;
-      served = true;
+      served |= impl_->serve(*tenant, now, out);
     }
   }
 }
@@ -361,7 +399,7 @@ PrefetchStats Prefetcher::stats(VmId id) const {
   if (found == impl_->vms.end()) return {};
   PrefetchStats stats = found->second.stats;
   stats.waiting = found->second.candidates.size();
-  stats.budget_bytes = found->second.budget.available_bytes();
+  stats.budget_bytes = Impl::available_bytes(found->second);
   stats.earned_bytes = found->second.budget.allowance_bytes();
   stats.usefulness = found->second.budget.usefulness();
   return stats;

@@ -1,8 +1,8 @@
 // From proposals to fetches: what the arbiter thinks likely becomes, chunk by chunk, a prefetch
 // that is worth its price, or nothing. De-duplicates over models and VMs, orders by probability
-// band and due time, staggers, stays within each VM's earned budget, takes back what the guest
-// asked for first or no longer needs, and accounts every chunk it fetched exactly once as hit, late
-// or wasted.
+// band and due time, staggers, serves tenants and their VMs in turn, stays within each VM's and
+// each tenant's earned budget, takes back what the guest asked for first or no longer needs, and
+// accounts every chunk it fetched exactly once as hit, late or wasted.
 #pragma once
 
 #include <cstdint>
@@ -31,6 +31,8 @@ struct PrefetcherOptions {
   iosched::TokenBucket::Options stagger;  // over all VMs; the rate follows set_link_rate
   double stagger_ratio = 1.25;            // of the link's measured rate that prefetches may take
   score::Budget::Options budget;          // each VM's
+  // A tenant's VMs together may have as much as so many VMs.
+  uint32_t tenant_budget_vms = 4;
 };
 
 // What to do with the fetch queue.
@@ -47,7 +49,7 @@ struct PrefetchStats {
            wasted_bytes = 0;  // as stored: bytes on the link
   uint64_t undecided = 0;     // arrived or under way, not yet used
   uint64_t waiting = 0;       // candidates not issued
-  uint64_t budget_bytes = 0;  // available now
+  uint64_t budget_bytes = 0;  // available now, to the VM and its tenant
   uint64_t earned_bytes = 0;  // may be undecided at a time
   double usefulness = 1;      // of decided bytes, recent ones first
 };
@@ -70,7 +72,8 @@ class Prefetcher {
   // Once, before the first VM; without it nobody hears.
   void on_need(Need need);
 
-  void start_vm(VmId vm, std::vector<std::string> models, Time now);
+  // `tenant`: empty: of its own.
+  void start_vm(VmId vm, std::vector<std::string> models, Time now, const std::string& tenant = {});
   // More models speak for this VM from now on; what others said stays. Returns the index that the
   // first one's proposals carry.
   uint8_t add_models(VmId vm, std::vector<std::string> models);
