@@ -31,6 +31,12 @@ class FakeService : public Service {
     asked_name = name;
     return or_error(ComponentDetails{.info = component, .component_name = "nginx"});
   }
+  Status mark_component(const std::string& name, bool is_shareable) override {
+    asked_name = name;
+    component.is_shareable = is_shareable;
+    if (error) return std::unexpected(*error);
+    return {};
+  }
   Status remove_component(const std::string& name) override {
     asked_name = name;
     if (error) return std::unexpected(*error);

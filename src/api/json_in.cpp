@@ -259,6 +259,8 @@ Result<ComponentImportRequest> parse_component_request(std::string_view body) {
   members.text("function", request.function, 64);
   members.flag("allow_devices", request.allow_devices);
   members.flag("overlay", request.is_overlay);
+  if (members.find("shareable") != nullptr)
+    members.flag("shareable", request.is_shareable.emplace());
   members.components("on", request.on);
   members.packages("packages", request.packages);
   members.suite("suite", request.suite);
@@ -272,6 +274,16 @@ Result<ComponentImportRequest> parse_component_request(std::string_view body) {
     members.complain("delta_from", "goes with one component, not with layers");
   FR_CHECK(members.status());
   return request;
+}
+
+Result<bool> parse_mark_request(std::string_view body) {
+  FR_TRY(const json::object object, parse_object(body));
+  Members members(object, "");
+  bool is_shareable = false;
+  if (members.find("shareable") == nullptr) members.complain("shareable", "is missing");
+  members.flag("shareable", is_shareable);
+  FR_CHECK(members.status());
+  return is_shareable;
 }
 
 Result<ComposeRequest> parse_compose_request(std::string_view body) {

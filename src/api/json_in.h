@@ -15,6 +15,8 @@ inline constexpr size_t kRequestDepthMax = 16;
 // ERRORS of all: kInvalid, kTooLarge; the message names the member.
 Result<ImportRequest> parse_import_request(std::string_view body);
 Result<ComponentImportRequest> parse_component_request(std::string_view body);
+// Returns whether the component is to be shareable.
+Result<bool> parse_mark_request(std::string_view body);
 Result<ComposeRequest> parse_compose_request(std::string_view body);
 Result<VerifyRequest> parse_verify_request(std::string_view body);  // empty: all defaults
 Result<GcRequest> parse_gc_request(std::string_view body);          // empty: all defaults

@@ -107,10 +107,10 @@ json::object object_of(const ImageInfo& image) {
 json::value value_of(const ImageInfo& image) { return object_of(image); }
 
 json::object object_of(const ComponentInfo& component) {
-  return {{"name", text(component.name)},          {"digest", text(component.digest)},
-          {"version", text(component.version)},    {"function", text(component.function)},
-          {"name_count", component.name_count},    {"data_bytes", component.data_bytes},
-          {"stored_bytes", component.stored_bytes}};
+  return {{"name", text(component.name)},           {"digest", text(component.digest)},
+          {"version", text(component.version)},     {"function", text(component.function)},
+          {"name_count", component.name_count},     {"data_bytes", component.data_bytes},
+          {"stored_bytes", component.stored_bytes}, {"shareable", component.is_shareable}};
 }
 json::value value_of(const ComponentInfo& component) { return object_of(component); }
 

@@ -137,7 +137,8 @@ HttpResponse Router::components(const HttpRequest& request, const Segments& path
   if (path.size() == 2) {
     const std::string name(path[1]);
     if (request.method == "GET") return answer(request, service_.get_component(name));
-    if (request.method != "DELETE") return wrong_method(request, "GET, DELETE");
+    if (request.method == "PATCH") return mark(request, name);
+    if (request.method != "DELETE") return wrong_method(request, "GET, PATCH, DELETE");
     const Status removed = service_.remove_component(name);
     return removed ? HttpResponse{204, "application/json", "", {}}
                    : problem(request, removed.error());
@@ -152,6 +153,13 @@ HttpResponse Router::components(const HttpRequest& request, const Segments& path
   const auto asked = parse_component_request(request.body);
   if (!asked) return problem(request, asked.error());
   return started(request, service_.import_component(*asked));
+}
+
+HttpResponse Router::mark(const HttpRequest& request, const std::string& name) const {
+  if (!is_json(request)) return no_json(request);
+  const auto asked = parse_mark_request(request.body);
+  if (!asked) return problem(request, asked.error());
+  return removed(request, service_.mark_component(name, *asked));
 }
 
 HttpResponse Router::compositions(const HttpRequest& request, const Segments& path) const {

@@ -22,6 +22,7 @@ class Router {
   using Segments = std::vector<std::string_view>;
   net::HttpResponse images(const net::HttpRequest& request, const Segments& path) const;
   net::HttpResponse components(const net::HttpRequest& request, const Segments& path) const;
+  net::HttpResponse mark(const net::HttpRequest& request, const std::string& name) const;
   net::HttpResponse compositions(const net::HttpRequest& request, const Segments& path) const;
   net::HttpResponse repository(const net::HttpRequest& request, const Segments& path) const;
   net::HttpResponse operations(const net::HttpRequest& request, const Segments& path) const;

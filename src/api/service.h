@@ -86,6 +86,9 @@ struct ComponentImportRequest {
   std::vector<std::string> on;        // kApt: names of the components it is installed on
   std::vector<std::string> packages;  // kApt: what is installed; kBase: what is there besides
   std::string suite;  // kBase, kKernel: Debian's release; empty: the daemon's choice
+  // What VMs of one tenant teach about it may serve other tenants'; absent: if it is built of
+  // Debian's packages.
+  std::optional<bool> is_shareable;
   // Not kOci: the component whose chunks those of this one are told by where that is shorter;
   // empty: none.
   std::string delta_from;
@@ -95,6 +98,7 @@ struct ComponentInfo {
   std::string name, digest, version, function;
   uint64_t name_count = 0;  // in its file tree
   uint64_t data_bytes = 0, stored_bytes = 0;
+  bool is_shareable = false;  // marked so on this host
 };
 
 // How many of each there are in a component's tree.
@@ -424,6 +428,9 @@ class Service {
   virtual Result<OperationInfo> import_component(const ComponentImportRequest& request) = 0;
   virtual Result<std::vector<ComponentInfo>> list_components() = 0;  // by name
   virtual Result<ComponentDetails> get_component(const std::string& name) = 0;
+  // Marks a component, or else the image of this name, as shareable among tenants or private to
+  // each. ERRORS: kNotFound.
+  virtual Status mark_component(const std::string& name, bool is_shareable) = 0;
   // Removes the name; data that nothing else names is garbage collection's.
   virtual Status remove_component(const std::string& name) = 0;
   // Starts to compose an image and returns the operation. ERRORS: kInvalid: the manifest, with file

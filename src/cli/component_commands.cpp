@@ -1,4 +1,4 @@
-// forerun component import|build|list|show|rm
+// forerun component import|build|list|show|mark|rm
 #include <CLI/CLI.hpp>
 #include <boost/json.hpp>
 
@@ -20,25 +20,25 @@ constexpr const char* kDeltaFromHelp =
 struct ImportArguments {
   std::string source, file, name, version, function, reference, platform, delta_from;
   std::vector<std::string> depends;
-  bool allow_devices = false, is_overlay = false, no_wait = false;
+  bool allow_devices = false, is_overlay = false, is_shareable = false, no_wait = false;
 };
 
 Result<int> import_component(const Context& context, const ImportArguments& arguments) {
   FR_CHECK(Context::check_name(arguments.name));
   FR_TRY(const std::string path, absolute_path(arguments.file));
   if (!os::path_exists(path)) return fail(ErrorCode::kNotFound, fmt::format("no file {}", path));
-  const json::object request{
-      {"source", arguments.source},
-      {"source_path", path},
-      {"name", arguments.name},
-      {"version", arguments.version},
-      {"function", arguments.function},
-      {"allow_devices", arguments.allow_devices},
-      {"overlay", arguments.is_overlay},
-      {"depends", json::array(arguments.depends.begin(), arguments.depends.end())},
-      {"reference", arguments.reference},
-      {"platform", arguments.platform},
-      {"delta_from", arguments.delta_from}};
+  json::object request{{"source", arguments.source},
+                       {"source_path", path},
+                       {"name", arguments.name},
+                       {"version", arguments.version},
+                       {"function", arguments.function},
+                       {"allow_devices", arguments.allow_devices},
+                       {"overlay", arguments.is_overlay},
+                       {"depends", json::array(arguments.depends.begin(), arguments.depends.end())},
+                       {"reference", arguments.reference},
+                       {"platform", arguments.platform},
+                       {"delta_from", arguments.delta_from}};
+  if (arguments.is_shareable) request["shareable"] = true;
   return run_operation(context, "/api/v1/components", json::serialize(request), arguments.no_wait,
                        {arguments.name, "import " + arguments.file});
 }
@@ -46,7 +46,7 @@ Result<int> import_component(const Context& context, const ImportArguments& argu
 struct BuildArguments {
   std::string base, kernel, on, apt;  // the first given says what is built
   std::string include, name, suite, version, delta_from;
-  bool no_wait = false;
+  bool is_private = false, no_wait = false;
 };
 
 // "a, b c" → a, b, c
@@ -79,13 +79,14 @@ Result<int> build_component(const Context& context, const BuildArguments& argume
     name = packages[0].substr(0, packages[0].find('='));
   }
   FR_CHECK(Context::check_name(name));
-  const json::object request{{"source", source},
-                             {"name", name},
-                             {"version", arguments.version},
-                             {"on", json::value_from(words_of(arguments.on))},
-                             {"packages", json::value_from(packages)},
-                             {"suite", arguments.suite},
-                             {"delta_from", arguments.delta_from}};
+  json::object request{{"source", source},
+                       {"name", name},
+                       {"version", arguments.version},
+                       {"on", json::value_from(words_of(arguments.on))},
+                       {"packages", json::value_from(packages)},
+                       {"suite", arguments.suite},
+                       {"delta_from", arguments.delta_from}};
+  if (arguments.is_private) request["shareable"] = false;
   return run_operation(context, "/api/v1/components", json::serialize(request), arguments.no_wait,
                        {name, "build " + name});
 }
@@ -142,6 +143,7 @@ Result<int> show_component(const Context& context, const std::string& name) {
   for (const char* key : {"version", "function", "architecture", "origin", "licence"})
     line(key, text_of(part, key));
   line("created", text_of(part, "created_at"));
+  line("learning", flag_of(part, "shareable") ? "shareable among tenants" : "private to a tenant");
   line("depends on", joined(part, "depends"));
   line("provides", joined(part, "provides"));
   line("content", show_bytes(number_of(part, "content_bytes")));
@@ -171,10 +173,38 @@ Result<int> show_component(const Context& context, const std::string& name) {
   return kExitOk;
 }
 
+Result<int> mark_component(const Context& context, const std::string& name, bool is_shareable) {
+  FR_CHECK(Context::check_name(name));
+  FR_CHECK(context.patch("/api/v1/components/" + name,
+                         json::serialize(json::object{{"shareable", is_shareable}})));
+  return kExitOk;
+}
+
 Result<int> remove_component(const Context& context, const std::string& name) {
   FR_CHECK(Context::check_name(name));
   FR_CHECK(context.remove("/api/v1/components/" + name));
   return kExitOk;
+}
+
+// Adds `mark NAME`.
+void add_mark(CLI::App& component, const Context& context, Command& chosen) {
+  struct Arguments {
+    std::string name;
+    bool is_shareable = false, is_private = false;
+  };
+  auto arguments = std::make_shared<Arguments>();
+  CLI::App* command = component.add_subcommand(
+      "mark", "Say whether what one tenant's VMs teach about a component serves other tenants'");
+  command->add_option("name", arguments->name, "a component, or an image")->required();
+  auto* which = command->add_option_group("which");
+  which->add_flag("--shareable", arguments->is_shareable, "it does");
+  which->add_flag("--private", arguments->is_private, "it serves that tenant's alone");
+  which->require_option(1);
+  command->callback([&context, &chosen, arguments] {
+    chosen = [&context, arguments] {
+      return mark_component(context, arguments->name, arguments->is_shareable);
+    };
+  });
 }
 
 // Adds `show NAME` and `rm NAME`.
@@ -212,6 +242,8 @@ void add_import(CLI::App& import, const std::string& source, const std::string& 
     command->add_option("--platform", arguments->platform,
                         "OS/ARCHITECTURE; linux/amd64 if not said");
   }
+  command->add_flag("--shareable", arguments->is_shareable,
+                    "what one tenant's VMs teach about it serves other tenants'");
   command->add_flag("--allow-devices", arguments->allow_devices, "device nodes may be in it");
   if (source == "dir")
     command->add_flag("--overlay", arguments->is_overlay,
@@ -240,6 +272,8 @@ void add_build(CLI::App& component, const Context& context, Command& chosen) {
   command->add_option("--suite", arguments->suite, "Debian's release (default bookworm)");
   command->add_option("--version", arguments->version, "instead of the packages'");
   command->add_option("--delta-from", arguments->delta_from, kDeltaFromHelp);
+  command->add_flag("--private", arguments->is_private,
+                    "what one tenant's VMs teach about it serves that tenant's alone");
   command->add_flag("--no-wait", arguments->no_wait, "print the operation's id and return at once");
   base->excludes(kernel)->excludes(apt);
   kernel->excludes(apt);
@@ -261,6 +295,7 @@ void add_component_commands(CLI::App& app, const Context& context, Command& chos
   add_import(*import, "deb", "A Debian package, its scripts not run", context, chosen);
   add_import(*import, "oci", "A container image, a component a layer", context, chosen);
   add_one(*component, context, chosen);
+  add_mark(*component, context, chosen);
   add_build(*component, context, chosen);
   component->add_subcommand("list", "List components")->callback([&] {
     chosen = [&context] { return list_components(context); };

@@ -93,6 +93,7 @@ Result<image::BuiltComponent> build_component(const ImportJob& job, image::Compo
          image::ComponentBuilder::create(job.store, *scratch, std::move(options)));
   FR_CHECK(fill(*builder));
   FR_TRY(auto built, builder->publish());
+  if (job.on_published) FR_CHECK(job.on_published(built.tag));
   FR_CHECK(scratch_folder->remove(scratch_name));
   return built;
 }
@@ -148,12 +149,13 @@ Status check_import(const api::ComponentImportRequest& request) {
 
 Result<std::string> run_import(const api::ComponentImportRequest& request,
                                const std::string& scratch_folder, repository::Store& store,
-                               Operations::Progress& progress) {
+                               Operations::Progress& progress,
+                               std::function<Status(const image::ComponentTag&)> on_published) {
   // One job per name at a time (operations.h): what is there is a dead one's.
   const std::string scratch = fmt::format("{}/component-{}", scratch_folder, request.name);
   FR_CHECK(os::remove_tree(scratch));
   FR_CHECK(os::make_folders(scratch));
-  auto outcome = import_of_kind({request, scratch, store, progress});
+  auto outcome = import_of_kind({request, scratch, store, progress, std::move(on_published)});
   // What was killed may take a moment to be gone.
   Status removed = os::remove_tree(scratch);
   for (int tries = 0; !removed && tries < kRemoveTries; ++tries) {

@@ -19,6 +19,8 @@ struct ImportJob {
   const std::string& scratch;  // an empty folder of this job alone
   repository::Store& store;
   Operations::Progress& progress;
+  // Hears of each component that was published. May be empty.
+  std::function<Status(const image::ComponentTag&)> on_published;
 };
 
 // Returns what is known before anything is read: the request's name, version and function.
@@ -47,6 +49,7 @@ Status check_import(const api::ComponentImportRequest& request);
 // Does what `request` asks in a new folder below `scratch_folder`.
 Result<std::string> run_import(const api::ComponentImportRequest& request,
                                const std::string& scratch_folder, repository::Store& store,
-                               Operations::Progress& progress);
+                               Operations::Progress& progress,
+                               std::function<Status(const image::ComponentTag&)> on_published);
 
 }  // namespace forerun::daemon

@@ -32,6 +32,12 @@ Result<std::string> compose(const image::Manifest& manifest, const std::string& 
       image.statistics.metadata_bytes, image.statistics.overridden, image.prior_block_count);
 }
 
+// Whether everybody can have the same content: what Debian's archive gives.
+bool is_public(api::ComponentSource source) {
+  return source == api::ComponentSource::kBase || source == api::ComponentSource::kApt ||
+         source == api::ComponentSource::kKernel;
+}
+
 api::ComponentInodes count_inodes(const image::FileTree& tree) {
   using image::InodeKind;
   api::ComponentInodes counts;
@@ -55,7 +61,7 @@ api::ComponentDetails describe_component(const image::ComponentTag& tag,
                                          const image::ComponentIndex& index) {
   api::ComponentDetails details;
   details.info = {tag.name,  tag.index.hex(), tag.component_version, tag.function,
-                  tag.names, tag.data_bytes,  tag.stored_bytes};
+                  tag.names, tag.data_bytes,  tag.stored_bytes,      false};
   const image::ComponentInfo& info = index.info;
   details.component_name = info.name;
   details.architecture = info.architecture;
@@ -91,11 +97,38 @@ Result<api::OperationInfo> DaemonService::import_component(
       return std::unexpected(
           std::move(tag.error()).within("cannot tell deltas from component " + request.delta_from));
   }
+  // Equal content is one component, whoever made it: what is public stays so, unless it is said.
+  const auto mark = [this, request](const image::ComponentTag& tag) -> Status {
+    if (!request.is_shareable && !is_public(request.source)) return {};
+    return mark_digest(tag.index, tag.name, request.is_shareable.value_or(true));
+  };
   return operations_.start("component_import", request.name,
                            [request, folder = parts_.config.state_dir + "/scratch",
-                            store = parts_.store](Operations::Progress& progress) {
-                             return run_import(request, folder, *store, progress);
+                            store = parts_.store, mark](Operations::Progress& progress) {
+                             return run_import(request, folder, *store, progress, mark);
                            });
+}
+
+Status DaemonService::mark_digest(const Digest& digest, const std::string& name,
+                                  bool is_shareable) {
+  const bool was_shareable = parts_.marks.is_shareable(digest);
+  FR_CHECK(parts_.marks.mark(digest, name, is_shareable));
+  if (is_shareable && !was_shareable) parts_.histories.share(digest);
+  return {};
+}
+
+Status DaemonService::mark_component(const std::string& name, bool is_shareable) {
+  if (parts_.store != nullptr) {
+    const auto tag = image::fetch_component_tag(*parts_.store, name);
+    if (tag) return mark_digest(tag->index, name, is_shareable);
+    if (tag.error().code != ErrorCode::kNotFound) return std::unexpected(tag.error());
+  }
+  const auto image = parts_.catalog.open(name);
+  if (!image) {
+    if (image.error().code != ErrorCode::kNotFound) return std::unexpected(image.error());
+    return fail(ErrorCode::kNotFound, fmt::format("no component and no image {}", name));
+  }
+  return mark_digest(image->tag.index, name, is_shareable);
 }
 
 Result<std::vector<api::ComponentInfo>> DaemonService::list_components() {
@@ -111,7 +144,8 @@ Result<std::vector<api::ComponentInfo>> DaemonService::list_components() {
         const auto tag = image::fetch_component_tag(*parts_.store, name);
         if (!tag) return {};  // removed meanwhile, or damaged: verify says so
         components.push_back({tag->name, tag->index.hex(), tag->component_version, tag->function,
-                              tag->names, tag->data_bytes, tag->stored_bytes});
+                              tag->names, tag->data_bytes, tag->stored_bytes,
+                              parts_.marks.is_shareable(tag->index)});
         return {};
       }));
   std::sort(components.begin(), components.end(),
@@ -127,7 +161,9 @@ Result<api::ComponentDetails> DaemonService::get_component(const std::string& na
   if (!tag) return std::unexpected(std::move(tag.error()).within("component " + name));
   FR_TRY(const image::ComponentIndex index,
          image::fetch_component_index(*parts_.store, tag->index));
-  return describe_component(*tag, index);
+  auto details = describe_component(*tag, index);
+  details.info.is_shareable = parts_.marks.is_shareable(tag->index);
+  return details;
 }
 
 Status DaemonService::remove_component(const std::string& name) {

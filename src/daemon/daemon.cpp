@@ -125,6 +125,7 @@ struct Daemon::Parts {
   Repositories repositories;
   std::unique_ptr<net::DirectoryStore> index_cache;
   std::unique_ptr<ImageCatalog> catalog;
+  std::unique_ptr<Marks> marks;
   std::unique_ptr<Histories> histories;
   std::unique_ptr<RnnTraining> rnn;
   std::unique_ptr<Foresight> foresight;
@@ -194,23 +195,25 @@ SessionModels Daemon::Parts::session_models() {
   SessionModels models;
   models.for_boot = [this, names = boot_model_names(config)](
                         const std::vector<ComponentId>& components, const predict::Priors& priors,
-                        bool is_boot) {
+                        bool is_boot, const std::string& tenant) {
     predict::ModelNeeds needs;
     needs.components = components;
-    if (is_boot) needs.history = histories->replay();
-    needs.successors = histories->successors();
+    if (is_boot) needs.history = histories->replay(tenant);
+    needs.successors = histories->successors(tenant);
     if (is_boot) needs.priors = priors;
-    for (const ComponentId component : components) histories->load(component);
+    for (const ComponentId component : components) histories->load(component, tenant);
     return std::move(*predict::make_models(names, needs));
   };
   const std::vector<std::string> at_work = work_model_names(config);
   if (at_work.empty()) return models;
-  models.for_work = [this, names = at_work](VmId, const std::vector<ComponentId>& components) {
+  models.for_work = [this, names = at_work](VmId, const std::vector<ComponentId>& components,
+                                            const std::string& tenant) {
     predict::ModelNeeds needs;
     needs.components = components;
-    needs.successors = histories->successors();
-    needs.rnn = rnn->trainer();
-    for (const ComponentId component : components) histories->load(component);
+    needs.successors = histories->successors(tenant);
+    // What a tenant's private data trains is its VM's own network.
+    if (histories->serves_all(components, tenant)) needs.rnn = rnn->trainer();
+    for (const ComponentId component : components) histories->load(component, tenant);
     return std::move(*predict::make_models(names, needs));
   };
   return models;
@@ -218,7 +221,8 @@ SessionModels Daemon::Parts::session_models() {
 
 Status Daemon::Parts::build_data_plane() {
   catalog = std::make_unique<ImageCatalog>(repositories.sources, *index_cache);
-  histories = std::make_unique<Histories>(config.state_dir + "/history", *catalog);
+  FR_TRY(marks, Marks::open(config.state_dir + "/shareable"));
+  histories = std::make_unique<Histories>(config.state_dir + "/history", *catalog, marks.get());
   FR_CHECK(check_models(config));
   rnn =
       std::make_unique<RnnTraining>(RnnTraining::Options{}, clock,
@@ -238,7 +242,10 @@ Status Daemon::Parts::build_data_plane() {
       foreseeing, clock,
       [this](ComponentId component, uint64_t block) { return catalog->resolve(component, block); },
       [&cache](const ChunkId& id) { return cache.where(id) != tier::Level::kNone; },
-      session_models(), [this](ComponentId component) { histories->save(component); });
+      session_models(),
+      [this](ComponentId component, const std::string& tenant) {
+        histories->save(component, tenant);
+      });
   launches = std::make_unique<Launches>(
       Launches::Parts{config, clock, *catalog, *histories, cache, os::unix_seconds});
   FetchService::Options options;
@@ -313,8 +320,8 @@ Status Daemon::Parts::build_control_plane(uint64_t epoch) {
   FR_CHECK(listen_nbd());
   service = std::make_unique<DaemonService>(DaemonService::Parts{
       config, clock, repositories.sources, repositories.store, repositories.plain_store,
-      *plain_repositories, repositories.store_trust, *catalog, *histories, tier->tier(), *fetches,
-      *vms, *composer, *memory, *launches, *agents});
+      *plain_repositories, repositories.store_trust, *catalog, *histories, *marks, tier->tier(),
+      *fetches, *vms, *composer, *memory, *launches, *agents});
   router = std::make_unique<api::Router>(*service, os::unix_seconds);
   net::HttpServerOptions options;
   options.unix_path = config.api_socket();

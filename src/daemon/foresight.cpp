@@ -42,20 +42,24 @@ void Foresight::stop() {
 }
 
 void Foresight::start_vm(VmId vm, std::vector<ComponentId> components,
-                         const predict::Priors& priors, Mode mode, bool is_boot) {
+                         const predict::Priors& priors, Mode mode, bool is_boot,
+                         const std::string& tenant) {
   const std::lock_guard lock(mutex_);
   Session& session = sessions_[vm];
   session.mode = mode;
   session.components = std::move(components);
+  session.tenant = tenant;
   session.started = clock_.now();
   begin(vm, session, priors, is_boot);
 }
 
-void Foresight::start_vm_without_priors(VmId vm, std::vector<ComponentId> components, Mode mode) {
+void Foresight::start_vm_without_priors(VmId vm, std::vector<ComponentId> components, Mode mode,
+                                        const std::string& tenant) {
   const std::lock_guard lock(mutex_);
   Session& session = sessions_[vm];
   session.mode = mode;
   session.components = std::move(components);
+  session.tenant = tenant;
   session.started = clock_.now();
   session.awaits_priors = true;
 }
@@ -73,10 +77,11 @@ void Foresight::begin(VmId vm, Session& session, const predict::Priors& priors, 
   session.awaits_priors = false;
   session.phase_began = now;
   session.boot_end = BootEnd(options_.boot_end);
-  prefetcher_.start_vm(vm, {}, now);
+  prefetcher_.start_vm(vm, {}, now, session.tenant);
   if (!is_boot) begin_work(vm, session, now);
   if (!session.work.arbiter)
-    give(vm, session.boot, options_.boot, models_.for_boot(session.components, priors, is_boot));
+    give(vm, session.boot, options_.boot,
+         models_.for_boot(session.components, priors, is_boot, session.tenant));
   if (is_boot) {
     proposals_.clear();
     session.boot.arbiter->on_start(now, proposals_);
@@ -90,7 +95,7 @@ void Foresight::begin(VmId vm, Session& session, const predict::Priors& priors, 
 
 void Foresight::begin_work(VmId vm, Session& session, Time now) {
   if (!models_.for_work) return;
-  auto models = models_.for_work(vm, session.components);
+  auto models = models_.for_work(vm, session.components, session.tenant);
   if (models.empty()) return;
   give(vm, session.work, options_.work, std::move(models));
   session.phase = Phase::kWork;
@@ -138,6 +143,7 @@ void Foresight::end_vm(VmId vm) {
   const Time now = clock_.now();
   std::vector<ComponentId> learned;
   std::unique_ptr<predict::Arbiter> at_work;
+  std::string tenant;
   {
     const std::lock_guard lock(mutex_);
     const auto found = sessions_.find(vm);
@@ -151,12 +157,13 @@ void Foresight::end_vm(VmId vm) {
     if (session.boot.arbiter) session.boot.end();
     if (session.work.arbiter) at_work = session.work.end();
     learned = session.components;
+    tenant = session.tenant;
     prefetcher_.end_vm(vm, now);
     forget_ended();
   }
   wake();
   if (at_work && models_.on_work_end) models_.on_work_end(vm, std::move(at_work));
-  for (const ComponentId component : learned) on_learned_(component);
+  for (const ComponentId component : learned) on_learned_(component, tenant);
 }
 
 void Foresight::forget_ended() {
@@ -174,7 +181,7 @@ void Foresight::forget_ended() {
 
 void Foresight::close_learning_windows() {
   const Time now = clock_.now();
-  std::vector<ComponentId> learned;
+  std::vector<std::pair<ComponentId, std::string>> learned;
   {
     const std::lock_guard lock(mutex_);
     for (auto& [vm, session] : sessions_) {
@@ -183,12 +190,13 @@ void Foresight::close_learning_windows() {
         continue;
       session.has_learned = true;
       for (const auto& model : session.boot.arbiter->models()) model->on_end(now);
-      learned.insert(learned.end(), session.components.begin(), session.components.end());
+      for (const ComponentId component : session.components)
+        learned.emplace_back(component, session.tenant);
       if (!session.work.arbiter) begin_work(vm, session, now);
       if (session.work.arbiter) session.boot.end();
     }
   }
-  for (const ComponentId component : learned) on_learned_(component);
+  for (const auto& [component, tenant] : learned) on_learned_(component, tenant);
 }
 
 void Foresight::observe(const trace::Access& access) noexcept {

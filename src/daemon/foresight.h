@@ -25,8 +25,9 @@ namespace forerun::daemon {
 // Thread-safe.
 class Foresight {
  public:
-  // Something was learned of a component: its history may be saved. Called without any lock held.
-  using OnLearned = std::function<void(ComponentId component)>;
+  // Something was learned of a component by a VM of a tenant: its history may be saved. Called
+  // without any lock held.
+  using OnLearned = std::function<void(ComponentId component, const std::string& tenant)>;
 
   struct Options {
     prefetch::PrefetcherOptions prefetcher;
@@ -59,10 +60,11 @@ class Foresight {
   // A VM begins: at power-on (`is_boot`), when the models may say what it will want, or found
   // running: then it is at work.
   void start_vm(VmId vm, std::vector<ComponentId> components, const predict::Priors& priors,
-                Mode mode, bool is_boot);
+                Mode mode, bool is_boot, const std::string& tenant = {});
   // The same, at power-on, for one whose priors are still being made: what it reads is kept until
   // give_priors(), up to a bound, and then shown to the models.
-  void start_vm_without_priors(VmId vm, std::vector<ComponentId> components, Mode mode);
+  void start_vm_without_priors(VmId vm, std::vector<ComponentId> components, Mode mode,
+                               const std::string& tenant = {});
   void give_priors(VmId vm, const predict::Priors& priors);
   // It ended: models learn from its session. Its figures stay readable.
   void end_vm(VmId vm);
@@ -111,6 +113,7 @@ class Foresight {
   struct Session {
     Mode mode = Mode::kOn;
     std::vector<ComponentId> components;
+    std::string tenant;  // empty: of its own
     Time started{};
     bool has_learned = false;
     bool has_ended = false;

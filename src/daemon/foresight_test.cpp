@@ -70,7 +70,7 @@ class ForesightTest : public testing::Test {
                                 nullptr, nullptr)),
         foresight_(
             options(), clock_, [](ComponentId, uint64_t) { return chunk(); },
-            [](const ChunkId&) { return true; }, models(), [](ComponentId) {}),
+            [](const ChunkId&) { return true; }, models(), [](ComponentId, const std::string&) {}),
         fetches_(FetchService::Options{}, clock_, *tier_, {&store_},
                  [](const prefetch::FetchEnd&) {}) {
     foresight_.also_tell([this](const trace::Access&) {
@@ -86,13 +86,14 @@ class ForesightTest : public testing::Test {
 
   SessionModels models() {
     SessionModels models;
-    models.for_boot = [this](const std::vector<ComponentId>&, const predict::Priors& priors, bool) {
+    models.for_boot = [this](const std::vector<ComponentId>&, const predict::Priors& priors, bool,
+                             const std::string&) {
       seen_.priors = priors.size();
       SessionModels::Models boot;
       boot.push_back(std::make_unique<Witness>(seen_));
       return boot;
     };
-    models.for_work = [this](VmId, const std::vector<ComponentId>&) {
+    models.for_work = [this](VmId, const std::vector<ComponentId>&, const std::string&) {
       SessionModels::Models work;
       work.push_back(std::make_unique<Witness>(at_work_));
       return work;

@@ -350,6 +350,13 @@ uint64_t ImageCatalog::name_of(ComponentId component) const {
   return by_id_[component.value]->digest.prefix();
 }
 
+std::optional<ComponentId> ImageCatalog::find(const Digest& component) const {
+  const std::shared_lock lock(mutex_);
+  const auto known = by_digest_.find(component);
+  if (known == by_digest_.end()) return std::nullopt;
+  return known->second->id;
+}
+
 Digest ImageCatalog::digest_of(ComponentId component) const {
   const std::shared_lock lock(mutex_);
   return component.value < by_id_.size() ? by_id_[component.value]->digest : Digest{};

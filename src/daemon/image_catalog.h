@@ -89,6 +89,8 @@ class ImageCatalog {
   // Returns what a component is called where it is a companion of others, in every process: the
   // first bytes of its digest; 0 for the metadata of one composed disk, which no other disk has.
   uint64_t name_of(ComponentId component) const;
+  // Returns the component of this digest, if it was opened since the start.
+  std::optional<ComponentId> find(const Digest& component) const;
   // Returns the digest of a component's index.
   Digest digest_of(ComponentId component) const;
 

@@ -32,6 +32,7 @@ class DaemonService final : public api::Service {
     repository::TrustPolicy trust;          // of that folder's tags
     ImageCatalog& catalog;
     Histories& histories;
+    Marks& marks;
     tier::Tier& tier;
     FetchService& fetches;
     VmManager& vms;
@@ -48,6 +49,7 @@ class DaemonService final : public api::Service {
   Result<api::OperationInfo> import_component(const api::ComponentImportRequest& request) override;
   Result<std::vector<api::ComponentInfo>> list_components() override;
   Result<api::ComponentDetails> get_component(const std::string& name) override;
+  Status mark_component(const std::string& name, bool is_shareable) override;
   Status remove_component(const std::string& name) override;
   Result<api::OperationInfo> compose_image(const api::ComposeRequest& request) override;
   Status remove_image(const std::string& name) override;
@@ -85,6 +87,7 @@ class DaemonService final : public api::Service {
 
  private:
   class InUse;
+  Status mark_digest(const Digest& digest, const std::string& name, bool is_shareable);
   // Returns the paths of the tags of these names; of none, of all.
   Result<std::vector<std::string>> tags_of(const std::vector<std::string>& names);
   Result<std::string> collect(const api::GcRequest& request, Operations::Progress& progress);

@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "core/id.h"
@@ -15,13 +16,16 @@ namespace forerun::daemon {
 struct SessionModels {
   using Models = std::vector<std::unique_ptr<predict::Model>>;
 
-  // Returns the models of the boot of a VM whose disk has these components, with their priors. A
+  // Returns the models of the boot of a VM whose disk has these components, with their priors.
+  // `tenant`: whose VM it is; empty: nobody's. A
   // session that did not begin with a boot (`is_boot` false) must teach no model how they boot.
   std::function<Models(const std::vector<ComponentId>& components, const predict::Priors& priors,
-                       bool is_boot)>
+                       bool is_boot, const std::string& tenant)>
       for_boot;
   // Returns the models of a VM that is at work now. None, or no function: those of the boot go on.
-  std::function<Models(VmId vm, const std::vector<ComponentId>& components)> for_work;
+  std::function<Models(VmId vm, const std::vector<ComponentId>& components,
+                       const std::string& tenant)>
+      for_work;
   // A VM that was at work ended, and so did its models (their on_end() was called). Called without
   // any lock held.
   std::function<void(VmId vm, std::unique_ptr<predict::Arbiter> at_work)> on_work_end;

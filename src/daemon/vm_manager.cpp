@@ -125,7 +125,7 @@ Status VmManager::open_disk(Vm& vm, bool is_boot) {
   }
   const bool observed = prefetch_mode(vm.record) != api::PrefetchMode::kOff;
   FR_TRY(auto disk, ServedDisk::open({layout, std::move(storage), parts_.owner_token, boot_token(),
-                                      vm.id, observed, vm.record.disk_bytes},
+                                      vm.id, observed, vm.record.disk_bytes, vm.record.tenant},
                                      parts_.clock, parts_.tier, parts_.fetches, parts_.foresight));
   vm.disk = std::move(disk);
   vm.layout = layout;
@@ -142,10 +142,11 @@ void VmManager::start_foresight(const Vm& vm, bool is_boot) {
   const auto mode = acts ? Foresight::Mode::kOn : Foresight::Mode::kObserve;
   const auto& layout = vm.layout;
   if (!is_boot || !parts_.first_boots.is_pending(layout->digest)) {
-    parts_.foresight.start_vm(vm.id, layout->components(), layout->priors(), mode, is_boot);
+    parts_.foresight.start_vm(vm.id, layout->components(), layout->priors(), mode, is_boot,
+                              vm.record.tenant);
     return;
   }
-  parts_.foresight.start_vm_without_priors(vm.id, layout->components(), mode);
+  parts_.foresight.start_vm_without_priors(vm.id, layout->components(), mode, vm.record.tenant);
   const auto give = [&foresight = parts_.foresight, layout, id = vm.id] {
     foresight.give_priors(id, layout->priors());
   };

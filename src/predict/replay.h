@@ -34,6 +34,11 @@ class ReplayHistory {
 
   ReplayHistory();
   explicit ReplayHistory(Options options, NameOf name_of = {});
+  // A tenant's own: of components for which `is_shared` it asks and teaches `common` instead, which
+  // outlives it. `common` is never asked to ask another.
+  using IsShared = std::function<bool(ComponentId)>;
+  ReplayHistory(Options options, NameOf name_of, std::shared_ptr<ReplayHistory> common,
+                IsShared is_shared);
 
   bool knows(ComponentId component) const;
   // Returns the boots that were merged, old ones fading; 0: none is known.
@@ -69,7 +74,12 @@ class ReplayHistory {
     HistoryPtr history;
     uint64_t merged_at = 0;  // a count of merges and loads, for dropping the oldest
   };
+  bool is_common(ComponentId component) const {
+    return common_ != nullptr && is_shared_(component);
+  }
   HistoryPtr find(ComponentId component) const;
+  // Returns all that are known, the common ones too.
+  std::vector<std::pair<ComponentId, HistoryPtr>> all() const;
   std::vector<ComponentName> companions(ComponentId component,
                                         std::span<const ComponentId> disk) const;
   void put(ComponentId component, HistoryPtr history);
@@ -80,6 +90,8 @@ class ReplayHistory {
 
   const Options options_;
   const NameOf name_of_;
+  const std::shared_ptr<ReplayHistory> common_;  // null: this is what is common
+  const IsShared is_shared_;
   mutable std::mutex mutex_;  // guards all below
   std::map<ComponentId, Known> known_;
   HistoryPtr by_name_;  // of meanings: entries' blocks are names

@@ -9,8 +9,15 @@ namespace forerun::predict {
 ReplayHistory::ReplayHistory() : ReplayHistory(Options{}) {}
 ReplayHistory::ReplayHistory(Options options, NameOf name_of)
     : options_(options), name_of_(std::move(name_of)) {}
+ReplayHistory::ReplayHistory(Options options, NameOf name_of, std::shared_ptr<ReplayHistory> common,
+                             IsShared is_shared)
+    : options_(options),
+      name_of_(std::move(name_of)),
+      common_(std::move(common)),
+      is_shared_(std::move(is_shared)) {}
 
 ReplayHistory::HistoryPtr ReplayHistory::find(ComponentId component) const {
+  if (is_common(component)) return common_->find(component);
   const std::lock_guard lock(mutex_);
   const auto known = known_.find(component);
   return known == known_.end() ? nullptr : known->second.history;
@@ -53,11 +60,7 @@ WeightOf ReplayHistory::weights(std::span<const ComponentId> disk) const {
 
 // Whether every boot of the other components had it beside them.
 bool ReplayHistory::is_everywhere(ComponentId component) const {
-  std::vector<std::pair<ComponentId, HistoryPtr>> others;
-  {
-    const std::lock_guard lock(mutex_);
-    for (const auto& [other, known] : known_) others.emplace_back(other, known.history);
-  }
+  const auto others = all();
   const ComponentName its_name = name(component);
   return std::all_of(others.begin(), others.end(), [&](const auto& other) {
     if (other.first == component || name(other.first) == 0) return true;
@@ -66,6 +69,19 @@ bool ReplayHistory::is_everywhere(ComponentId component) const {
       return std::binary_search(kind.companions.begin(), kind.companions.end(), its_name);
     });
   });
+}
+
+std::vector<std::pair<ComponentId, ReplayHistory::HistoryPtr>> ReplayHistory::all() const {
+  std::vector<std::pair<ComponentId, HistoryPtr>> all;
+  {
+    const std::lock_guard lock(mutex_);
+    for (const auto& [component, known] : known_)
+      if (!is_common(component)) all.emplace_back(component, known.history);
+  }
+  if (common_ == nullptr) return all;
+  for (auto& known : common_->all())
+    if (is_shared_(known.first)) all.push_back(std::move(known));
+  return all;
 }
 
 bool ReplayHistory::knows(ComponentId component) const { return find(component) != nullptr; }
@@ -99,6 +115,7 @@ void ReplayHistory::merge(ComponentId component, std::span<const ComponentId> di
                           const std::vector<FirstTouch>& boot, float observed_s,
                           const BlockSequence* prior) {
   if (boot.empty()) return;
+  if (is_common(component)) return common_->merge(component, disk, boot, observed_s, prior);
   const auto beside = companions(component, disk);
   const auto names = prior ? touches_by_name(boot, prior->meanings) : std::vector<FirstTouch>{};
   const std::lock_guard lock(mutex_);
@@ -125,6 +142,7 @@ void ReplayHistory::put(ComponentId component, HistoryPtr history) {
 }
 
 void ReplayHistory::forget(ComponentId component) {
+  if (is_common(component)) return common_->forget(component);
   const std::lock_guard lock(mutex_);
   known_.erase(component);
 }
@@ -135,6 +153,7 @@ Buffer ReplayHistory::save(ComponentId component) const {
 }
 
 Status ReplayHistory::load(ComponentId component, ByteView saved) {
+  if (is_common(component)) return common_->load(component, saved);
   FR_TRY(auto history, parse_component_history(saved, options_.merge.blocks_max));
   const std::lock_guard lock(mutex_);
   put(component, std::make_shared<const ComponentHistory>(std::move(history)));

@@ -50,6 +50,7 @@ void Successors::add(const Successors& other) {
 }
 
 std::shared_ptr<const SuccessorTable> SuccessorStatistics::table(ComponentId component) const {
+  if (is_common(component)) return common_->table(component);
   const std::lock_guard lock(mutex_);
   const auto known = known_.find(component);
   return known == known_.end() ? nullptr : known->second.table;
@@ -65,6 +66,7 @@ void SuccessorStatistics::put(ComponentId component, SuccessorTable table) {
 
 void SuccessorStatistics::learn(ComponentId component, const SuccessorTable& counted) {
   if (counted.empty()) return;
+  if (is_common(component)) return common_->learn(component, counted);
   const std::lock_guard lock(mutex_);
   const auto known = known_.find(component);
   SuccessorTable table = known == known_.end() ? SuccessorTable{} : *known->second.table;
@@ -85,6 +87,7 @@ Buffer SuccessorStatistics::save(ComponentId component) const {
 }
 
 Status SuccessorStatistics::load(ComponentId component, ByteView saved) {
+  if (is_common(component)) return common_->load(component, saved);
   FR_TRY(SuccessorTable table, parse_successor_table(saved, options_.blocks_max));
   const std::lock_guard lock(mutex_);
   put(component, std::move(table));

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <array>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -52,6 +53,11 @@ class SuccessorStatistics {
   };
   SuccessorStatistics() : SuccessorStatistics(Options{}) {}
   explicit SuccessorStatistics(Options options) : options_(options) {}
+  // A tenant's own: as of ReplayHistory.
+  using IsShared = std::function<bool(ComponentId)>;
+  SuccessorStatistics(Options options, std::shared_ptr<SuccessorStatistics> common,
+                      IsShared is_shared)
+      : options_(options), common_(std::move(common)), is_shared_(std::move(is_shared)) {}
 
   // Returns what is known of a component; null: nothing.
   std::shared_ptr<const SuccessorTable> table(ComponentId component) const;
@@ -67,9 +73,14 @@ class SuccessorStatistics {
     std::shared_ptr<const SuccessorTable> table;
     uint64_t learned_at = 0;  // a count, for dropping the oldest
   };
+  bool is_common(ComponentId component) const {
+    return common_ != nullptr && is_shared_(component);
+  }
   void put(ComponentId component, SuccessorTable table);
 
   const Options options_;
+  const std::shared_ptr<SuccessorStatistics> common_;  // null: this is what is common
+  const IsShared is_shared_;
   mutable std::mutex mutex_;  // guards all below
   std::map<ComponentId, Known> known_;
   uint64_t learned_ = 0;
