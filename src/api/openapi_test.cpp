@@ -97,6 +97,7 @@ std::string filled(std::string path) {
 std::string body_for(std::string_view operation_id) {
   if (operation_id == "importImage") return R"({"source_path":"/d","name":"d"})";
   if (operation_id == "importComponent") return R"({"source_path":"/d","name":"d","version":"1"})";
+  if (operation_id == "markComponent") return R"({"shareable":true})";
   if (operation_id == "composeImage") return R"({"manifest":"version = 1","name":"d"})";
   if (operation_id == "exportRepository") return R"({"folder":"/srv/x","names":["debian"]})";
   if (operation_id == "signTag") return R"({"path":"images/debian.json","key":"","value":""})";

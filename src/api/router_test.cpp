@@ -49,6 +49,24 @@ TEST_F(RouterTest, ListsCarryItemsAndTime) {
                 R"("as_of":"2026-09-21T14:14:20Z"})");
 }
 
+TEST_F(RouterTest, MarksAComponent) {
+  EXPECT_EQ(send("PATCH", "/api/v1/components/nginx", R"({"shareable":true})").status, 204);
+  EXPECT_EQ(service_.asked_name, "nginx");
+  EXPECT_THAT(get("/api/v1/components").body, HasSubstr(R"("shareable":true)"));
+  const auto refused = send("PATCH", "/api/v1/components/nginx", "{}");
+  EXPECT_EQ(refused.status, 400);
+  EXPECT_THAT(refused.body, HasSubstr("shareable is missing"));
+  EXPECT_EQ(send("PATCH", "/api/v1/components/nginx", R"({"shareable":1})").status, 400);
+}
+
+TEST_F(RouterTest, ImportsSayWhetherWhatTheyTeachIsShared) {
+  const std::string path = "/api/v1/components";
+  send("POST", path, R"({"source_path":"/d","name":"d"})");
+  EXPECT_EQ(service_.component_request.is_shareable, std::nullopt);
+  send("POST", path, R"({"source_path":"/d","name":"d","shareable":true})");
+  EXPECT_EQ(service_.component_request.is_shareable, true);
+}
+
 TEST_F(RouterTest, AsksAnAgentForOtherProfiles) {
   const std::string path = "/api/v1/vms/web-1/profile";
   EXPECT_EQ(send("PATCH", path, R"({"period_ms":500})").status, 200);

@@ -16,9 +16,9 @@ namespace forerun::daemon {
 struct SessionModels {
   using Models = std::vector<std::unique_ptr<predict::Model>>;
 
-  // Returns the models of the boot of a VM whose disk has these components, with their priors.
-  // `tenant`: whose VM it is; empty: nobody's. A
+  // Returns the models of the boot of a VM whose disk has these components, with their priors. A
   // session that did not begin with a boot (`is_boot` false) must teach no model how they boot.
+  // `tenant`: whose VM it is; empty: nobody's.
   std::function<Models(const std::vector<ComponentId>& components, const predict::Priors& priors,
                        bool is_boot, const std::string& tenant)>
       for_boot;

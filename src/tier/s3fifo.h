@@ -311,15 +311,16 @@ class S3Fifo {
   };
   // A reader, or what is common.
   struct Holding {
-    std::array<Queue, 5> queues{};
+    // What every use asks for, side by side.
+    uint64_t accesses = 0;  // uses and inserts since the start
+    uint64_t entries = 0;   // ghosts do not count
     Earning earning;
-    uint32_t tenant = 0;
-    double probation_ratio = 0;
-    uint64_t share_bytes = 0;     // of a full cache; over it, it gives way
-    uint64_t part_bytes = 0;      // an equal part of the cache
-    uint64_t entries = 0;         // ghosts do not count
+    uint64_t share_bytes = 0;  // of a full cache; over it, it gives way
+    uint64_t part_bytes = 0;   // an equal part of the cache
+    std::array<Queue, 5> queues{};
     uint64_t demanded_bytes = 0;  // admitted by demand since the start
-    uint64_t accesses = 0;        // uses and inserts since the start
+    double probation_ratio = 0;
+    uint32_t tenant = 0;
 
     Queue& queue(Place place) { return queues[static_cast<size_t>(place)]; }
     const Queue& queue(Place place) const { return queues[static_cast<size_t>(place)]; }
