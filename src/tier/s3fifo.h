@@ -22,7 +22,7 @@
 //   what came for no reader. While there is room anybody fills it; from a full cache, who is most
 //   over its share (tier/shares.h) gives way. Without readers all is common: the paper's cache.
 //
-// Over 400 lines because the queues and the holders guard each other's sums.
+// In one file, though over 500 lines: queues, holders and shares guard each other's sums.
 #pragma once
 
 #include <algorithm>
