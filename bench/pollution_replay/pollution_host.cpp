@@ -40,6 +40,7 @@ std::vector<Event> schedule(const std::vector<Vm>& vms, double seconds) {
 // Chunks are small: what a chunk holds matters to nobody here.
 class Chunks {
  public:
+  // VMs of one image share its chunks.
   const repository::ChunkPtr& at(ComponentId image, uint64_t block) {
     repository::ChunkPtr& chunk = chunks_[uint64_t{image.value} << 32 | block];
     if (!chunk) {

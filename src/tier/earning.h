@@ -1,5 +1,6 @@
-// What a holder's room has earned by being used again: the bytes of different entries that were
-// used again, or would have been with a little more room, within its last two epochs. An epoch is
+// What a holder's room has earned by hits: the bytes of different entries that were used again, or
+// were fetched ahead and used, or would have been with a little more room, within its last two
+// epochs. An epoch is
 // the holder's own: it lasts until the holder has brought in a multiple of its part of the cache,
 // so that another one's haste does not age it; age() ends it for one that stands still.
 #pragma once

@@ -114,6 +114,7 @@ class S3Fifo {
     if (entry.place == Place::kProbation) {
       move(*node, entry.remembered ? Place::kMain : Place::kSmall);
       entry.counted_at = h.accesses;
+      h.earning.on_reuse(entry.reused_in, entry.size);  // it was good to have it here
       return {&entry.value, true, true};
     }
     if (h.accesses - entry.counted_at <
@@ -332,7 +333,7 @@ class S3Fifo {
   };
   struct Recalled {
     bool is_remembered = false;  // was used once
-    bool is_earned = false;      // by those who used it: with more room it would be here
+    bool is_earned = false;      // it was brought before: with more room it would be here
     Readers users = 0;
   };
 
@@ -383,7 +384,6 @@ class S3Fifo {
     if (entry.holder == holder) return;
     hand_over(node, holder);
     Holding& h = holding(entry);
-    if (is_common) h.earning.on_reuse(entry.reused_in, entry.size);
     if (h.earning.on_brought(entry.size, h.part_bytes)) deal();
   }
   void hand_over(Node& node, uint8_t holder) {
@@ -502,7 +502,7 @@ class S3Fifo {
     if (found == index_.end()) return {};
     const Entry& ghost = found->second;
     Recalled recalled{.is_remembered = ghost.place == Place::kGhost, .users = ghost.users};
-    recalled.is_earned = recalled.is_remembered && !prefetched && ghost.users != 0;
+    recalled.is_earned = !prefetched && (!recalled.is_remembered || ghost.users != 0);
     Holding& h = holding(ghost);
     forget(Id{id});
     if (prefetched) return recalled;
