@@ -92,6 +92,11 @@ class Host {
       tiers_.push_back(open_tier(chunks, policy == Policy::kShares));
       tiers_.back()->on_evicted_unused([this](const ChunkId& id) { unused_.push_back(id); });
     }
+    prefetcher_.on_need([this](const ChunkId& id, float probability, Time until) {
+      bool is_in_one = false;
+      for (const auto& tier : tiers_) is_in_one |= tier->need(id, probability, until);
+      return is_in_one;
+    });
     for (size_t i = 0; i < vms.size(); ++i) start(i);
   }
 

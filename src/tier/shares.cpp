@@ -73,7 +73,10 @@ Shares deal_shares(uint64_t capacity, std::span<const ShareClaim> claims,
       // What is shared costs each of its users only a part of its bytes: it is paid first.
       const uint64_t kept =
           std::min(granted[i], scaled(shares.part[group.members[i]], options.guaranteed_ratio));
-      const uint64_t part = std::min(claim.common_bytes, granted[i] - kept);
+      // … but with no more than half, or what is its own would have no room to be used in.
+      const uint64_t most = granted[i] - kept;
+      const uint64_t part =
+          std::min(claim.common_bytes, std::max(most / 2, most - std::min(most, claim.own_bytes)));
       shares.own[group.members[i]] = granted[i] - part;
       common += part;
     }
