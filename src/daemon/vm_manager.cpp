@@ -123,7 +123,8 @@ Status VmManager::open_disk(Vm& vm, bool is_boot) {
     const std::lock_guard lock(mutex_);
     vm.id = VmId{next_id_++};
   }
-  const bool observed = prefetch_mode(vm.record) != api::PrefetchMode::kOff;
+  const bool observed = prefetch_mode(vm.record) != api::PrefetchMode::kOff &&
+                        parts_.config.prefetch != PrefetchPolicy::kOff;
   FR_TRY(auto disk, ServedDisk::open({layout, std::move(storage), parts_.owner_token, boot_token(),
                                       vm.id, observed, vm.record.disk_bytes, vm.record.tenant},
                                      parts_.clock, parts_.tier, parts_.fetches, parts_.foresight));

@@ -80,6 +80,16 @@ class PrefetchTest(unittest.TestCase):
         # Ended, everything is decided.
         self.daemon.cli("vm", "stop", "guest", "--force")
 
+    def test_a_daemon_that_is_told_to_foresees_no_vm(self):
+        daemon = lab.Daemon("[prefetch]\nmode = \"off\"\n").start()
+        self.addCleanup(daemon.close)
+        daemon.import_image(self.disk, "disk")
+        daemon.cli("vm", "run", "guest", "--image", "disk", "--disk-only")
+        lab.run("qemu-io", "-r", "-f", "raw", daemon.uri("guest"), "-c", "read 0 1M")
+        stats = json.loads(daemon.cli("explain", "prefetch", "guest", "-o", "json").stdout)
+        self.assertGreater(stats["reads"], 0)
+        self.assertEqual((stats["models"], stats["issued_chunks"]), ([], 0))
+
 
 if __name__ == "__main__":
     unittest.main(verbosity=2)
