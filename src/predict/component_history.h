@@ -64,6 +64,14 @@ struct MergeOptions {
 void merge_boot(ComponentHistory& history, const std::vector<ComponentName>& companions,
                 std::span<const FirstTouch> boot, float observed_s, const MergeOptions& options);
 
+// Adds what another host learned: kinds of boots that both know count as the boots of both, up to
+// what so many boots in a row would count.
+void merge_history(ComponentHistory& history, const ComponentHistory& other,
+                   const MergeOptions& options);
+// Returns what boots beside exactly these companions taught; no kinds if there were none.
+ComponentHistory only_beside(const ComponentHistory& history,
+                             const std::vector<ComponentName>& companions);
+
 // Returns what a boot beside `companions` (ascending) will read; support is the probability.
 //
 // Hypotheses of a block, weighed by how they explain the boots so far: every boot reads it; those

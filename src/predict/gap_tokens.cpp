@@ -18,6 +18,10 @@ void GapTokens::fade() {
   for (Count& one : candidates_) one.seen /= 2;
 }
 
+size_t GapTokens::slot_of(int64_t gap) {
+  return static_cast<uint64_t>(gap) * 0x9e3779b97f4a7c15 >> 56;
+}
+
 uint32_t GapTokens::token_of(int64_t gap) {
   if (gap >= -kSmall && gap <= kSmall) return static_cast<uint32_t>(gap + kSmall);
   if (++since_fade_ == kFadeEvery) {
@@ -29,8 +33,7 @@ uint32_t GapTokens::token_of(int64_t gap) {
     ++frequent_[i].seen;
     return kFirstFrequent + i;
   }
-  const auto mixed = static_cast<uint64_t>(gap) * 0x9e3779b97f4a7c15;
-  Count& candidate = candidates_[mixed >> 56];
+  Count& candidate = candidates_[slot_of(gap)];
   if (candidate.gap == gap)
     ++candidate.seen;
   else if (candidate.seen > 0)

@@ -7,6 +7,9 @@
 #include <cstdint>
 #include <optional>
 
+#include "core/codec.h"
+#include "core/result.h"
+
 namespace forerun::predict {
 
 // One thread.
@@ -24,6 +27,12 @@ class GapTokens {
   // Returns the gap that a token stands for; nothing for a magnitude, or a token never given.
   std::optional<int64_t> gap_of(uint32_t token) const;
 
+  // The saved form (docs/format_history.md): which token stands for which gap, and how often each
+  // was seen.
+  void save(ByteWriter& out) const;
+  // ERRORS: kCorrupt.
+  static Result<GapTokens> restore(ByteReader& in);
+
  private:
   static constexpr uint32_t kFirstMagnitude = kSmallTokens;
   static constexpr uint32_t kFirstFrequent = kFirstMagnitude + kMagnitudes;
@@ -35,6 +44,7 @@ class GapTokens {
     uint32_t seen = 0;
   };
   static uint32_t magnitude_of(int64_t gap);
+  static size_t slot_of(int64_t gap);  // in candidates_
   void fade();
 
   std::array<Count, kFrequent> frequent_{};

@@ -57,6 +57,17 @@ class Model {
   virtual bool has_seen(ComponentId) const { return false; }
   // Returns the bytes of state held now; bounded by the model's Options.
   virtual size_t state_bytes() const = 0;
+
+  // Returns what this session learned and a later one of the same disk may begin with, sealed and
+  // bounded; nothing if there is nothing worth keeping. `components`: those of the disk; the saved
+  // form names a component by its place among them, and leaves out what is of no other.
+  virtual Buffer save(std::span<const ComponentId> /*components*/) const { return {}; }
+  // Begins with what was saved. A place of kNoComponent is one that the disk no longer has: what
+  // was learned of it is dropped. REQUIRES: nothing was learned yet. ERRORS: kCorrupt, kTooLarge,
+  // kUnsupported (another version, or a model that keeps nothing): the model is then as before.
+  virtual Status restore(ByteView saved, std::span<const ComponentId> components);
 };
+
+inline constexpr ComponentId kNoComponent{UINT32_MAX};
 
 }  // namespace forerun::predict

@@ -61,7 +61,12 @@ class ReplayHistory {
   // Replaces the component's history by a saved one; on an error it stays as it was. ERRORS:
   // kCorrupt, kUnsupported (a newer version), kTooLarge.
   Status load(ComponentId component, ByteView saved);
-  // The same for what all disks' metadata taught, by name.
+  // Returns what boots of disks of exactly these components taught of this one, in the same form;
+  // empty if nothing.
+  Buffer save_of_disk(ComponentId component, std::span<const ComponentId> disk) const;
+  // Adds a saved history to what is known, see merge_history. ERRORS: as load.
+  Status merge_saved(ComponentId component, ByteView saved);
+  // save() and load() of what all disks' metadata taught, by name.
   Buffer save_meanings() const;
   Status load_meanings(ByteView saved);
   bool knows_meanings() const;

@@ -160,6 +160,25 @@ Status ReplayHistory::load(ComponentId component, ByteView saved) {
   return {};
 }
 
+Buffer ReplayHistory::save_of_disk(ComponentId component, std::span<const ComponentId> disk) const {
+  const auto history = find(component);
+  if (!history) return {};
+  const auto own = only_beside(*history, companions(component, disk));
+  return own.kinds.empty() ? Buffer{} : serialize(own);
+}
+
+Status ReplayHistory::merge_saved(ComponentId component, ByteView saved) {
+  FR_TRY(auto merged, parse_component_history(saved, options_.merge.blocks_max));
+  const std::lock_guard lock(mutex_);
+  if (const auto known = known_.find(component); known != known_.end()) {
+    ComponentHistory both = *known->second.history;
+    merge_history(both, merged, options_.merge);
+    merged = std::move(both);
+  }
+  put(component, std::make_shared<const ComponentHistory>(std::move(merged)));
+  return {};
+}
+
 Buffer ReplayHistory::save_meanings() const {
   const auto names = by_name();
   return names ? serialize(*names) : Buffer{};

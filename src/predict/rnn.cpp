@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <utility>
 
 namespace forerun::predict {
 namespace {
@@ -58,6 +59,11 @@ size_t RnnTrainer::train(size_t steps) {
     std::vector<RnnWindow> batch;
     {
       const std::lock_guard lock(mutex_);
+      if (resumed_) {
+        training_ = *std::exchange(resumed_, nullptr);
+        trainer_ = GruTrainer(options_.descent);
+        std::fill(gradient_.begin(), gradient_.end(), 0.0f);
+      }
       if (windows_.size() < options_.windows_per_step) return done;
       for (uint32_t i = 0; i < options_.windows_per_step; ++i) {
         batch.push_back(std::move(windows_.front()));
@@ -77,6 +83,13 @@ size_t RnnTrainer::train(size_t steps) {
     loss_ = steps_ == 1 ? mean : kLossKeep * loss_ + (1 - kLossKeep) * mean;
   }
   return done;
+}
+
+void RnnTrainer::resume(RnnNetPtr net) {
+  const std::lock_guard lock(mutex_);
+  published_ = net;
+  resumed_ = std::move(net);
+  windows_.clear();
 }
 
 RnnNetPtr RnnTrainer::net() const {

@@ -56,6 +56,9 @@ class RnnTrainer {
   size_t train(size_t steps);
   // Returns the numbers as last given out.
   RnnNetPtr net() const;
+  // Goes on from these numbers, given out at once, from the next step on; steps made before and
+  // windows that wait are forgotten. Any thread. `net` is not null.
+  void resume(RnnNetPtr net);
   // Returns the mean of what recent windows cost, in nats per request.
   double loss() const;
   // Returns what the last step's windows cost, likewise.
@@ -71,6 +74,7 @@ class RnnTrainer {
   mutable std::mutex mutex_;  // guards the rest
   std::deque<RnnWindow> windows_;
   RnnNetPtr published_;
+  RnnNetPtr resumed_;  // null: the training thread has taken it up
   double loss_ = 0, step_loss_ = 0;
 };
 
@@ -92,6 +96,9 @@ class RnnModel final : public Model {
   void on_access(const trace::Access& access, std::vector<Candidate>& out) override;
   void on_end(Time now) override;
   size_t state_bytes() const override;
+  // The trainer's numbers as last given out, and which gap has which token.
+  Buffer save(std::span<const ComponentId> components) const override;
+  Status restore(ByteView saved, std::span<const ComponentId> components) override;
   // Takes the first kBehaviour numbers; all inputs are 0 until something is known.
   void on_behaviour(std::span<const float> inputs, size_t category) override;
 
@@ -115,6 +122,7 @@ class RnnModel final : public Model {
   bool has_last_ = false;
   uint32_t writes_ = 0;  // since the last read
   uint64_t reads_ = 0;
+  bool has_past_ = false;  // restored
   float pace_s_ = 0;
   std::array<float, kBehaviour> behaviour_{};
   size_t category_ = kCategories;  // none

@@ -4,6 +4,8 @@
 
 #include <cmath>
 
+#include "core/codec.h"
+#include "core/id.h"
 #include "predict/rnn_pretrain.h"
 #include "predict/testing.h"
 
@@ -147,6 +149,92 @@ TEST(RnnPretrain, TheSameSeedGivesTheSameNetwork) {
 TEST(RnnPretrain, WhatComesWithForerunKnowsWorkItNeverSaw) {
   const auto blank = RnnTrainer({}, nullptr).net();
   EXPECT_LT(cost_of_rnn(pretrained_rnn(), 12345, 2000), 0.5 * cost_of_rnn(blank, 12345, 2000));
+}
+
+// A session that learned a walk of its own, and what it saved.
+Buffer learned_walk() {
+  const auto trainer = trainer_of(pretrained_rnn());
+  RnnModel model({.ask_every = 1}, trainer);
+  Walk walk;
+  for (int i = 0; i < 1200; ++i) {
+    said_of(model, walk.next());
+    trainer->train(1);
+  }
+  return model.save({});
+}
+
+TEST(RnnSaved, GoesOnWhereItWasWithTheNextSession) {
+  const Buffer saved = learned_walk();
+  RnnModel again({.ask_every = 1}, trainer_of(pretrained_rnn()));
+  ASSERT_TRUE(again.restore(saved, {}));
+  RnnModel fresh({.ask_every = 1}, trainer_of(pretrained_rnn()));
+  const auto right = [](RnnModel& model) {
+    Walk walk;
+    int count = 0;
+    for (int i = 0; i < 15; ++i) {  // before any gap is met often
+      const auto said = said_of(model, walk.next());
+      if (!said.empty() && said[0].first_block == walk.coming() && said[0].confidence > 0.5f)
+        ++count;
+    }
+    return count;
+  };
+  EXPECT_GE(right(again), 9);
+  EXPECT_EQ(right(fresh), 0);
+}
+
+TEST(RnnSaved, TwoThatBeginWithTheSameSayTheSame) {
+  const Buffer saved = learned_walk();
+  EXPECT_EQ(learned_walk(), saved) << "no matter when or where it is learned";
+  const auto trainer = trainer_of(pretrained_rnn()), other = trainer_of(pretrained_rnn());
+  RnnModel a({}, trainer), b({}, other);
+  ASSERT_TRUE(a.restore(saved, {}));
+  EXPECT_EQ(a.save({}), saved) << "also if it learned nothing since";
+  ASSERT_TRUE(b.restore(a.save({}), {}));
+  Walk walk;
+  for (int i = 0; i < 400; ++i) {
+    const auto access = walk.next();
+    EXPECT_EQ(said_of(a, access), said_of(b, access));
+    trainer->train(1);
+    other->train(1);
+  }
+  EXPECT_EQ(a.save({}), b.save({}));
+  EXPECT_NE(a.save({}), saved) << "it learns on";
+}
+
+TEST(RnnSaved, IsOfOneSizeAndNothingOfAModelThatSawNothing) {
+  const Buffer saved = learned_walk();
+  EXPECT_EQ(saved.size(), 12 + 12 + 4 * RnnNet::size() + 4 + 4 + 12 * (35 + 256) + 32);
+  EXPECT_TRUE(RnnModel({}, trainer_of(pretrained_rnn())).save({}).empty());
+}
+
+TEST(RnnSaved, DamageIsRefusedAndLeavesTheModelAsItWas) {
+  const Buffer saved = learned_walk();
+  const auto trainer = trainer_of(pretrained_rnn());
+  RnnModel model({}, trainer);
+  for (size_t cut = 0; cut < saved.size(); cut += 997)
+    EXPECT_FALSE(model.restore(ByteView(saved).first(cut), {}));
+  // What a wrong hand wrote has a checksum that is right.
+  const auto with = [&](size_t at, uint32_t value) {
+    ByteWriter out;
+    out.bytes(ByteView(saved).first(at));
+    out.u32(value);
+    out.bytes(ByteView(saved).subspan(at + 4, saved.size() - 32 - at - 4));
+    const Digest digest = sha256(out.view());
+    out.bytes({reinterpret_cast<const std::byte*>(digest.bytes.data()), 32});
+    return out.take();
+  };
+  const size_t pace = 24 + 4 * RnnNet::size(), gaps = pace + 8;
+  for (const auto& [at, value] : {std::pair<size_t, uint32_t>{8, 2},
+                                  {12, 64},
+                                  {24, 0x7fc00000},    // not a number
+                                  {pace, 0xbf800000},  // -1 s
+                                  {pace + 4, 1 << 14},
+                                  {gaps + 8, UINT32_MAX}}) {
+    const Status restored = model.restore(with(at, value), {});
+    EXPECT_FALSE(restored) << at;
+  }
+  EXPECT_TRUE(model.save({}).empty());
+  EXPECT_EQ(trainer->net()->numbers()[0], pretrained_rnn()->numbers()[0]);
 }
 
 }  // namespace

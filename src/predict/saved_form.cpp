@@ -13,6 +13,16 @@ std::string_view mark_of(SavedKind kind) {
       return "FRSUCC\r\n";
     case SavedKind::kNetwork:
       return "FRGRUN\r\n";
+    case SavedKind::kRnn:
+      return "FRRNNS\r\n";
+    case SavedKind::kMarkov:
+      return "FRMRKV\r\n";
+    case SavedKind::kAssociation:
+      return "FRASSO\r\n";
+    case SavedKind::kVmModels:
+      return "FRVMMD\r\n";
+    case SavedKind::kVmHistory:
+      return "FRVMHI\r\n";
   }
   return "";
 }

@@ -18,7 +18,16 @@ float from_bits(uint32_t bits);
 // Returns false for NaN.
 inline bool in_range(float value, float low, float high) { return value >= low && value <= high; }
 
-enum class SavedKind : uint8_t { kHistory, kSuccessors, kNetwork };
+enum class SavedKind : uint8_t {
+  kHistory,
+  kSuccessors,
+  kNetwork,
+  kRnn,
+  kMarkov,
+  kAssociation,
+  kVmModels,
+  kVmHistory,
+};
 
 // Begins a saved form.
 ByteWriter begin_saved(SavedKind kind, uint32_t version);

@@ -86,6 +86,12 @@ Buffer SuccessorStatistics::save(ComponentId component) const {
   return known ? serialize(*known) : Buffer{};
 }
 
+Status SuccessorStatistics::merge_saved(ComponentId component, ByteView saved) {
+  FR_TRY(const SuccessorTable table, parse_successor_table(saved, options_.blocks_max));
+  learn(component, table);
+  return {};
+}
+
 Status SuccessorStatistics::load(ComponentId component, ByteView saved) {
   if (is_common(component)) return common_->load(component, saved);
   FR_TRY(SuccessorTable table, parse_successor_table(saved, options_.blocks_max));

@@ -65,6 +65,8 @@ class SuccessorStatistics {
   void learn(ComponentId component, const SuccessorTable& counted);
   // Returns the component's statistics as docs/format_history.md says; empty if none are known.
   Buffer save(ComponentId component) const;
+  // Adds saved ones to them. ERRORS: as load.
+  Status merge_saved(ComponentId component, ByteView saved);
   // Replaces them by saved ones; on an error they stay as they were. ERRORS: as parse.
   Status load(ComponentId component, ByteView saved);
 
