@@ -108,6 +108,26 @@ class FakeService : public Service {
     profile.asked.update(asked);
     return or_error(profile);
   }
+  Result<RecordingInfo> start_recording(const std::string& name) override {
+    asked_name = name;
+    return or_error(RecordingInfo{name, "r-1", 1 << 30});
+  }
+  Result<RecordedRequests> collect_recording(const std::string& name,
+                                             const CollectRequest& request) override {
+    asked_name = name;
+    collect_request = request;
+    return or_error(recorded);
+  }
+  Result<HistoryExportInfo> export_history(const std::string& name,
+                                           const HistoryExportRequest& request) override {
+    asked_name = name;
+    return or_error(HistoryExportInfo{name, request.path, 4096, {"rnn"}, 3});
+  }
+  Result<HistoryImportInfo> import_history(const std::string& name,
+                                           const HistoryImportRequest& request) override {
+    asked_name = name + " of " + request.source_path;
+    return or_error(HistoryImportInfo{name, {"rnn"}, {"markov"}, 3, 1});
+  }
   LaunchReport launches() override { return launch_report; }
   Result<LaunchImportInfo> import_launches(const LaunchImportRequest& request) override {
     asked_name = request.source_path;
@@ -162,6 +182,11 @@ class FakeService : public Service {
           R"(t":{"cpu_ratio":0.001,"rss_bytes":1585152,"unsent":0},"cpu":{"cores":2,"busy_rat)"
           R"(io":0.5,"steal_ratio":0,"top":[{"pid":17,"name":"redis-server","cores":0.75,"rss)"
           R"(_bytes":67108864}]},"missing":[{"metric":"pattern","reason":"none"}]})"};
+  RecordedRequests recorded{.id = "r-1",
+                            .requests = {{0, false, 8, 16}, {1500, true, 1, 1}},
+                            .lost = 3,
+                            .has_ended = true,
+                            .end_reason = "the VM stopped"};
   LaunchReport launch_report{
       .state = "on",
       .host = "node-1",
@@ -187,6 +212,7 @@ class FakeService : public Service {
   SignRequest sign_request;
   RunRequest run_request;
   StopRequest stop_request;
+  CollectRequest collect_request;
 
  private:
   OperationInfo verified() const {

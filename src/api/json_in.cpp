@@ -398,6 +398,34 @@ Result<RunRequest> parse_run_request(std::string_view body) {
   return request;
 }
 
+Result<CollectRequest> parse_collect_request(std::string_view body) {
+  FR_TRY(const json::object object, parse_object(body));
+  Members members(object, "");
+  CollectRequest request;
+  members.text("id", request.id, 32);
+  members.flag("end", request.ends);
+  FR_CHECK(members.status());
+  return request;
+}
+
+Result<HistoryExportRequest> parse_history_export_request(std::string_view body) {
+  FR_TRY(const json::object object, parse_object(body));
+  Members members(object, "");
+  HistoryExportRequest request;
+  members.path("path", request.path, true);
+  FR_CHECK(members.status());
+  return request;
+}
+
+Result<HistoryImportRequest> parse_history_import_request(std::string_view body) {
+  FR_TRY(const json::object object, parse_object(body));
+  Members members(object, "");
+  HistoryImportRequest request;
+  members.path("source_path", request.source_path, true);
+  FR_CHECK(members.status());
+  return request;
+}
+
 Result<StopRequest> parse_stop_request(std::string_view body) {
   StopRequest request;
   if (body.empty()) return request;

@@ -24,6 +24,9 @@ Result<ExportRequest> parse_export_request(std::string_view body);
 Result<SignRequest> parse_sign_request(std::string_view body);
 Result<RunRequest> parse_run_request(std::string_view body);
 Result<LaunchImportRequest> parse_launch_import_request(std::string_view body);
+Result<CollectRequest> parse_collect_request(std::string_view body);
+Result<HistoryExportRequest> parse_history_export_request(std::string_view body);
+Result<HistoryImportRequest> parse_history_import_request(std::string_view body);
 Result<StopRequest> parse_stop_request(std::string_view body);  // an empty body: all defaults
 
 }  // namespace forerun::api

@@ -246,6 +246,34 @@ HttpResponse Router::vm_profile(const HttpRequest& request, const std::string& n
   return profile ? ok(to_json(*profile, unix_seconds_())) : problem(request, profile.error());
 }
 
+HttpResponse Router::recording(const HttpRequest& request, const Segments& path) const {
+  const bool collects = path.size() == 4 && path[3] == "collect";
+  if (path.size() != 3 && !collects) return no_such_path(request);
+  if (request.method != "POST") return wrong_method(request, "POST");
+  if (!is_json(request)) return no_json(request);
+  const std::string name(path[1]);
+  if (!collects) return answer(request, service_.start_recording(name), 201);
+  const auto asked = parse_collect_request(request.body);
+  if (!asked) return problem(request, asked.error());
+  return answer(request, service_.collect_recording(name, *asked));
+}
+
+HttpResponse Router::history(const HttpRequest& request, const Segments& path) const {
+  if (path.size() != 4 || (path[3] != "export" && path[3] != "import"))
+    return no_such_path(request);
+  if (request.method != "POST") return wrong_method(request, "POST");
+  if (!is_json(request)) return no_json(request);
+  const std::string name(path[1]);
+  if (path[3] == "export") {
+    const auto asked = parse_history_export_request(request.body);
+    if (!asked) return problem(request, asked.error());
+    return answer(request, service_.export_history(name, *asked));
+  }
+  const auto asked = parse_history_import_request(request.body);
+  if (!asked) return problem(request, asked.error());
+  return answer(request, service_.import_history(name, *asked));
+}
+
 HttpResponse Router::one_vm(const HttpRequest& request, const Segments& path) const {
   const std::string name(path[1]);
   if (path.size() == 2) {
@@ -261,6 +289,8 @@ HttpResponse Router::one_vm(const HttpRequest& request, const Segments& path) co
   if (path.size() == 3 && path[2] == "profile") {
     return vm_profile(request, name);
   }
+  if (path[2] == "recording") return recording(request, path);
+  if (path[2] == "history") return history(request, path);
   if (path.size() == 3 && path[2] == "stop") {
     if (request.method != "POST") return wrong_method(request, "POST");
     if (!is_json(request)) return no_json(request);

@@ -30,6 +30,8 @@ class Router {
   net::HttpResponse vms(const net::HttpRequest& request, const Segments& path) const;
   net::HttpResponse one_vm(const net::HttpRequest& request, const Segments& path) const;
   net::HttpResponse vm_profile(const net::HttpRequest& request, const std::string& name) const;
+  net::HttpResponse recording(const net::HttpRequest& request, const Segments& path) const;
+  net::HttpResponse history(const net::HttpRequest& request, const Segments& path) const;
   net::HttpResponse v1(const net::HttpRequest& request, const Segments& path) const;
 
   Service& service_;

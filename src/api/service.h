@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "api/repository_info.h"
+#include "api/vm_history_info.h"
 #include "core/result.h"
 #include "core/time.h"
 #include "telemetry/control.h"
@@ -474,6 +475,23 @@ class Service {
   // `asked` does not say stays. ERRORS: kNotFound, kIo, kNoSpace: nothing is changed then.
   virtual Result<VmProfile> set_vm_profile(const std::string& name,
                                            const telemetry::Control& asked) = 0;
+
+  // Begins to record what a running VM asks of its disk. ERRORS: kNotFound: no such VM, or it does
+  // not run; kExists: it is being recorded; kTooLarge: too many are.
+  virtual Result<RecordingInfo> start_recording(const std::string& vm) = 0;
+  // Returns what it asked since the last call. One who does not call for 20 s has left: the
+  // recording ends. ERRORS: kNotFound: the VM has no recording of that id.
+  virtual Result<RecordedRequests> collect_recording(const std::string& vm,
+                                                     const CollectRequest& request) = 0;
+
+  // Writes what was learned of a VM to a file, for another host. ERRORS: kNotFound (VM), kInvalid
+  // (path), kExists: there is such a file; kIo.
+  virtual Result<HistoryExportInfo> export_history(const std::string& vm,
+                                                   const HistoryExportRequest& request) = 0;
+  // Takes up such a file for a VM that does not run, or is not known yet. ERRORS: kExists: it runs;
+  // kCorrupt, kUnsupported, kTooLarge, kInvalid: nothing of it was taken up; kNotFound (file), kIo.
+  virtual Result<HistoryImportInfo> import_history(const std::string& vm,
+                                                   const HistoryImportRequest& request) = 0;
 
   // Returns which launches are expected on this host, and how earlier ones were foreseen.
   virtual LaunchReport launches() = 0;

@@ -30,7 +30,7 @@ constexpr std::string_view kExamples =
     "  forerun explain prefetch web-1\n"
     "  forerun doctor\n"
     "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 no daemon answers, 4 not found, 5 exists or in "
-    "use, 6 timed out\n";
+    "use, 6 timed out, 7 done but incomplete\n";
 
 // CLI11 reports by exceptions; they end here.
 bool parse(CLI::App& app, int argc, const char* const* argv, int* exit_code) {
@@ -76,6 +76,7 @@ int run_cli(int argc, const char* const* argv) {
   add_operation_commands(app, context, chosen);
   add_launch_commands(app, context, chosen);
   add_replay_commands(app, context, chosen);
+  add_record_command(app, context, chosen);
   add_model_commands(app, context, chosen);
   add_migration_commands(app, context, chosen);
   add_doctor_command(app, context, chosen);

@@ -17,12 +17,15 @@ void add_repository_commands(CLI::App& app, const Context& context, Command& cho
 void add_tag_commands(CLI::App& repository, const Context& context, Command& chosen);
 void add_operation_commands(CLI::App& app, const Context& context, Command& chosen);
 void add_vm_commands(CLI::App& app, const Context& context, Command& chosen);
+// Adds to `vm`: history.
+void add_history_commands(CLI::App& vm, const Context& context, Command& chosen);
 void add_stats_commands(CLI::App& app, const Context& context, Command& chosen);  // stats, explain
 void add_launch_commands(CLI::App& app, const Context& context, Command& chosen);
 void add_explain_launch(CLI::App& explain, const Context& context, Command& chosen);
 void add_replay_commands(CLI::App& app, const Context& context, Command& chosen);
 // Adds to `replay`: block.
 void add_replay_block(CLI::App& replay, const Context& context, Command& chosen);
+void add_record_command(CLI::App& app, const Context& context, Command& chosen);
 void add_model_commands(CLI::App& app, const Context& context, Command& chosen);
 void add_migration_commands(CLI::App& app, const Context& context, Command& chosen);
 void add_doctor_command(CLI::App& app, const Context& context, Command& chosen);

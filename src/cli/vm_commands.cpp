@@ -1,4 +1,4 @@
-// forerun vm run|list|show|stop|rm|stats|profile|console
+// forerun vm run|list|show|stop|rm|stats|profile|history|console
 #include <CLI/CLI.hpp>
 #include <boost/json.hpp>
 #include <filesystem>
@@ -303,6 +303,7 @@ void add_vm_commands(CLI::App& app, const Context& context, Command& chosen) {
   });
   add_stop(vm, context, chosen);
   add_profile(vm, context, chosen);
+  add_history_commands(*vm, context, chosen);
 
   using Action = Result<int> (*)(const Context&, const std::string&);
   const auto add_named = [&](const char* verb, const char* help, Action action) {

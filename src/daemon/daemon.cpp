@@ -128,6 +128,7 @@ struct Daemon::Parts {
   std::unique_ptr<Marks> marks;
   std::unique_ptr<Histories> histories;
   std::unique_ptr<RnnTraining> rnn;
+  std::unique_ptr<VmHistories> vm_histories;
   std::unique_ptr<Foresight> foresight;
   std::unique_ptr<Launches> launches;
   std::unique_ptr<TierStore> tier;  // tells foresight of evictions to its own end
@@ -143,6 +144,7 @@ struct Daemon::Parts {
   std::unique_ptr<VmComposer> composer;
   std::unique_ptr<PmemStore> pmem;
   std::unique_ptr<AgentPorts> agents;
+  std::unique_ptr<Recorder> recorder;
   std::unique_ptr<VmManager> vms;
   std::unique_ptr<DaemonService> service;
   std::unique_ptr<api::Router> router;
@@ -165,6 +167,7 @@ Daemon::Parts::~Parts() {
   if (nbd) nbd->stop();
   if (first_boots) first_boots->stop();
   if (foresight) foresight->stop();
+  if (vms) vm_histories->save_all();
   if (launches) launches->stop();
 }
 
@@ -312,16 +315,17 @@ Status Daemon::Parts::build_control_plane(uint64_t epoch) {
         const auto category = static_cast<size_t>(telemetry::category_of(settled));
         foresight->tell_behaviour(vm, telemetry::model_inputs(settled), category);
       });
-  vms = std::make_unique<VmManager>(
-      VmManager::Parts{config, clock, *catalog, tier->tier(), *fetches, *foresight, *exports, *nbd,
-                       *kernels, *pmem, *launches, *first_boots, *agents, epoch});
+  recorder = std::make_unique<Recorder>(Recorder::Options{}, clock);
+  vms = std::make_unique<VmManager>(VmManager::Parts{
+      config, clock, *catalog, tier->tier(), *fetches, *foresight, *exports, *nbd, *kernels, *pmem,
+      *launches, *first_boots, *agents, *recorder, *vm_histories, epoch});
   // VMs are exported before anyone can connect, so that a QEMU that comes back finds its disk.
   FR_CHECK(vms->recover());
   FR_CHECK(listen_nbd());
   service = std::make_unique<DaemonService>(DaemonService::Parts{
       config, clock, repositories.sources, repositories.store, repositories.plain_store,
       *plain_repositories, repositories.store_trust, *catalog, *histories, *marks, tier->tier(),
-      *fetches, *vms, *composer, *memory, *launches, *agents});
+      *fetches, *vms, *composer, *memory, *launches, *agents, *recorder, *vm_histories});
   router = std::make_unique<api::Router>(*service, os::unix_seconds);
   net::HttpServerOptions options;
   options.unix_path = config.api_socket();

@@ -116,11 +116,50 @@ void Histories::load(ComponentId component, const Known& from) {
     load_file(names_path(from), [&](ByteView saved) { return from.replay->load_meanings(saved); });
 }
 
+Status Histories::write_file(const std::string& folder, const std::string& file,
+                             const Buffer& saved) {
+  if (saved.empty()) return {};
+  FR_CHECK(os::make_folders(folder));
+  return os::write_file_atomic(file, saved);
+}
+
 void Histories::save_file(const std::string& folder, const std::string& file, const Buffer& saved) {
-  if (saved.empty()) return;
-  Status status = os::make_folders(folder);
-  if (status) status = os::write_file_atomic(file, saved);
-  if (!status) log::warn("the history of a component cannot be saved: {}", status.error().message);
+  if (const Status status = write_file(folder, file, saved); !status)
+    log::warn("the history of a component cannot be saved: {}", status.error().message);
+}
+
+Histories::Saved Histories::of_disk(ComponentId component, const std::vector<ComponentId>& disk,
+                                    const std::string& tenant) {
+  load(component, tenant);
+  const Known from = home(component, tenant);
+  return {from.replay->save_of_disk(component, disk), from.successors->save(component)};
+}
+
+Status Histories::merge(const Digest& digest, const Saved& saved, const std::string& tenant) {
+  if (const auto component = catalog_.find_component(digest)) {
+    load(*component, tenant);
+    const Known to = home(*component, tenant);
+    if (!saved.replay.empty()) FR_CHECK(to.replay->merge_saved(*component, saved.replay));
+    if (!saved.successors.empty())
+      FR_CHECK(to.successors->merge_saved(*component, saved.successors));
+    save(*component, tenant);
+    return {};
+  }
+  // Nobody has opened it yet: as if somebody did, for this alone.
+  constexpr ComponentId kOnly{0};
+  predict::ReplayHistory replay;
+  predict::SuccessorStatistics successors;
+  const bool is_common = tenant.empty() || marks_ == nullptr || marks_->is_shareable(digest);
+  const std::string folder = is_common ? folder_ : known(tenant).folder;
+  const std::string file = fmt::format("{}/{}", folder, digest.hex());
+  const std::lock_guard lock(saving_);
+  load_file(file, [&](ByteView bytes) { return replay.load(kOnly, bytes); });
+  load_file(file + std::string(kSuccessorsSuffix),
+            [&](ByteView bytes) { return successors.load(kOnly, bytes); });
+  if (!saved.replay.empty()) FR_CHECK(replay.merge_saved(kOnly, saved.replay));
+  if (!saved.successors.empty()) FR_CHECK(successors.merge_saved(kOnly, saved.successors));
+  FR_CHECK(write_file(folder, file, replay.save(kOnly)));
+  return write_file(folder, file + std::string(kSuccessorsSuffix), successors.save(kOnly));
 }
 
 void Histories::save(ComponentId component, const std::string& tenant) {

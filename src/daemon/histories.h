@@ -35,6 +35,16 @@ class Histories {
   void load(ComponentId component, const std::string& tenant = {});
   // Saves what is known of a component. Of saves at the same time the last has all that was known.
   void save(ComponentId component, const std::string& tenant = {});
+  struct Saved {
+    Buffer replay, successors;  // each in its own form; empty: nothing is known
+  };
+  // Returns what boots of disks of exactly these components taught of one of them, and its
+  // successors.
+  Saved of_disk(ComponentId component, const std::vector<ComponentId>& disk,
+                const std::string& tenant = {});
+  // Adds to what is known of a component, whether it is in use or not, and saves it. ERRORS:
+  // kCorrupt, kUnsupported, kTooLarge: nothing changed; kIo.
+  Status merge(const Digest& component, const Saved& saved, const std::string& tenant = {});
   // Returns the boots that were merged for a component, of those that all see; 0 if none is known.
   uint64_t boots(ComponentId component) const;
   // Returns whether what a tenant's VM with these components teaches may serve all.
@@ -60,6 +70,7 @@ class Histories {
   // What keeps it from being loaded sets the file aside.
   void load_file(const std::string& file, const std::function<Status(ByteView)>& accept);
   void save_file(const std::string& folder, const std::string& file, const Buffer& saved);
+  Status write_file(const std::string& folder, const std::string& file, const Buffer& saved);
   std::string path(const Known& known, ComponentId component, std::string_view suffix) const;
   static std::string names_path(const Known& known) { return known.folder + "/names"; }
 

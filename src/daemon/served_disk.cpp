@@ -77,6 +77,10 @@ ServedDisk::ServedDisk(What what, std::unique_ptr<disk::VirtualDisk> virtual_dis
       started_(clock.now()),
       stalls_(started_) {}
 
+ServedDisk::~ServedDisk() {
+  if (const auto recording = recording_.load()) recording->end("the VM stopped");
+}
+
 uint64_t ServedDisk::size_bytes() const { return disk_->size_bytes(); }
 bool ServedDisk::is_read_only() const { return disk_->is_read_only(); }
 
@@ -111,6 +115,23 @@ void ServedDisk::observe_write(uint64_t offset, uint64_t size_bytes) {
                       .first_block = first,
                       .block_count = static_cast<uint32_t>(last - first + 1),
                       .op = trace::Op::kWrite});
+}
+
+void ServedDisk::record_to(std::shared_ptr<Recording> recording) {
+  recording_.store(std::move(recording));
+  is_recorded_ = true;
+}
+
+void ServedDisk::on_request(bool is_write, ByteRange range) noexcept {
+  if (!is_recorded_.load(std::memory_order_relaxed)) return;
+  const auto recording = recording_.load();
+  if (recording == nullptr) return;
+  if (recording->is_on()) {
+    recording->note(clock_.now(), is_write ? trace::Op::kWrite : trace::Op::kRead, range);
+  } else {
+    auto ended = recording;
+    recording_.compare_exchange_strong(ended, nullptr);
+  }
 }
 
 Result<bool> ServedDisk::try_read(ByteRange range, disk::ReadSlices& out) {

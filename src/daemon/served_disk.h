@@ -9,6 +9,7 @@
 #include "daemon/fetch_service.h"
 #include "daemon/foresight.h"
 #include "daemon/image_catalog.h"
+#include "daemon/recorder.h"
 #include "daemon/stall_meter.h"
 #include "disk/block_device.h"
 #include "disk/virtual_disk.h"
@@ -31,8 +32,10 @@ class ServedDisk final : public disk::BlockDevice {
   static Result<std::shared_ptr<ServedDisk>> open(What what, const Clock& clock, tier::Tier& tier,
                                                   FetchService& fetches, Foresight& foresight);
 
+  ~ServedDisk() override;
   uint64_t size_bytes() const override;
   bool is_read_only() const override;
+  void on_request(bool is_write, ByteRange range) noexcept override;
   Result<bool> try_read(ByteRange range, disk::ReadSlices& out) override;
   Status read(ByteRange range, disk::ReadSlices& out) override;
   Status write(uint64_t offset, ByteView data, bool fua) override;
@@ -41,6 +44,10 @@ class ServedDisk final : public disk::BlockDevice {
   Status flush() override;
   Status block_status(ByteRange range, size_t extents_max,
                       std::vector<disk::StatusExtent>& out) override;
+
+  // Notes every request that comes from now on in `recording`, in the place of an earlier one,
+  // until that ends; it ends with the disk.
+  void record_to(std::shared_ptr<Recording> recording);
 
   struct Figures {
     api::VmStats stats;  // what the disk itself and the tier know
@@ -63,6 +70,8 @@ class ServedDisk final : public disk::BlockDevice {
   Foresight& foresight_;
   const Time started_;
   StallMeter stalls_;
+  std::atomic<bool> is_recorded_{false};  // or was; spares the rest the other one
+  std::atomic<std::shared_ptr<Recording>> recording_;
   std::atomic<uint64_t> reads_{0}, writes_{0}, read_bytes_{0}, written_bytes_{0}, demand_bytes_{0};
 };
 

@@ -40,6 +40,8 @@ class DaemonService final : public api::Service {
     const MemoryKeeper& memory;
     Launches& launches;
     AgentPorts& agents;
+    Recorder& recorder;
+    VmHistories& vm_histories;
   };
   explicit DaemonService(Parts parts);
 
@@ -76,6 +78,15 @@ class DaemonService final : public api::Service {
   Result<api::VmProfile> set_vm_profile(const std::string& name,
                                         const telemetry::Control& asked) override {
     return parts_.vms.set_profile(name, asked);
+  }
+  Result<api::HistoryExportInfo> export_history(const std::string& vm,
+                                                const api::HistoryExportRequest& request) override;
+  Result<api::HistoryImportInfo> import_history(const std::string& vm,
+                                                const api::HistoryImportRequest& request) override;
+  Result<api::RecordingInfo> start_recording(const std::string& vm) override;
+  Result<api::RecordedRequests> collect_recording(const std::string& vm,
+                                                  const api::CollectRequest& request) override {
+    return parts_.recorder.collect(vm, request.id, request.ends);
   }
   api::LaunchReport launches() override { return parts_.launches.report(); }
   Result<api::LaunchImportInfo> import_launches(const api::LaunchImportRequest& request) override {

@@ -48,30 +48,6 @@ std::shared_ptr<VmManager::Vm> VmManager::find(const std::string& name) {
   return found == vms_.end() ? nullptr : found->second;
 }
 
-vmm::QemuOptions VmManager::qemu_options(const api::RunRequest& request) const {
-  vmm::QemuOptions options;
-  options.name = request.name;
-  options.accelerator = accelerator_.accelerator;
-  options.memory_bytes = request.memory_bytes;
-  options.cpus = request.cpus;
-  options.nbd_socket = parts_.config.nbd_socket();
-  options.export_name = request.name;
-  options.disk_bus =
-      request.disk_bus == api::DiskBus::kNvme ? vmm::DiskBus::kNvme : vmm::DiskBus::kVirtio;
-  options.kernel = request.kernel;
-  options.initrd = request.initrd;
-  options.append = request.append;
-  for (const api::PortForward& forward : request.forwards)
-    options.forwards.push_back({forward.host_address, forward.host_port, forward.guest_port});
-  const std::string own = folder(request.name);
-  options.qmp_socket = own + "/qmp.sock";
-  options.console_socket = own + "/console.sock";
-  options.console_log = own + "/console.log";
-  options.agent_socket = own + "/agent.sock";
-  if (request.disk_only) options.program.clear();
-  return options;
-}
-
 Result<ImageCatalog::LayoutPtr> VmManager::disk_of(const api::RunRequest& request) {
   if (const auto vm = find(request.name)) {
     std::string own;
@@ -142,6 +118,7 @@ void VmManager::start_foresight(const Vm& vm, bool is_boot) {
                     parts_.config.prefetch != PrefetchPolicy::kObserve;
   const auto mode = acts ? Foresight::Mode::kOn : Foresight::Mode::kObserve;
   const auto& layout = vm.layout;
+  parts_.histories.open(vm.id, vm.record.name, layout->components());
   if (!is_boot || !parts_.first_boots.is_pending(layout->digest)) {
     parts_.foresight.start_vm(vm.id, layout->components(), layout->priors(), mode, is_boot,
                               vm.record.tenant);
@@ -162,6 +139,7 @@ void VmManager::close_disk(Vm& vm) {
   if (const auto flushed = vm.disk->flush(); !flushed)
     log::error("VM {}: its last writes may be lost: {}", vm.record.name, flushed.error().message);
   parts_.foresight.end_vm(vm.id);
+  parts_.histories.close(vm.id);
   vm.last_figures = std::make_shared<const ServedDisk::Figures>(vm.disk->figures());
   vm.disk.reset();
 }
@@ -176,25 +154,6 @@ Status VmManager::start_qemu(Vm& vm) {
   vm.record.process = launched->id();
   vm.record.boot_id = boot_id_;
   return {};
-}
-
-Result<std::vector<PmemStore::FilePtr>> VmManager::add_pmem(const api::RunRequest& request,
-                                                            vmm::QemuOptions& options) {
-  std::vector<PmemStore::FilePtr> files;
-  if (request.disk_only && !request.pmem_images.empty())
-    return fail(ErrorCode::kInvalid, "pmem images need a guest, but disk_only starts none");
-  for (const std::string& image : request.pmem_images) {
-    FR_TRY(const auto file, parts_.pmem.plan(image));
-    options.pmem.push_back({image, file.path, file.size_bytes});
-  }
-  // What QEMU would not take is refused before an image is fetched for it.
-  if (!options.pmem.empty()) FR_CHECK(vmm::qemu_argv(options));
-  for (vmm::PmemDevice& device : options.pmem) {
-    FR_TRY(auto file, parts_.pmem.provide(device.image));
-    device = {device.image, file->path, file->size_bytes};
-    files.push_back(std::move(file));
-  }
-  return files;
 }
 
 Result<api::VmInfo> VmManager::run(const api::RunRequest& asked) {
@@ -288,6 +247,7 @@ Status VmManager::remove(const std::string& name) {
     return fail(ErrorCode::kExists, fmt::format("VM {} runs; stop it first", name));
   vm->is_removed = true;
   parts_.agents.forget(name);
+  parts_.histories.remove(name);
   if (auto removed = vmm::remove_vm_record(records_folder(), name);
       !removed && removed.error().code != ErrorCode::kNotFound)
     return removed;
@@ -406,6 +366,15 @@ Result<api::VmProfile> VmManager::set_profile(const std::string& name,
   return parts_.agents.profile(name);
 }
 
+Result<VmManager::Known> VmManager::look_up(const std::string& name) {
+  const auto vm = find(name);
+  if (!vm) return fail(ErrorCode::kNotFound, fmt::format("no VM {}", name));
+  const std::lock_guard lock(vm->mutex);
+  FR_TRY(const Digest digest, parse_digest(vm->record.image_digest));
+  FR_TRY(auto layout, parts_.catalog.open_digest(digest));
+  return Known{vm->id, vm->disk, std::move(layout)};
+}
+
 Status VmManager::recover_one(const std::string& name) {
   auto vm = std::make_shared<Vm>();
   FR_TRY(vm->record, vmm::load_vm_record(records_folder(), name));
@@ -468,6 +437,8 @@ void VmManager::watch() {
   std::unique_lock lock(watch_mutex_);
   while (!watch_changed_.wait_for(lock, 300ms, [&] { return is_stopping_; })) {
     lock.unlock();
+    parts_.recorder.tick();
+    parts_.histories.save_due();
     std::vector<std::shared_ptr<Vm>> all;
     {
       const std::lock_guard guard(mutex_);

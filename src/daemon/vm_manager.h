@@ -22,7 +22,9 @@
 #include "daemon/kernels.h"
 #include "daemon/launches.h"
 #include "daemon/pmem_store.h"
+#include "daemon/recorder.h"
 #include "daemon/served_disk.h"
+#include "daemon/vm_histories.h"
 #include "export/nbd_server.h"
 #include "vmm/accelerator.h"
 #include "vmm/vm_process.h"
@@ -47,6 +49,8 @@ class VmManager {
     Launches& launches;
     FirstBoots& first_boots;
     AgentPorts& agents;
+    Recorder& recorder;
+    VmHistories& histories;
     uint64_t owner_token;  // of this run of the daemon; larger than every earlier one's
   };
   explicit VmManager(Parts parts);
@@ -66,6 +70,13 @@ class VmManager {
   // Asks the VM's agent for other profiles, and keeps it in the VM's record. ERRORS: kNotFound,
   // kUnsupported (no guest of ours), what save_vm_record says: nothing is changed then.
   Result<api::VmProfile> set_profile(const std::string& name, const telemetry::Control& asked);
+  struct Known {
+    VmId id{};
+    std::shared_ptr<ServedDisk> disk;  // null: it does not run
+    ImageCatalog::LayoutPtr layout;
+  };
+  // ERRORS: kNotFound: no such VM; of opening its image.
+  Result<Known> look_up(const std::string& name);
   // Returns the digests of the disks that VMs began with, running or not. ERRORS: kCorrupt: a VM's
   // record is unreadable, so nobody knows its disk.
   Result<std::set<Digest>> disks();

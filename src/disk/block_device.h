@@ -65,6 +65,10 @@ class BlockDevice {
   virtual uint64_t size_bytes() const = 0;
   virtual bool is_read_only() const = 0;
 
+  // A client asked to read or write this range: said once for each request, before the calls that
+  // answer it, which may be several. Must return at once.
+  virtual void on_request(bool /*is_write*/, ByteRange /*range*/) noexcept {}
+
   // Appends the data of `range` and returns true if nothing has to be waited for (memory, overlay,
   // zeroes); otherwise leaves `out` as it was and returns false. ERRORS: kIo.
   virtual Result<bool> try_read(ByteRange range, ReadSlices& out) = 0;

@@ -157,6 +157,9 @@ Status Transmission::send_batch() {
 
 Status Transmission::execute(const Request& request) {
   const NbdError refused = check_request(request, rules_);
+  const bool writes = request.command == kCmdWrite || request.command == kCmdWriteZeroes;
+  if (refused == kOk && (writes || request.command == kCmdRead))
+    device_->on_request(writes, request.range());
   if (request.command == kCmdWrite) return execute_write(request, refused);
   if (refused != kOk) {
     reply_error(batch_, request, refused);

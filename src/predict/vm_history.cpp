@@ -63,6 +63,7 @@ Status check(const VmHistory::Part& part) {
 Result<Buffer> serialize(const VmHistory& history) {
   ByteWriter out = begin_saved(SavedKind::kVmHistory, kVersion);
   put(out, as_bytes(history.vm));
+  put(out, as_bytes(history.tenant));
   put(out, history.disk);
   put(out, serialize(history.models));
   out.u32(static_cast<uint32_t>(history.parts.size()));
@@ -83,10 +84,13 @@ Result<VmHistory> parse_vm_history(ByteView saved) {
   ByteReader in(form.body);
   VmHistory history;
   history.vm = as_text(take_bytes(in));
+  history.tenant = as_text(take_bytes(in));
   history.disk = take_digest(in);
   const Buffer models = take_bytes(in);
   const uint32_t parts = in.u32();
   if (!in.good()) return corrupt("it ends within its head");
+  if (!history.tenant.empty() && !is_valid_name(history.tenant))
+    return corrupt("the tenant's name is none");
   if (!is_valid_name(history.vm)) return corrupt("the VM's name is none");
   if (parts > SavedModels::kComponentsMax) return corrupt(fmt::format("{} components", parts));
   auto parsed = parse_saved_models(models);

@@ -19,8 +19,9 @@ struct VmHistory {
     Buffer replay, successors;
     bool operator==(const Part&) const = default;
   };
-  std::string vm;  // its name where it was; for people
-  Digest disk;     // what it began as
+  std::string vm;      // its name where it was; for people
+  std::string tenant;  // whose it was; empty: nobody's
+  Digest disk;         // what it began as
   SavedModels models;
   std::vector<Part> parts;  // each component once
   bool operator==(const VmHistory&) const = default;

@@ -1,75 +1,11 @@
-// The way of an access from the I/O path to the thread that learns: a bounded queue of many
-// producers and one consumer, which loses rather than waits.
-//
-// SOURCE: Dmitry Vyukov, "Bounded MPMC queue" (1024cores.net), restricted to one consumer, so that
-// its position needs no atomic. Each cell carries the turn at which it may be written or read next.
-// A push is one compare-and-swap and one store in a cell of its own cache line.
-//
-// Not lock-free in the strict sense: a producer that is descheduled between claiming and filling
-// its cell hides the accesses behind it from the consumer until it runs again. No producer ever
-// waits for another.
+// The way of an access from the I/O path to the thread that learns.
 #pragma once
 
-#include <atomic>
-#include <cstdint>
-#include <memory>
-#include <span>
-
 #include "trace/access.h"
+#include "trace/lossy_ring.h"
 
 namespace forerun::trace {
 
-// push, dropped: any thread. drain: one thread at a time.
-class AccessRing {
- public:
-  // Holds `capacity` accesses, rounded up to a power of two, at least 2 and at most kCapacityMax.
-  explicit AccessRing(size_t capacity);
-  AccessRing(const AccessRing&) = delete;
-  AccessRing& operator=(const AccessRing&) = delete;
-
-  static constexpr size_t kCapacityMax = size_t{1} << 20;
-
-  // Returns false, and counts, if the ring is full: the access is lost.
-  bool push(const Access& access) noexcept {
-    uint64_t turn = next_push_.load(std::memory_order_relaxed);
-    for (;;) {
-      Cell& cell = cells_[turn & mask_];
-      const uint64_t ready_at = cell.turn.load(std::memory_order_acquire);
-      if (ready_at == turn) {
-        if (next_push_.compare_exchange_weak(turn, turn + 1, std::memory_order_relaxed)) {
-          cell.access = access;
-          cell.turn.store(turn + 1, std::memory_order_release);
-          return true;
-        }
-      } else if (ready_at < turn) {  // still holds an access of one round ago
-        dropped_.fetch_add(1, std::memory_order_relaxed);
-        return false;
-      } else {  // another producer was faster
-        turn = next_push_.load(std::memory_order_relaxed);
-      }
-    }
-  }
-
-  // Moves up to out.size() accesses, oldest first, to `out`. Returns how many.
-  size_t drain(std::span<Access> out) noexcept;
-
-  // Returns how many accesses were lost since the start.
-  uint64_t dropped() const { return dropped_.load(std::memory_order_relaxed); }
-  size_t capacity() const { return mask_ + 1; }
-
- private:
-  static constexpr size_t kLine = 64;
-  struct alignas(kLine) Cell {
-    std::atomic<uint64_t> turn;
-    Access access;
-  };
-  static_assert(sizeof(Cell) == kLine, "neighbouring producers must not share a cache line");
-
-  const size_t mask_;
-  const std::unique_ptr<Cell[]> cells_;
-  alignas(kLine) std::atomic<uint64_t> next_push_{0};
-  alignas(kLine) std::atomic<uint64_t> dropped_{0};
-  alignas(kLine) uint64_t next_drain_ = 0;  // the consumer's own
-};
+using AccessRing = LossyRing<Access>;
 
 }  // namespace forerun::trace
