@@ -91,5 +91,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
        {SavedKind::kHistory, SavedKind::kSuccessors, SavedKind::kVmModels, SavedKind::kVmHistory})
     read(sealed(kind, kind == SavedKind::kHistory ? 2 : 1, input));
   read_rnn(input);
+  restore("markov", sealed(SavedKind::kMarkov, 1, input));
+  restore("association", sealed(SavedKind::kAssociation, 1, input));
   return 0;
 }

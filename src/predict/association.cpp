@@ -72,7 +72,7 @@ void AssociationModel::on_access(const trace::Access& access, std::vector<Candid
   if (access.op != trace::Op::kRead || access.block_count == 0) return;
   if (access.first_block > PackedRun::kBlockMax) return;
   ++reads_;
-  const uint32_t hash = hash_of({access.component, access.first_block});
+  const uint32_t hash = hash_of({ComponentId{numbers_.of(access.component)}, access.first_block});
   if (is_first_touch(hash)) learn(access, hash);
   if (const Request* known = requests_.find(hash)) say(*known, access, out);
 }

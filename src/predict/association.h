@@ -8,6 +8,7 @@
 #include <array>
 #include <vector>
 
+#include "predict/component_numbers.h"
 #include "predict/model.h"
 #include "predict/set_table.h"
 
@@ -32,6 +33,8 @@ class AssociationModel final : public Model {
   void prepare(const trace::Access& access) const override;
   void on_end(Time now) override;
   size_t state_bytes() const override;
+  Buffer save(std::span<const ComponentId> components) const override;
+  Status restore(ByteView saved, std::span<const ComponentId> components) override;
 
   static constexpr uint16_t kContexts = 8 * 8;  // rank × times seen together
 
@@ -61,6 +64,7 @@ class AssociationModel final : public Model {
   uint16_t clock() const { return static_cast<uint16_t>(reads_ >> 10); }
 
   Options options_;
+  ComponentNumbers numbers_;
   SetTable<Request, 2> requests_;
   std::vector<Touch> window_;  // a ring of the last first touches
   size_t window_next_ = 0;

@@ -67,7 +67,8 @@ void MarkovModel::on_access(const trace::Access& access, std::vector<Candidate>&
   if (access.op != trace::Op::kRead || access.block_count == 0) return;
   if (access.first_block > PackedRun::kBlockMax) return;
   ++reads_;
-  const uint32_t here = hash_of({access.component, access.first_block});
+  const ComponentId number{numbers_.of(access.component)};
+  const uint32_t here = hash_of({number, access.first_block});
   if (component_ != access.component) seen_ = chain_size_ = 0;
   component_ = access.component;
   if (seen_ > 0) {
@@ -109,7 +110,7 @@ void MarkovModel::follow(const trace::Access& access, std::vector<Candidate>& ou
       chain_[(chain_first_ + chain_size_++) % kStepsMax] = {
           best.block(),
           best.block_count(),
-          hash_of({access.component, best.block()}),
+          hash_of({ComponentId{numbers_.of(access.component)}, best.block()}),
           static_cast<float>(best.count()) / (static_cast<float>(known->total) + kUnseen),
           order,
           times_class(best.count())};

@@ -10,6 +10,7 @@
 #include <array>
 #include <vector>
 
+#include "predict/component_numbers.h"
 #include "predict/model.h"
 #include "predict/set_table.h"
 
@@ -34,6 +35,8 @@ class MarkovModel final : public Model {
   void prepare(const trace::Access& access) const override;
   void on_end(Time now) override;
   size_t state_bytes() const override;
+  Buffer save(std::span<const ComponentId> components) const override;
+  Status restore(ByteView saved, std::span<const ComponentId> components) override;
 
   static constexpr uint16_t kContexts = 2 * 8 * 4 + 2;  // order × step × times seen, and others
 
@@ -65,6 +68,7 @@ class MarkovModel final : public Model {
   uint16_t clock() const { return static_cast<uint16_t>(reads_ >> 10); }
 
   Options options_;
+  ComponentNumbers numbers_;
   Order first_, second_;
   std::array<uint32_t, 2> last_{};  // hashes of where the last requests began, the newest first
   size_t seen_ = 0;                 // of last_

@@ -3,6 +3,8 @@
 // hash of its context; two contexts that meet in one only make a prediction worse.
 #pragma once
 
+#include <fmt/core.h>
+
 #include <algorithm>
 #include <array>
 #include <bit>
@@ -10,6 +12,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "core/codec.h"
+#include "core/result.h"
 #include "predict/block_table.h"
 
 namespace forerun::predict {
@@ -41,6 +45,13 @@ class PackedRun {
   uint32_t block_count() const { return static_cast<uint32_t>(bits_ >> 8 & 0xffff); }
   uint32_t count() const { return static_cast<uint32_t>(bits_ & 0xff); }  // 0: none
   bool is(uint64_t block) const { return bits_ >> 24 == block && count() > 0; }
+  // The saved form; a run that was never seen has none.
+  uint64_t bits() const { return count() == 0 ? 0 : bits_; }
+  // Returns whether `bits` are some run's, which then this is.
+  bool set_bits(uint64_t bits) {
+    bits_ = bits;
+    return bits == 0 || (count() > 0 && block_count() > 0);
+  }
   void set_count(uint32_t count) { bits_ = (bits_ & ~uint64_t{0xff}) | count; }
 
  private:
@@ -94,6 +105,23 @@ class SetTable {
         if (one.hash != 0) each(one);
   }
 
+  // The saved form: number of sets, number of entries, and each entry, set by set: its hash, when
+  // it was used, and what `put` writes.
+  template <typename Put>
+  void save(ByteWriter& out, const Put& put) const {
+    out.u32(static_cast<uint32_t>(sets_.size()));
+    out.u32(static_cast<uint32_t>(size_));
+    for_each([&](const Entry& one) {
+      out.u32(one.hash);
+      out.u16(one.used_at);
+      put(out, one);
+    });
+  }
+  // Reads it in the place of all that is here. `take` reads what `put` wrote. ERRORS: kCorrupt;
+  // kTooLarge for more sets than here may be; of `take`. The table is then as it was.
+  template <typename Take>
+  Status restore(ByteReader& in, const Take& take);
+
  private:
   static constexpr size_t kLine = 64;  // of the processor's cache
   static constexpr size_t kFirstSets = 512;
@@ -146,5 +174,39 @@ class SetTable {
   size_t size_ = 0;
   std::vector<Set> sets_;
 };
+
+template <typename Entry, size_t kWays>
+template <typename Take>
+Status SetTable<Entry, kWays>::restore(ByteReader& in, const Take& take) {
+  const uint32_t sets = in.u32(), entries = in.u32();
+  if (sets > sets_max_)
+    return fail(ErrorCode::kTooLarge,
+                fmt::format("a saved table of {} sets, over {}", sets, sets_max_));
+  if (!std::has_single_bit(sets) || sets < std::min(sets_max_, kFirstSets) ||
+      entries > sets * kWays)
+    return fail(ErrorCode::kCorrupt,
+                fmt::format("a saved table of {} entries in {} sets", entries, sets));
+  std::vector<Set> table(sets);
+  size_t last = 0;
+  for (uint32_t i = 0; i < entries; ++i) {
+    Entry one;
+    one.hash = in.u32();
+    one.used_at = in.u16();
+    FR_CHECK(take(in, one));
+    const size_t at = one.hash >> 1 & (sets - 1);
+    auto& set = table[at].entries;
+    const auto free = std::find_if(set.begin(), set.end(), [&](const Entry& known) {
+      return known.hash == 0 || known.hash == one.hash;
+    });
+    if (!in.good() || (one.hash & 1) == 0 || at < last || free == set.end() || free->hash != 0)
+      return fail(ErrorCode::kCorrupt,
+                  fmt::format("a saved table: entry {} ends early or is out of place", i));
+    *free = one;
+    last = at;
+  }
+  sets_ = std::move(table);
+  size_ = entries;
+  return {};
+}
 
 }  // namespace forerun::predict
