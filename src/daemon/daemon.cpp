@@ -209,15 +209,19 @@ SessionModels Daemon::Parts::session_models() {
   };
   const std::vector<std::string> at_work = work_model_names(config);
   if (at_work.empty()) return models;
-  models.for_work = [this, names = at_work](VmId, const std::vector<ComponentId>& components,
+  models.for_work = [this, names = at_work](VmId vm, const std::vector<ComponentId>& components,
                                             const std::string& tenant) {
     predict::ModelNeeds needs;
     needs.components = components;
     needs.successors = histories->successors(tenant);
-    // What a tenant's private data trains is its VM's own network.
-    if (histories->serves_all(components, tenant)) needs.rnn = rnn->trainer();
+    needs.rnn = rnn->make_trainer();
     for (const ComponentId component : components) histories->load(component, tenant);
-    return std::move(*predict::make_models(names, needs));
+    auto work = std::move(*predict::make_models(names, needs));
+    vm_histories->restore(vm, work);
+    return work;
+  };
+  models.on_work_end = [this](VmId vm, std::unique_ptr<predict::Arbiter> at_work_until_now) {
+    vm_histories->save(vm, at_work_until_now->models());
   };
   return models;
 }
@@ -227,10 +231,11 @@ Status Daemon::Parts::build_data_plane() {
   FR_TRY(marks, Marks::open(config.state_dir + "/shareable"));
   histories = std::make_unique<Histories>(config.state_dir + "/history", *catalog, marks.get());
   FR_CHECK(check_models(config));
-  rnn =
-      std::make_unique<RnnTraining>(RnnTraining::Options{}, clock,
-                                    std::make_shared<predict::RnnTrainer>(
-                                        predict::RnnTrainer::Options{}, predict::pretrained_rnn()));
+  vm_histories = std::make_unique<VmHistories>(
+      VmHistories::Options{}, config.state_dir + "/history", clock, *catalog, *histories);
+  vm_histories->visit_by(
+      [this](VmId vm, const VmHistories::Look& look) { foresight->show_models(vm, look); });
+  rnn = std::make_unique<RnnTraining>(RnnTraining::Options{}, clock, predict::pretrained_rnn());
   tier::Tier& cache = tier->tier();
   Foresight::Options foreseeing = foresight_options(config);
   foreseeing.boot.bytes_of =

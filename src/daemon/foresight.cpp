@@ -199,6 +199,13 @@ void Foresight::close_learning_windows() {
   for (const auto& [component, tenant] : learned) on_learned_(component, tenant);
 }
 
+void Foresight::show_models(VmId vm, const std::function<void(predict::ModelSpan)>& look) const {
+  const std::lock_guard lock(mutex_);
+  const auto found = sessions_.find(vm);
+  if (found != sessions_.end() && found->second.work.arbiter)
+    look(found->second.work.arbiter->models());
+}
+
 void Foresight::observe(const trace::Access& access) noexcept {
   ring_.push(access);
   // A guest that waits is worth waking for: what it reads next can travel right behind. Hits wait

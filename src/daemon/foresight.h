@@ -17,6 +17,7 @@
 #include "daemon/boot_end.h"
 #include "daemon/fetch_service.h"
 #include "daemon/session_models.h"
+#include "predict/saved_models.h"
 #include "prefetch/prefetcher.h"
 #include "trace/access_ring.h"
 
@@ -72,6 +73,10 @@ class Foresight {
   // The VM's guest behaves so, as predict::Model::on_behaviour has it: its own models hear of it,
   // and no other VM's. A VM without a session is passed over.
   void tell_behaviour(VmId vm, std::span<const float> inputs, size_t category);
+
+  // Shows the models of a VM that is at work, if it is, to a function that must be quick: no
+  // access is looked at meanwhile.
+  void show_models(VmId vm, const std::function<void(predict::ModelSpan)>& look) const;
 
   // Never blocks: an access that finds the ring full is dropped and counted.
   void observe(const trace::Access& access) noexcept;

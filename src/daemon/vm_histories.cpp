@@ -139,13 +139,15 @@ void VmHistories::remove(const std::string& name) {
   std::remove(path(name).c_str());
 }
 
-predict::VmHistory VmHistories::known(const std::string& name, const ImageCatalog::Layout& disk) {
+predict::VmHistory VmHistories::known(const std::string& name, const ImageCatalog::Layout& disk,
+                                      const std::string& tenant) {
   predict::VmHistory history;
   history.vm = name;
+  history.tenant = tenant;
   history.disk = disk.digest;
   const std::vector<ComponentId> components = disk.components();
   for (const ComponentId component : components) {
-    auto saved = histories_.of_disk(component, components);
+    auto saved = histories_.of_disk(component, components, tenant);
     if (!saved.replay.empty() || !saved.successors.empty())
       history.parts.push_back(
           {catalog_.digest_of(component), std::move(saved.replay), std::move(saved.successors)});
@@ -157,7 +159,8 @@ predict::VmHistory VmHistories::known(const std::string& name, const ImageCatalo
 
 Result<api::HistoryImportInfo> VmHistories::take_up(const std::string& name,
                                                     const predict::VmHistory& history,
-                                                    const ImageCatalog::Layout* disk) {
+                                                    const ImageCatalog::Layout* disk,
+                                                    const std::string& tenant) {
   std::vector<Digest> here;
   if (disk != nullptr) here = digests_of(disk->components());
   const auto is_here = [&](const Digest& component) {
@@ -179,7 +182,7 @@ Result<api::HistoryImportInfo> VmHistories::take_up(const std::string& name,
       ++info.histories_ignored;
       continue;
     }
-    FR_CHECK(histories_.merge(part.component, {part.replay, part.successors}));
+    FR_CHECK(histories_.merge(part.component, {part.replay, part.successors}, tenant));
     ++info.histories_merged;
   }
   const std::lock_guard files(files_mutex_);

@@ -56,13 +56,15 @@ class VmHistories {
   void remove(const std::string& name);
 
   // Returns what is known of a VM with such a disk.
-  predict::VmHistory known(const std::string& name, const ImageCatalog::Layout& disk);
+  predict::VmHistory known(const std::string& name, const ImageCatalog::Layout& disk,
+                           const std::string& tenant);
   // Takes up what another host knew of a VM that does not run. `disk`: its components here; null:
   // there is no such VM here yet, and its state waits for one. What is known here already stays:
   // histories are merged, models that are kept here are not replaced. ERRORS: kInvalid: it is of a
   // disk that has nothing in common with this one; kIo.
   Result<api::HistoryImportInfo> take_up(const std::string& name, const predict::VmHistory& history,
-                                         const ImageCatalog::Layout* disk);
+                                         const ImageCatalog::Layout* disk,
+                                         const std::string& tenant = {});
 
  private:
   struct Session {

@@ -22,7 +22,7 @@ Result<api::HistoryExportInfo> DaemonService::export_history(
   if (os::path_exists(request.path))
     return fail(ErrorCode::kExists, fmt::format("{} exists already", request.path));
   if (known.disk) parts_.vm_histories.save(known.id);
-  const predict::VmHistory history = parts_.vm_histories.known(vm, *known.layout);
+  const predict::VmHistory history = parts_.vm_histories.known(vm, *known.layout, known.tenant);
   if (history.parts.empty() && history.models.models.empty())
     return fail(ErrorCode::kNotFound, fmt::format("nothing was learned of VM {} yet", vm));
   FR_TRY(const Buffer saved, predict::serialize(history));
@@ -44,7 +44,8 @@ Result<api::HistoryImportInfo> DaemonService::import_history(
   if (!saved) return std::unexpected(Error(saved.error()).within(attempted));
   const auto history = predict::parse_vm_history(*saved);
   if (!history) return std::unexpected(Error(history.error()).within(attempted));
-  auto info = parts_.vm_histories.take_up(vm, *history, known ? known->layout.get() : nullptr);
+  auto info = parts_.vm_histories.take_up(vm, *history, known ? known->layout.get() : nullptr,
+                                          known ? known->tenant : history->tenant);
   if (!info) return std::unexpected(std::move(info.error()).within(attempted));
   log::info("VM {}: took up {} models and histories of {} components from {}", vm,
             info->models_taken.size(), info->histories_merged, request.source_path);

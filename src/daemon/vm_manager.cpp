@@ -372,7 +372,7 @@ Result<VmManager::Known> VmManager::look_up(const std::string& name) {
   const std::lock_guard lock(vm->mutex);
   FR_TRY(const Digest digest, parse_digest(vm->record.image_digest));
   FR_TRY(auto layout, parts_.catalog.open_digest(digest));
-  return Known{vm->id, vm->disk, std::move(layout)};
+  return Known{vm->id, vm->disk, std::move(layout), vm->record.tenant};
 }
 
 Status VmManager::recover_one(const std::string& name) {

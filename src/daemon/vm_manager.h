@@ -74,6 +74,7 @@ class VmManager {
     VmId id{};
     std::shared_ptr<ServedDisk> disk;  // null: it does not run
     ImageCatalog::LayoutPtr layout;
+    std::string tenant;
   };
   // ERRORS: kNotFound: no such VM; of opening its image.
   Result<Known> look_up(const std::string& name);
