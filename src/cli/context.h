@@ -20,7 +20,6 @@ enum ExitCode : int {
   kExitNotFound = 4,
   kExitExists = 5,  // exists or is in use
   kExitTimedOut = 6,
-  kExitIncomplete = 7,  // done, but something is missing; the message says what
 };
 
 // Returns the code that stands for an error of a command.

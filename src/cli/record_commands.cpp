@@ -24,6 +24,7 @@ namespace json = boost::json;
 using trace::BlockTraceWriter;
 
 constexpr int kPollMs = 200;
+constexpr int kExitIncomplete = 7;  // beside those of every command; docs/cli.md
 
 struct Arguments {
   std::string vm, file, seconds, size_max = "4G";
