@@ -12,7 +12,7 @@ constexpr size_t kInboxMax = 1 << 16;  // beyond, reads are not followed
 constexpr Nanos kRound = 1s;           // when nothing happens
 constexpr Nanos kReadsRound = 100ms;   // when reads may settle chunks
 constexpr size_t kNameBytesMax = 64;
-constexpr size_t kDigestsMax = 1024, kDigestsBytesMax = 1 << 20;
+constexpr size_t kLastMax = 1024, kLastBytesMax = 1 << 20;
 constexpr std::string_view kComposedForVm = "vm.";  // see vm_composer.h
 // Of the tier's larger level, at most: chunks grow when they are decompressed, and a quarter of a
 // level is all that the tier keeps of what was not used yet.
@@ -80,7 +80,7 @@ void Launches::open() {
     log::error("launches are not foreseen: {}", history.error().message);
     return;
   }
-  load_digests();
+  load_last();
   loop_ = std::make_unique<LaunchLoop>(
       options, std::move(*history), [this](const std::string& image) { return look(image); },
       [this](const ChunkId& id) { return parts_.tier.where(id) != tier::Level::kNone; });
@@ -203,7 +203,9 @@ void Launches::run() {
 void Launches::take(Note& note) {
   const Time now = parts_.clock.now();
   if (const auto* started = std::get_if<Started>(&note)) {
-    remember(started->image, started->digest);
+    // Of a stop nobody says for whom it was.
+    remember(started->image,
+             {started->digest, started->is_stop ? tenant_of(started->image) : started->tenant});
     loop_->set_components(started->image, started->components);
     if (started->is_stop)
       loop_->on_stop(started->image, started->second);
@@ -249,15 +251,15 @@ prefetch::LinkCost Launches::link() const {
 }
 
 Result<ImageCatalog::LayoutPtr> Launches::layout_of(const std::string& image) {
-  const auto known = digests_.find(image);
+  const auto known = last_.find(image);
   if (is_valid_name(image)) {
     auto found = parts_.catalog.open(image);
     if (found) return found->layout;
-    if (known == digests_.end() || found.error().code != ErrorCode::kNotFound)
+    if (known == last_.end() || found.error().code != ErrorCode::kNotFound)
       return std::unexpected(std::move(found.error()));
   }
-  if (known == digests_.end()) return fail(ErrorCode::kNotFound, "never launched here");
-  return parts_.catalog.open_digest(known->second);
+  if (known == last_.end()) return fail(ErrorCode::kNotFound, "never launched here");
+  return parts_.catalog.open_digest(known->second.digest);
 }
 
 Result<LaunchLoop::Chunks> Launches::look(const std::string& image) {
@@ -271,11 +273,12 @@ Result<LaunchLoop::Chunks> Launches::look(const std::string& image) {
   std::set<ChunkId> seen;
   const auto disk = layout->components();
   const auto priors = layout->priors();
+  const std::string tenant = tenant_of(image);
   for (const ComponentId component : disk) {
-    parts_.histories.load(component);
+    parts_.histories.load(component, tenant);
     const auto known = priors.find(component);
     const auto prior = known == priors.end() ? nullptr : known->second;
-    auto sequence = parts_.histories.replay()->foresee(component, disk, prior.get());
+    auto sequence = parts_.histories.replay(tenant)->foresee(component, disk, prior.get());
     if (!sequence) sequence = prior;
     if (!sequence) continue;
     for (const predict::SequenceEntry& entry : sequence->entries) {
@@ -293,32 +296,42 @@ Result<LaunchLoop::Chunks> Launches::look(const std::string& image) {
   return chunks;
 }
 
+std::string Launches::tenant_of(const std::string& image) const {
+  const auto last = last_.find(image);
+  return last == last_.end() ? std::string() : last->second.tenant;
+}
+
 // A composed disk is found again by its digest: its image may have gone with its VM.
-void Launches::remember(const std::string& image, const Digest& digest) {
-  const auto known = digests_.find(image);
-  if (known != digests_.end() && known->second == digest) return;
-  if (known == digests_.end() && digests_.size() >= kDigestsMax) digests_.erase(digests_.begin());
-  digests_[image] = digest;
+void Launches::remember(const std::string& image, const Last& last) {
+  const auto known = last_.find(image);
+  if (known != last_.end() && known->second == last) return;
+  if (known == last_.end() && last_.size() >= kLastMax) last_.erase(last_.begin());
+  last_[image] = last;
   std::string text;
-  for (const auto& [name, one] : digests_) text += fmt::format("{} {}\n", one.hex(), name);
+  for (const auto& [name, one] : last_)
+    text += fmt::format("{} {}{}{}\n", one.digest.hex(), name, one.tenant.empty() ? "" : " %",
+                        one.tenant);
   if (const auto kept = os::write_file_atomic(file("launches.images"), as_bytes(text)); !kept)
     log::warn("the images of launches cannot be kept: {}", kept.error().message);
 }
 
-void Launches::load_digests() {
+void Launches::load_last() {
   if (!os::path_exists(file("launches.images"))) return;
-  const auto text = os::read_file(file("launches.images"), kDigestsBytesMax);
+  const auto text = os::read_file(file("launches.images"), kLastBytesMax);
   if (!text) return log::warn("the images of launches: {}", text.error().message);
   std::string_view rest = as_text(*text);
-  while (!rest.empty() && digests_.size() < kDigestsMax) {
+  while (!rest.empty() && last_.size() < kLastMax) {
     const size_t end = std::min(rest.find('\n'), rest.size());
     const std::string_view line = rest.substr(0, end);
     rest.remove_prefix(std::min(end + 1, rest.size()));
     const size_t blank = std::min(line.find(' '), line.size());
     const auto digest = parse_digest(line.substr(0, blank));
-    const std::string_view name = line.substr(std::min(blank + 1, line.size()));
-    if (digest && trace::is_launch_name(name))
-      digests_[std::string(name)] = *digest;
+    const std::string_view words = line.substr(std::min(blank + 1, line.size()));
+    const size_t end_of_name = std::min(words.find(" %"), words.size());
+    const std::string_view name = words.substr(0, end_of_name);
+    const std::string_view tenant = words.substr(std::min(end_of_name + 2, words.size()));
+    if (digest && trace::is_launch_name(name) && (tenant.empty() || trace::is_launch_name(tenant)))
+      last_[std::string(name)] = {*digest, std::string(tenant)};
     else
       log::warn("{}: a line is of no use and left out", file("launches.images"));
   }

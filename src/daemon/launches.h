@@ -74,6 +74,13 @@ class Launches {
     std::string path;
     std::promise<Result<LaunchHistory::Reading>> done;
   };
+  // What an image was, and whose VM it was for: what that tenant's VMs taught tells what is
+  // fetched.
+  struct Last {
+    Digest digest;
+    std::string tenant;
+    bool operator==(const Last&) const = default;
+  };
   using Note = std::variant<Started, Ended, trace::Access, Import>;
 
   uint64_t second_now() const { return static_cast<uint64_t>(parts_.unix_seconds()); }
@@ -85,8 +92,9 @@ class Launches {
   void open();
   Result<LaunchLoop::Chunks> look(const std::string& image);
   Result<ImageCatalog::LayoutPtr> layout_of(const std::string& image);
-  void remember(const std::string& image, const Digest& digest);
-  void load_digests();
+  std::string tenant_of(const std::string& image) const;  // for whom it was launched last
+  void remember(const std::string& image, const Last& last);
+  void load_last();
   prefetch::LinkCost link() const;
   std::string file(std::string_view name) const {
     return fmt::format("{}/{}", parts_.config.state_dir, name);
@@ -94,8 +102,8 @@ class Launches {
 
   const Parts parts_;
   FetchService* fetches_ = nullptr;
-  std::unique_ptr<LaunchLoop> loop_;       // its thread's; null: launches are not foreseen
-  std::map<std::string, Digest> digests_;  // its thread's: what an image was when last launched
+  std::unique_ptr<LaunchLoop> loop_;  // its thread's; null: launches are not foreseen
+  std::map<std::string, Last> last_;  // its thread's: by image, of its last launch
 
   std::atomic<bool> cares_{false};  // chunks it fetched are undecided
   mutable std::mutex mutex_;        // guards all below but thread_
