@@ -141,6 +141,8 @@ Result<bool> VirtualDisk::serve_image(ByteRange range, ReadSlices& out, DiskWork
     }
     FR_CHECK(check_size(piece, *found.chunk));
     touch(piece, found.from, work.touches);
+    // What is missing is waited for; meanwhile a small tier may let go of the rest.
+    if (options.pins != nullptr) options.pins->try_emplace(piece.chunk.id, found.chunk);
     out.slices.push_back(content_of(piece, *found.chunk));
     out.owners.push_back(std::move(found.chunk));
   }

@@ -68,7 +68,7 @@ class VirtualDisk {
   const Overlay* overlay() const { return overlay_.get(); }
 
   struct ReadOptions {
-    const Pins* pins = nullptr;
+    Pins* pins = nullptr;          // held already; what is found is held there from now on
     bool allow_tier_file = false;  // chunks may be read from the tier's file here and now
     bool list_missing = true;      // false: give up at the first, for who will ask again
   };
