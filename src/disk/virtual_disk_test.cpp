@@ -167,6 +167,20 @@ TEST_F(VirtualDiskTest, PinsServeWhatTheTierCannotHold) {
   EXPECT_EQ(work_.touches.front(), (Touch{ComponentId{7}, 0, 2, ServedFrom::kRepository}));
 }
 
+TEST_F(VirtualDiskTest, WhatWasFoundIsHeldWhileTheRestIsWaitedFor) {
+  open(64, false);
+  tier_->insert(test_image().chunks[0], tier::Admission::kDemand);
+  ReadSlices out;
+  Pins pins;
+  ASSERT_FALSE(*disk_->try_read({0, 2 * kChunkSize}, out, work_, {.pins = &pins}));
+
+  tier_->erase(test_image().chunks[0]->id);
+  pins[test_image().chunks[1]->id] = test_image().chunks[1];
+
+  EXPECT_TRUE(*disk_->try_read({0, 2 * kChunkSize}, out, work_, {.pins = &pins}));
+  EXPECT_EQ(joined(out), image_part({0, 2 * kChunkSize}));
+}
+
 TEST_F(VirtualDiskTest, ZeroChunksNeedNoFetch) {
   open(64, false);
   ReadSlices out;
