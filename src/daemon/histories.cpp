@@ -136,7 +136,7 @@ Histories::Saved Histories::of_disk(ComponentId component, const std::vector<Com
 }
 
 Status Histories::merge(const Digest& digest, const Saved& saved, const std::string& tenant) {
-  if (const auto component = catalog_.find_component(digest)) {
+  if (const auto component = catalog_.find(digest)) {
     load(*component, tenant);
     const Known to = home(*component, tenant);
     if (!saved.replay.empty()) FR_CHECK(to.replay->merge_saved(*component, saved.replay));

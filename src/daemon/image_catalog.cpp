@@ -362,11 +362,4 @@ Digest ImageCatalog::digest_of(ComponentId component) const {
   return component.value < by_id_.size() ? by_id_[component.value]->digest : Digest{};
 }
 
-std::optional<ComponentId> ImageCatalog::find_component(const Digest& digest) const {
-  const std::shared_lock lock(mutex_);
-  const auto found = by_digest_.find(digest);
-  if (found == by_digest_.end()) return std::nullopt;
-  return found->second->id;
-}
-
 }  // namespace forerun::daemon

@@ -93,8 +93,6 @@ class ImageCatalog {
   std::optional<ComponentId> find(const Digest& component) const;
   // Returns the digest of a component's index.
   Digest digest_of(ComponentId component) const;
-  // Returns the component of this digest, if it was opened.
-  std::optional<ComponentId> find_component(const Digest& digest) const;
 
  private:
   // Returns the object at `path`, as the cache or a repository has it and `parse` accepts it.

@@ -30,7 +30,7 @@ class VmHistoriesTest : public testing::Test {
       histories_.visit_by([this](VmId, const VmHistories::Look& look) { look(models_); });
     }
     static Digest digest(std::string_view name) { return sha256(as_bytes(name)); }
-    ComponentId id(std::string_view name) const { return *catalog_.find_component(digest(name)); }
+    ComponentId id(std::string_view name) const { return *catalog_.find(digest(name)); }
 
     void begin(Models models) {
       models_ = std::move(models);
