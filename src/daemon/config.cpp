@@ -2,9 +2,11 @@
 
 #include <unistd.h>
 
+#include <charconv>
 #include <cstdlib>
 #include <sstream>
 
+#include "core/id.h"
 #include "net/s3_store.h"
 
 // With exceptions off toml++ reports syntax errors as values; Debian's compiled library has them
@@ -61,6 +63,10 @@ std::vector<Setting> settings_of(Config& config) {
       {"fetch", "threads", &config.fetch_threads},
       {"nbd", "listen", &config.nbd_listen},
       {"nbd", "tls_dir", &config.tls_dir},
+      {"migration", "listen", &config.migration_listen},
+      {"migration", "certificate", &config.migration_certificate},
+      {"migration", "key", &config.migration_key},
+      {"migration", "ca", &config.migration_ca},
   };
 }
 
@@ -192,6 +198,33 @@ Status read_repositories(Config& config, const toml::node& node, const std::stri
   return {};
 }
 
+// [hosts.NAME] tables.
+Status read_hosts(Config& config, const toml::node& node, const std::string& file) {
+  const toml::table* hosts = node.as_table();
+  if (hosts == nullptr)
+    return fail(ErrorCode::kInvalid,
+                fmt::format("{}: write [hosts.NAME]", where(node.source(), file)));
+  config.hosts.clear();
+  for (const auto& [name, content] : *hosts) {
+    const std::string at = fmt::format("{}: hosts.{}", where(content.source(), file), name.str());
+    const toml::table* table = content.as_table();
+    if (table == nullptr) return fail(ErrorCode::kInvalid, fmt::format("{} must be a table", at));
+    HostConfig host;
+    host.name = name.str();
+    for (const auto& [key, value] : *table) {
+      if (key.str() != "address")
+        return fail(ErrorCode::kInvalid, fmt::format("{}.{} is no known key", at, key.str()));
+      if (!value.is_string())
+        return fail(ErrorCode::kInvalid, fmt::format("{}.address must be a string", at));
+      host.address = *value.value<std::string>();
+    }
+    config.hosts.push_back(std::move(host));
+  }
+  std::sort(config.hosts.begin(), config.hosts.end(),
+            [](const HostConfig& a, const HostConfig& b) { return a.name < b.name; });
+  return {};
+}
+
 // The settings that are lists. Returns whether the key was one.
 Result<bool> read_list(Config& config, std::string_view section, std::string_view key,
                        const toml::node& node, const std::string& name) {
@@ -274,6 +307,10 @@ Status apply_toml(Config& config, std::string_view text, const std::string& file
       FR_CHECK(read_repositories(config, content, file_name));
       continue;
     }
+    if (section.str() == "hosts") {
+      FR_CHECK(read_hosts(config, content, file_name));
+      continue;
+    }
     const toml::table* table = content.as_table();
     if (table == nullptr)
       return fail(ErrorCode::kInvalid,
@@ -307,10 +344,46 @@ Status apply_environment(Config& config, const std::map<std::string, std::string
   return {};
 }
 
+Result<HostAddress> parse_address(const std::string& text) {
+  const size_t colon = text.rfind(':');
+  if (colon == std::string::npos || colon == 0)
+    return fail(ErrorCode::kInvalid, fmt::format("'{}' is not ADDRESS:PORT", text));
+  HostAddress address;
+  address.host = text.substr(0, colon);
+  if (address.host.starts_with('[') && address.host.ends_with(']'))
+    address.host = address.host.substr(1, address.host.size() - 2);
+  const char* end = text.data() + text.size();
+  const auto parsed = std::from_chars(text.data() + colon + 1, end, address.port);
+  if (parsed.ec != std::errc() || parsed.ptr != end)
+    return fail(ErrorCode::kInvalid, fmt::format("'{}' does not end in a port", text));
+  return address;
+}
+
 namespace {
 
 std::unexpected<Error> invalid(std::string_view key, std::string_view what) {
   return fail(ErrorCode::kInvalid, fmt::format("{} {}", key, what));
+}
+
+Status check_migration(const Config& config) {
+  const std::pair<std::string_view, const std::string*> files[] = {
+      {"migration.certificate", &config.migration_certificate},
+      {"migration.key", &config.migration_key},
+      {"migration.ca", &config.migration_ca}};
+  const bool is_used = !config.migration_listen.empty() || !config.hosts.empty();
+  for (const auto& [key, path] : files) {
+    if (path->empty() && is_used) return invalid(key, "is needed to move VMs between hosts");
+    if (!path->empty() && !path->starts_with('/')) return invalid(key, "must be an absolute path");
+  }
+  if (!config.migration_listen.empty() && !parse_address(config.migration_listen))
+    return invalid("migration.listen", "must be ADDRESS:PORT");
+  for (const HostConfig& host : config.hosts) {
+    if (!is_valid_name(host.name))
+      return invalid("hosts", fmt::format("'{}' cannot name a host", host.name));
+    if (const auto address = parse_address(host.address); !address || address->port == 0)
+      return invalid(fmt::format("hosts.{}.address", host.name), "must be ADDRESS:PORT");
+  }
+  return {};
 }
 
 Status check_launches(const Config& config) {
@@ -355,6 +428,7 @@ Status check(const Config& config) {
   if (config.rate_bytes_per_s_max < 0)
     return invalid("prefetch.rate_bytes_per_s_max", "cannot be negative");
   FR_CHECK(check_launches(config));
+  FR_CHECK(check_migration(config));
   if (config.fetch_threads < 6 || config.fetch_threads > 128)
     return invalid("fetch.threads", "must be in 6 … 128");
   if (config.tier_memory_bytes < 8ull << 20)

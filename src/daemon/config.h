@@ -30,6 +30,13 @@ struct RepositoryConfig {
   bool operator==(const RepositoryConfig&) const = default;
 };
 
+// Another forerund that VMs may be moved to, and taken from.
+struct HostConfig {
+  std::string name;     // the one in its certificate
+  std::string address;  // of its [migration] listen, "10.0.0.2:7070"
+  bool operator==(const HostConfig&) const = default;
+};
+
 enum class PrefetchPolicy : uint8_t {
   kOn,
   kObserve,  // models learn and are scored, nothing is fetched ahead
@@ -86,10 +93,21 @@ struct Config {
   std::vector<std::string>
       tls_allowed_names;  // distinguished names; empty: any certificate of the CA
 
+  std::string migration_listen;  // "10.0.0.1:7070"; empty: no VM comes here
+  std::string migration_certificate, migration_key, migration_ca;  // paths of PEM files
+  std::vector<HostConfig> hosts;                                   // by name
+
   std::string api_socket() const { return socket.empty() ? run_dir + "/forerund.sock" : socket; }
   std::string nbd_socket() const { return run_dir + "/nbd.sock"; }
   bool operator==(const Config&) const = default;
 };
+
+struct HostAddress {
+  std::string host;
+  uint16_t port = 0;
+};
+// Returns the parts of "10.0.0.2:7070" or "[::1]:7070". ERRORS: kInvalid.
+Result<HostAddress> parse_address(const std::string& text);
 
 // Returns the defaults of this user: /var/lib/forerun and /run/forerun for root, XDG folders for
 // others.

@@ -12,6 +12,43 @@ Config base() {
 
 TEST(Config, DefaultsAreInOrder) { EXPECT_TRUE(check(base())); }
 
+TEST(Config, FileNamesHostsToMigrateTo) {
+  Config config = base();
+  ASSERT_TRUE(apply_toml(config, R"(
+[migration]
+listen = "[::1]:7070"
+certificate = "/etc/a.pem"
+key = "/etc/a.key"
+ca = "/etc/ca.pem"
+[hosts.c]
+address = "10.0.0.3:7070"
+[hosts.b]
+address = "10.0.0.2:7071"
+)",
+                         "f.toml"));
+  const std::vector<HostConfig> expected{{"b", "10.0.0.2:7071"}, {"c", "10.0.0.3:7070"}};
+  EXPECT_EQ(config.hosts, expected);
+  EXPECT_TRUE(check(config));
+  EXPECT_EQ(parse_address(config.migration_listen)->host, "::1");
+  EXPECT_EQ(parse_address(config.migration_listen)->port, 7070);
+}
+
+TEST(Config, RefusesHostsThatCannotBeReached) {
+  const auto why = [](const char* text) {
+    Config config = base();
+    config.migration_certificate = config.migration_key = config.migration_ca = "/etc/x.pem";
+    Status status = apply_toml(config, text, "f.toml");
+    if (status) status = check(config);
+    return status ? std::string("accepted") : status.error().message;
+  };
+  EXPECT_EQ(why("[hosts.b]\naddress = \"10.0.0.2\"\n"), "hosts.b.address must be ADDRESS:PORT");
+  EXPECT_EQ(why("[hosts.b]\naddress = \"b:99999\"\n"), "hosts.b.address must be ADDRESS:PORT");
+  EXPECT_EQ(why("[hosts.'a/b']\naddress = \"b:1\"\n"), "hosts 'a/b' cannot name a host");
+  EXPECT_EQ(why("[hosts.b]\nport = 1\n"), "f.toml:2: hosts.b.port is no known key");
+  EXPECT_EQ(why("[hosts.b]\naddress = \"b:1\"\n[migration]\nkey = \"\"\n"),
+            "migration.key is needed to move VMs between hosts");
+}
+
 TEST(Config, FileSetsValuesOfEveryKind) {
   Config config = base();
   const Status applied = apply_toml(config, R"(
