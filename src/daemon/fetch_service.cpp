@@ -217,8 +217,9 @@ void FetchService::work(uint32_t source) {
     queue_.tick(clock_.now());
     const auto task = queue_.pull(source, clock_.now());
     if (!task) {
-      const Nanos pause =
-          queue_.next_retry_at() == kTimeNever ? 1s : queue_.next_retry_at() - clock_.now();
+      const Time now = clock_.now();
+      const Time ready_at = queue_.ready_at(source, now);
+      const Nanos pause = ready_at == kTimeNever ? 1s : ready_at - now;
       work_changed_.wait_for(lock, std::clamp<Nanos>(pause, 1ms, 1s));
       continue;
     }

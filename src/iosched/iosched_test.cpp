@@ -45,7 +45,7 @@ TEST(Scheduler, PromotedRequestOvertakesTheQueue) {
   Scheduler scheduler({});
   for (uint64_t key = 1; key <= 5; ++key)
     scheduler.push(request(key, IoClass::kPrefetch), kTimeZero);
-  scheduler.promote(5, IoClass::kCritical, kTimeZero);
+  scheduler.promote(5, IoClass::kCritical, VmId{1}, kTimeZero);
   EXPECT_EQ(scheduler.pull(kTimeZero)->key, 5u);
   EXPECT_EQ(scheduler.stats(IoClass::kCritical).promoted, 1u);
 }

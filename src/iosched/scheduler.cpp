@@ -2,10 +2,10 @@
 
 #include <algorithm>
 #include <array>
-#include <set>
 #include <unordered_map>
 
 #include "core/result.h"
+#include "iosched/fair_queue.h"
 #include "iosched/link_estimator.h"
 
 namespace forerun::iosched {
@@ -20,16 +20,9 @@ constexpr double kWindowGain = 1.3;
 // In-flight places that only critical requests may take.
 constexpr uint32_t kCriticalReserve = 4;
 
-struct QueueOrder {
-  Time due{};
-  uint64_t sequence = 0;
-  uint64_t key = 0;
-  auto operator<=>(const QueueOrder&) const = default;
-};
-
 struct Entry {
   Request request;
-  QueueOrder order;
+  FairQueue::Place place;
   Time queued_at{};
   bool in_flight = false;
   LinkEstimator::Start start;
@@ -38,13 +31,14 @@ struct Entry {
 }  // namespace
 
 struct Scheduler::Impl {
-  explicit Impl(SchedulerOptions with) : options(with) {}
+  explicit Impl(SchedulerOptions with)
+      : options(with),
+        queues{FairQueue(shares, true), FairQueue(shares, false), FairQueue(shares, false)} {}
 
   SchedulerOptions options;
   std::unordered_map<uint64_t, Entry> entries;
-  // Within a class: by due time, then by arrival. Weighted fair queuing among VMs will replace this
-  // order.
-  std::array<std::set<QueueOrder>, kIoClassCount> queues;
+  Shares shares;
+  std::array<FairQueue, kIoClassCount> queues;
   std::array<ClassStats, kIoClassCount> stats{};
   std::array<double, kIoClassCount> owed_bytes{};  // to a backlogged class, by its floor
   LinkEstimator estimator;
@@ -61,29 +55,53 @@ struct Scheduler::Impl {
     return std::max(kFirstWindowBytes, static_cast<uint64_t>(product * kWindowGain));
   }
 
-  bool floor_is_due(size_t index) const {
-    if (queues[index].empty()) return false;
-    return owed_bytes[index] >= entries.at(queues[index].begin()->key).request.bytes;
+  struct Choice {
+    size_t index = 0;  // of the class
+    FairQueue::Next next;
+  };
+  std::optional<Choice> next_of(size_t index, Time now) {
+    const auto next = queues[index].peek(now);
+    return next ? std::optional<Choice>({index, *next}) : std::nullopt;
+  }
+  // The first of the classes from `from` on that has something to send.
+  std::optional<Choice> first_of(size_t from, Time now) {
+    for (size_t i = from; i < kIoClassCount; ++i)
+      if (auto choice = next_of(i, now)) return choice;
+    return std::nullopt;
+  }
+  bool has_place() const { return in_flight < options.in_flight_max; }
+  bool has_place_below_critical() const {
+    return in_flight + kCriticalReserve < options.in_flight_max;
   }
 
-  // Returns the class to serve next, or nothing.
-  std::optional<size_t> choose() const {
-    if (in_flight >= options.in_flight_max) return std::nullopt;
-    const bool place_below_critical = in_flight + kCriticalReserve < options.in_flight_max;
+  bool fifo_has_place() const {
+    return stats[1].in_flight + stats[2].in_flight < options.fifo_depth;
+  }
+
+  // Returns what to send next, or nothing.
+  std::optional<Choice> choose(Time now) {
+    if (!has_place()) return std::nullopt;
     if (options.discipline == Discipline::kFifo) {
-      if (!queues[0].empty()) return 0;
-      const uint64_t ahead = stats[1].in_flight + stats[2].in_flight;
-      for (size_t i = 1; i < kIoClassCount; ++i)
-        if (!queues[i].empty() && ahead < options.fifo_depth) return i;
-      return std::nullopt;
+      if (auto critical = next_of(0, now)) return critical;
+      return fifo_has_place() ? first_of(1, now) : std::nullopt;
     }
-    for (size_t i = kIoClassCount; i-- > 1;)
-      if (place_below_critical && floor_is_due(i)) return i;
-    if (!queues[0].empty()) return 0;
-    if (!place_below_critical || in_flight_bytes >= window_bytes()) return std::nullopt;
-    for (size_t i = 1; i < kIoClassCount; ++i)
-      if (!queues[i].empty()) return i;
-    return std::nullopt;
+    for (size_t i = kIoClassCount; i-- > 1 && has_place_below_critical();)
+      if (auto choice = next_of(i, now); choice && owed_bytes[i] >= choice->next.place.bytes)
+        return choice;
+    if (auto critical = next_of(0, now)) return critical;
+    if (!has_place_below_critical() || in_flight_bytes >= window_bytes()) return std::nullopt;
+    return first_of(1, now);
+  }
+
+  // Returns when the clock alone lets something go.
+  Time held_until(Time now) {
+    if (!has_place()) return kTimeNever;
+    const bool below = options.discipline == Discipline::kFifo
+                           ? fifo_has_place()
+                           : has_place_below_critical() && in_flight_bytes < window_bytes();
+    Time at = queues[0].ready_at(now);
+    for (size_t i = 1; i < kIoClassCount && below; ++i) at = std::min(at, queues[i].ready_at(now));
+    return at;
   }
 
   // Bytes of a class are owed in part to the backlogged classes below it.
@@ -91,7 +109,7 @@ struct Scheduler::Impl {
     owed_bytes[index] = std::max(0.0, owed_bytes[index] - bytes);
     for (size_t lower = index + 1; lower < kIoClassCount; ++lower)
       owed_bytes[lower] =
-          queues[lower].empty() ? 0 : owed_bytes[lower] + bytes * options.floor_ratio[lower];
+          queues[lower].is_empty() ? 0 : owed_bytes[lower] + bytes * options.floor_ratio[lower];
   }
 };
 
@@ -100,19 +118,30 @@ Scheduler::Scheduler(SchedulerOptions options) : impl_(std::make_unique<Impl>(op
 }
 Scheduler::~Scheduler() = default;
 
+void Scheduler::set_share(VmId vm, const Share& share, Time now) {
+  impl_->shares.set(vm, share);
+  for (FairQueue& queue : impl_->queues) queue.on_share(vm, now);
+}
+
+void Scheduler::forget(VmId vm, Time now) {
+  impl_->shares.forget(vm);
+  for (FairQueue& queue : impl_->queues) queue.on_share(vm, now);
+}
+
 bool Scheduler::push(const Request& request, Time now) {
   if (impl_->entries.size() >= impl_->options.queued_max) return false;
-  Entry entry{request, {request.due, impl_->sequence++, request.key}, now, false, {}};
-  if (request.io_class == IoClass::kCritical) entry.order.due = kTimeZero;
+  Entry entry{
+      request, {request.due, impl_->sequence++, request.key, request.bytes}, now, false, {}};
+  if (request.io_class == IoClass::kCritical) entry.place.due = kTimeZero;
   const auto [place, is_new] = impl_->entries.emplace(request.key, entry);
   FR_ASSERT(is_new, "two requests of one key");
   const size_t index = Impl::index(request.io_class);
-  impl_->queues[index].insert(entry.order);
+  impl_->queues[index].push(request.vm, entry.place, now);
   ++impl_->stats[index].queued;
   return true;
 }
 
-void Scheduler::promote(uint64_t key, IoClass io_class, Time now) {
+void Scheduler::promote(uint64_t key, IoClass io_class, VmId vm, Time now) {
   const auto found = impl_->entries.find(key);
   if (found == impl_->entries.end() || found->second.request.io_class <= io_class) return;
   Entry& entry = found->second;
@@ -127,44 +156,47 @@ void Scheduler::promote(uint64_t key, IoClass io_class, Time now) {
     impl_->stats[to].in_flight_bytes += entry.request.bytes;
     return;
   }
-  impl_->queues[from].erase(entry.order);
+  impl_->queues[from].erase(entry.request.vm, entry.place);
   --impl_->stats[from].queued;
+  entry.request.vm = vm;
   entry.queued_at = now;
-  entry.order.sequence = impl_->sequence++;
-  if (io_class == IoClass::kCritical) entry.order.due = kTimeZero;
-  impl_->queues[to].insert(entry.order);
+  entry.place.sequence = impl_->sequence++;
+  if (io_class == IoClass::kCritical) entry.place.due = kTimeZero;
+  impl_->queues[to].push(vm, entry.place, now);
   ++impl_->stats[to].queued;
 }
 
 bool Scheduler::cancel(uint64_t key) {
   const auto found = impl_->entries.find(key);
   if (found == impl_->entries.end() || found->second.in_flight) return false;
-  const size_t index = Impl::index(found->second.request.io_class);
-  impl_->queues[index].erase(found->second.order);
+  const Request& request = found->second.request;
+  const size_t index = Impl::index(request.io_class);
+  impl_->queues[index].erase(request.vm, found->second.place);
   --impl_->stats[index].queued;
   ++impl_->stats[index].cancelled;
   impl_->entries.erase(found);
   return true;
 }
 
-bool Scheduler::is_ready(Time) const { return impl_->choose().has_value(); }
+Time Scheduler::ready_at(Time now) const {
+  return impl_->choose(now) ? now : std::max(impl_->held_until(now), now + Nanos{1});
+}
 
 std::optional<Request> Scheduler::pull(Time now) {
-  const auto chosen = impl_->choose();
+  const auto chosen = impl_->choose(now);
   if (!chosen) return std::nullopt;
-  auto& queue = impl_->queues[*chosen];
-  Entry& entry = impl_->entries.at(queue.begin()->key);
-  queue.erase(queue.begin());
+  impl_->queues[chosen->index].take(chosen->next, now);
+  Entry& entry = impl_->entries.at(chosen->next.place.key);
   entry.in_flight = true;
   entry.start = impl_->estimator.on_start(now);
-  ClassStats& stats = impl_->stats[*chosen];
+  ClassStats& stats = impl_->stats[chosen->index];
   --stats.queued;
   ++stats.in_flight;
   stats.in_flight_bytes += entry.request.bytes;
   stats.waited_seconds += to_seconds(now - entry.queued_at);
   ++impl_->in_flight;
   impl_->in_flight_bytes += entry.request.bytes;
-  impl_->charge(*chosen, entry.request.bytes);
+  impl_->charge(chosen->index, entry.request.bytes);
   return entry.request;
 }
 

@@ -1,7 +1,7 @@
 // One scheduler per contended resource (a link to a source): which request goes next, and whether
 // now. Classes: critical before prefetch before background, each with a floor so that none starves;
-// within a class by VM (today first come first served; weighted fair queuing comes here), then by
-// due time.
+// within a class fairly among VMs by weight, with what is reserved for a VM and its limit
+// (fair_queue.h); within a VM by due time.
 //
 // A prefetch never delays a guest read: what is in flight below critical is kept within the link's
 // measured bandwidth × delay product, so that a critical request that arrives waits for at most
@@ -14,6 +14,7 @@
 
 #include "core/id.h"
 #include "core/time.h"
+#include "iosched/shares.h"
 
 namespace forerun::iosched {
 
@@ -25,7 +26,7 @@ struct Request {
   IoClass io_class = IoClass::kCritical;
   VmId vm{};
   uint32_t bytes = 0;  // expected on the resource
-  Time due{};          // earlier goes first within a class and VM
+  Time due{};          // earlier goes first within a class and VM; not heeded if critical
 };
 
 enum class Discipline : uint8_t {
@@ -63,17 +64,23 @@ class Scheduler {
   explicit Scheduler(SchedulerOptions options);
   ~Scheduler();
 
+  // What the VM may have from now on. REQUIRES: check(share).
+  void set_share(VmId vm, const Share& share, Time now);
+  // The VM is gone: it has what those have that nothing was said of.
+  void forget(VmId vm, Time now);
   // Returns false if the queue is full (queued_max).
   bool push(const Request& request, Time now);
-  // Raises a queued or in-flight request to a more urgent class; a request in flight is only
-  // re-counted.
-  void promote(uint64_t key, IoClass io_class, Time now);
+  // Raises a queued or in-flight request to a more urgent class, of the VM that wants it so; a
+  // request in flight is only re-counted.
+  void promote(uint64_t key, IoClass io_class, VmId vm, Time now);
   // Takes a queued request back. Returns false if it is in flight or unknown.
   bool cancel(uint64_t key);
   // Returns the next request to send, now in flight, or nothing: empty, or the window is full.
   std::optional<Request> pull(Time now);
-  // Returns whether a pull would give something.
-  bool is_ready(Time now) const;
+  // Returns when a pull would give something: now; later, if all who wait are at their limits;
+  // kTimeNever: not before a push or an on_complete.
+  Time ready_at(Time now) const;
+  bool is_ready(Time now) const { return ready_at(now) <= now; }
   // The request came back (or failed: `received_bytes` 0 teaches nothing).
   void on_complete(uint64_t key, uint64_t received_bytes, Time now);
 

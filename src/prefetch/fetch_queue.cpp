@@ -137,7 +137,7 @@ Wanted FetchQueue::want(const repository::ChunkRef& chunk, IoClass io_class, VmI
     Fetch& fetch = impl_->fetches.at(found->second);
     if (io_class < fetch.io_class) {
       fetch.io_class = io_class;
-      impl_->schedulers[fetch.source]->promote(found->second, io_class, now);
+      impl_->schedulers[fetch.source]->promote(found->second, io_class, vm, now);
     }
     return Wanted::kJoined;
   }
@@ -209,6 +209,18 @@ void FetchQueue::tick(Time now) {
 
 Time FetchQueue::next_retry_at() const {
   return impl_->retries.empty() ? kTimeNever : impl_->retries.begin()->first;
+}
+
+Time FetchQueue::ready_at(uint32_t source, Time now) const {
+  return std::min(next_retry_at(), impl_->schedulers.at(source)->ready_at(now));
+}
+
+void FetchQueue::set_share(VmId vm, const iosched::Share& share, Time now) {
+  for (const auto& scheduler : impl_->schedulers) scheduler->set_share(vm, share, now);
+}
+
+void FetchQueue::forget_share(VmId vm, Time now) {
+  for (const auto& scheduler : impl_->schedulers) scheduler->forget(vm, now);
 }
 
 const Scheduler& FetchQueue::scheduler(uint32_t source) const {

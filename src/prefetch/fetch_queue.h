@@ -84,9 +84,14 @@ class FetchQueue {
     const uint64_t bytes = outcome ? task.chunk.stored_size : 0;
     return on_complete(task, std::move(outcome), bytes, now);
   }
-  // Puts retries whose time has come back into the queue. Call before pull; see next_retry_at().
+  // Puts retries whose time has come back into the queue. Call before pull; see ready_at().
   void tick(Time now);
   Time next_retry_at() const;  // kTimeNever if nothing waits
+  // Returns when the clock alone gives pull(source) something; kTimeNever: it never does.
+  Time ready_at(uint32_t source, Time now) const;
+  // What the VM may have of each source from now on. REQUIRES: iosched::check(share).
+  void set_share(VmId vm, const iosched::Share& share, Time now);
+  void forget_share(VmId vm, Time now);
 
   const iosched::Scheduler& scheduler(uint32_t source) const;
   size_t pending_count() const;
