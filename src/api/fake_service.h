@@ -108,6 +108,11 @@ class FakeService : public Service {
     profile.asked.update(asked);
     return or_error(profile);
   }
+  Result<VmInfo> set_vm_share(const std::string& name, const ShareRequest& asked) override {
+    asked_name = name;
+    share_request = asked;
+    return or_error(vm);
+  }
   Result<RecordingInfo> start_recording(const std::string& name) override {
     asked_name = name;
     return or_error(RecordingInfo{name, "r-1", 1 << 30});
@@ -213,6 +218,7 @@ class FakeService : public Service {
   RunRequest run_request;
   StopRequest stop_request;
   CollectRequest collect_request;
+  ShareRequest share_request;
 
  private:
   OperationInfo verified() const {

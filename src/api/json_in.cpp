@@ -139,6 +139,12 @@ class Members {
     }
     out = from_seconds(found);
   }
+  void number(std::string_view key, std::optional<double>& out) {
+    const json::value* value = find(key);
+    if (!value) return;
+    if (!value->is_number()) return complain(key, "must be a number");
+    out = value->to_number<double>();
+  }
   // Reads one of the words in `choices`.
   template <typename Enum>
   void choice(std::string_view key, Enum& out,
@@ -395,6 +401,17 @@ Result<RunRequest> parse_run_request(std::string_view body) {
   if (const json::value* list = members.find("forwards")) {
     FR_CHECK(parse_forwards(*list, request.forwards));
   }
+  return request;
+}
+
+Result<ShareRequest> parse_share_request(std::string_view body) {
+  FR_TRY(const json::object object, parse_object(body));
+  Members members(object, "");
+  ShareRequest request;
+  members.number("weight", request.weight);
+  members.number("reserved_bytes_per_s", request.reserved_bytes_per_s);
+  members.number("limit_bytes_per_s", request.limit_bytes_per_s);
+  FR_CHECK(members.status());
   return request;
 }
 

@@ -23,6 +23,7 @@ Result<GcRequest> parse_gc_request(std::string_view body);          // empty: al
 Result<ExportRequest> parse_export_request(std::string_view body);
 Result<SignRequest> parse_sign_request(std::string_view body);
 Result<RunRequest> parse_run_request(std::string_view body);
+Result<ShareRequest> parse_share_request(std::string_view body);
 Result<LaunchImportRequest> parse_launch_import_request(std::string_view body);
 Result<CollectRequest> parse_collect_request(std::string_view body);
 Result<HistoryExportRequest> parse_history_export_request(std::string_view body);

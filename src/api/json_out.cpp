@@ -228,6 +228,10 @@ json::value value_of(const VmInfo& vm) {
           {"pmem_images", std::move(pmem_images)},
           {"prefetch", word(vm.prefetch)},
           {"disk_only", vm.disk_only},
+          {"share",
+           {{"weight", vm.share.weight},
+            {"reserved_bytes_per_s", vm.share.reserved_bytes_per_s},
+            {"limit_bytes_per_s", vm.share.limit_bytes_per_s}}},
           {"created_at", moment(vm.created_unix_seconds)},
           {"started_at", moment(vm.started_unix_seconds)}};
 }

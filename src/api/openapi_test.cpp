@@ -103,6 +103,7 @@ std::string body_for(std::string_view operation_id) {
   if (operation_id == "signTag") return R"({"path":"images/debian.json","key":"","value":""})";
   if (operation_id == "importLaunches") return R"({"source_path":"/d"})";
   if (operation_id == "askProfile") return R"({"period_ms":500,"metrics":["cpu","disks"]})";
+  if (operation_id == "setVmShare") return R"({"weight":200})";
   if (operation_id == "collectRecording") return R"({"id":"r-1"})";
   if (operation_id == "exportHistory") return R"({"path":"/d"})";
   if (operation_id == "importHistory") return R"({"source_path":"/d"})";
@@ -155,7 +156,7 @@ TEST(OpenApi, EveryDocumentedOperationAnswersAsDocumented) {
       }
     }
   }
-  EXPECT_EQ(operations, 36u);
+  EXPECT_EQ(operations, 37u);
 }
 
 TEST(OpenApi, ProblemsAreAsDocumented) {

@@ -289,6 +289,13 @@ HttpResponse Router::one_vm(const HttpRequest& request, const Segments& path) co
   if (path.size() == 3 && path[2] == "profile") {
     return vm_profile(request, name);
   }
+  if (path.size() == 3 && path[2] == "share") {
+    if (request.method != "PATCH") return wrong_method(request, "PATCH");
+    if (!is_json(request)) return no_json(request);
+    const auto asked = parse_share_request(request.body);
+    if (!asked) return problem(request, asked.error());
+    return answer(request, service_.set_vm_share(name, *asked));
+  }
   if (path[2] == "recording") return recording(request, path);
   if (path[2] == "history") return history(request, path);
   if (path.size() == 3 && path[2] == "stop") {

@@ -158,6 +158,18 @@ TEST_F(RouterTest, GetNeverActs) {
   EXPECT_FALSE(service_.stop_request.force);
 }
 
+TEST_F(RouterTest, AShareIsChangedByWhatIsSaid) {
+  const std::string path = "/api/v1/vms/web-1/share";
+  EXPECT_EQ(send("PATCH", path, R"({"weight":250.5,"limit_bytes_per_s":1000000})").status, 200);
+  EXPECT_EQ(service_.share_request.weight, 250.5);
+  EXPECT_EQ(service_.share_request.limit_bytes_per_s, 1e6);
+  EXPECT_FALSE(service_.share_request.reserved_bytes_per_s);
+  const auto refused = send("PATCH", path, R"({"weight":"much"})");
+  EXPECT_EQ(refused.status, 400);
+  EXPECT_THAT(refused.body, HasSubstr("weight must be a number"));
+  EXPECT_EQ(get(path).status, 405);
+}
+
 TEST_F(RouterTest, MetricsAndHealthAreText) {
   EXPECT_EQ(get("/metrics").body, "forerun_x_total 1\n");
   EXPECT_THAT(get("/metrics").content_type, HasSubstr("version=0.0.4"));

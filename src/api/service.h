@@ -13,6 +13,7 @@
 #include "api/vm_history_info.h"
 #include "core/result.h"
 #include "core/time.h"
+#include "iosched/shares.h"
 #include "telemetry/control.h"
 
 namespace forerun::api {
@@ -187,6 +188,11 @@ struct RunRequest {
   bool disk_only = false;  // export the disk, start no QEMU: some other client uses it
 };
 
+// What is to change of a VM's share of links; what is not said stays.
+struct ShareRequest {
+  std::optional<double> weight, reserved_bytes_per_s, limit_bytes_per_s;
+};
+
 struct VmInfo {
   std::string name;
   VmState state = VmState::kStopped;
@@ -205,6 +211,7 @@ struct VmInfo {
   std::vector<std::string> pmem_images;
   PrefetchMode prefetch = PrefetchMode::kOn;
   bool disk_only = false;
+  iosched::Share share;
   int64_t created_unix_seconds = 0;
   int64_t started_unix_seconds = 0;
 };
@@ -394,6 +401,10 @@ class Service {
   // Forgets a stopped VM and deletes its own writes. ERRORS: kExists if it runs.
   virtual Status remove_vm(const std::string& name) = 0;
   virtual Result<VmStats> vm_stats(const std::string& name) = 0;
+
+  // Gives the VM another share of each link, now and whenever it runs. ERRORS: kNotFound; kInvalid:
+  // what iosched::check() says; kIo, kNoSpace: nothing is changed then.
+  virtual Result<VmInfo> set_vm_share(const std::string& name, const ShareRequest& asked) = 0;
 
   // Returns what the VM's agent said last. ERRORS: kNotFound: no VM that has run here.
   virtual Result<VmProfile> vm_profile(const std::string& name) = 0;

@@ -109,6 +109,18 @@ std::string show_pmem(const json::object& vm) {
   return text;
 }
 
+std::string show_share(const json::object& vm) {
+  const json::value* share = vm.if_contains("share");
+  if (share == nullptr || !share->is_object()) return {};
+  const json::object& of = share->as_object();
+  std::string text = fmt::format("weight {:g}", number_of(of, "weight"));
+  for (const auto& [key, word] :
+       {std::pair{"reserved_bytes_per_s", "reserved"}, std::pair{"limit_bytes_per_s", "at most"}})
+    if (const double rate = number_of(of, key); rate > 0)
+      text += fmt::format(", {} {}/s", word, show_bytes(rate));
+  return text;
+}
+
 void print_vm(const json::object& vm) {
   std::string text;
   const auto line = [&](std::string_view key, std::string_view value) {
@@ -122,6 +134,7 @@ void print_vm(const json::object& vm) {
   line("cpus", show_count(count_of(vm, "cpus")));
   line("accelerator", text_of(vm, "accelerator"));
   line("prefetch", text_of(vm, "prefetch"));
+  line("share", show_share(vm));
   line("forwards", show_forwards(vm));
   line("pmem", show_pmem(vm));
   line("disk", text_of(vm, "export_uri"));
@@ -187,6 +200,27 @@ Result<int> stop_vm(const Context& context, const StopArguments& arguments) {
   if (!body) return std::unexpected(body.error());
   if (context.output != Output::kTable) print_json(context, *body);
   return kExitOk;
+}
+
+struct ShareArguments {
+  std::string name, reserve, limit;
+  std::optional<double> weight;
+};
+
+Result<int> share_vm(const Context& context, const ShareArguments& arguments) {
+  FR_CHECK(Context::check_name(arguments.name));
+  json::object request;
+  if (arguments.weight) request["weight"] = *arguments.weight;
+  if (!arguments.reserve.empty()) {
+    FR_TRY(request["reserved_bytes_per_s"], parse_size(arguments.reserve));
+  }
+  if (!arguments.limit.empty()) {
+    FR_TRY(request["limit_bytes_per_s"], parse_size(arguments.limit));
+  }
+  const std::string path = "/api/v1/vms/" + arguments.name;
+  return show_answer(context, request.empty()
+                                  ? context.get(path)
+                                  : context.patch(path + "/share", json::serialize(request)));
 }
 
 Result<int> remove_vm(const Context& context, const std::string& name) {
@@ -275,6 +309,23 @@ void add_stop(CLI::App* vm, const Context& context, Command& chosen) {
       [&, arguments] { chosen = [&context, arguments] { return stop_vm(context, *arguments); }; });
 }
 
+void add_share(CLI::App* vm, const Context& context, Command& chosen) {
+  auto arguments = std::make_shared<ShareArguments>();
+  CLI::App* share = vm->add_subcommand(
+      "share", "What a VM may have of the links that all VMs use; with options, change it");
+  share->add_option("name", arguments->name)->required();
+  share->add_option("--weight", arguments->weight, "against the others', 1 to 10000; 100 at first")
+      ->type_name("NUMBER");
+  share
+      ->add_option("--reserve", arguments->reserve,
+                   "bytes a second that its guest's reads have before others; 0: none")
+      ->type_name("SIZE");
+  share->add_option("--limit", arguments->limit, "bytes a second at most; 0: no limit")
+      ->type_name("SIZE");
+  share->callback(
+      [&, arguments] { chosen = [&context, arguments] { return share_vm(context, *arguments); }; });
+}
+
 void add_profile(CLI::App* vm, const Context& context, Command& chosen) {
   auto arguments = std::make_shared<ProfileArguments>();
   CLI::App* profile = vm->add_subcommand(
@@ -303,6 +354,7 @@ void add_vm_commands(CLI::App& app, const Context& context, Command& chosen) {
   });
   add_stop(vm, context, chosen);
   add_profile(vm, context, chosen);
+  add_share(vm, context, chosen);
   add_history_commands(*vm, context, chosen);
 
   using Action = Result<int> (*)(const Context&, const std::string&);

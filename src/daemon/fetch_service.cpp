@@ -102,6 +102,7 @@ void FetchService::abandon(VmId vm) {
   const std::lock_guard lock(mutex_);
   abandoned_.insert(vm);
   readers_.erase(vm);
+  queue_.forget_share(vm, clock_.now());
   if (abandoned_.size() > options_.abandoned_vms_max) abandoned_.erase(abandoned_.begin());
   for (auto& [id, waiters] : waits_)
     for (Wait* wait : waiters) {
@@ -184,6 +185,12 @@ FetchService::SourceReading FetchService::read_link() const {
   for (size_t i = 0; i < iosched::kIoClassCount; ++i)
     reading.classes[i] = scheduler.stats(static_cast<IoClass>(i));
   return reading;
+}
+
+void FetchService::set_share(VmId vm, const iosched::Share& share) {
+  const std::lock_guard lock(mutex_);
+  queue_.set_share(vm, share, clock_.now());
+  work_changed_.notify_all();
 }
 
 void FetchService::set_reader(VmId vm, tier::Reader reader) {

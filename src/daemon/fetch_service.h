@@ -54,6 +54,9 @@ class FetchService {
   bool fetch_in_background(const repository::ChunkRef& chunk, Time due);
   bool cancel(const ChunkId& id);
   // What is fetched for this VM, it holds in the tier. Until abandon().
+  // What the VM may have of each link from now on, until it is abandoned.
+  // REQUIRES: iosched::check(share).
+  void set_share(VmId vm, const iosched::Share& share);
   void set_reader(VmId vm, tier::Reader reader);
   // Ends the waits for this VM with kUnavailable, now and from now on: its guest is gone.
   void abandon(VmId vm);

@@ -79,6 +79,10 @@ class DaemonService final : public api::Service {
                                         const telemetry::Control& asked) override {
     return parts_.vms.set_profile(name, asked);
   }
+  Result<api::VmInfo> set_vm_share(const std::string& name,
+                                   const api::ShareRequest& asked) override {
+    return parts_.vms.set_share(name, asked);
+  }
   Result<api::HistoryExportInfo> export_history(const std::string& vm,
                                                 const api::HistoryExportRequest& request) override;
   Result<api::HistoryImportInfo> import_history(const std::string& vm,

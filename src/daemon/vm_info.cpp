@@ -26,6 +26,7 @@ api::VmInfo describe_vm(const vmm::VmRecord& record, const Config& config) {
     info.forwards.push_back({forward.host_address, forward.host_port, forward.guest_port});
   for (const vmm::PmemDevice& device : record.qemu.pmem) info.pmem_images.push_back(device.image);
   info.prefetch = prefetch_mode(record);
+  info.share = record.share;
   info.created_unix_seconds = record.created_unix_seconds;
   info.started_unix_seconds = record.started_unix_seconds;
   return info;

@@ -99,6 +99,7 @@ Status VmManager::open_disk(Vm& vm, bool is_boot) {
     const std::lock_guard lock(mutex_);
     vm.id = VmId{next_id_++};
   }
+  parts_.fetches.set_share(vm.id, vm.record.share);
   const bool observed = prefetch_mode(vm.record) != api::PrefetchMode::kOff &&
                         parts_.config.prefetch != PrefetchPolicy::kOff;
   FR_TRY(auto disk, ServedDisk::open({layout, std::move(storage), parts_.owner_token, boot_token(),
@@ -364,6 +365,25 @@ Result<api::VmProfile> VmManager::set_profile(const std::string& name,
   }
   parts_.agents.ask(name, vm->record.profile);
   return parts_.agents.profile(name);
+}
+
+Result<api::VmInfo> VmManager::set_share(const std::string& name, const api::ShareRequest& asked) {
+  const auto vm = find(name);
+  if (!vm) return fail(ErrorCode::kNotFound, fmt::format("no VM {}", name));
+  const std::lock_guard lock(vm->mutex);
+  const iosched::Share before = vm->record.share;
+  iosched::Share share = before;
+  share.weight = asked.weight.value_or(share.weight);
+  share.reserved_bytes_per_s = asked.reserved_bytes_per_s.value_or(share.reserved_bytes_per_s);
+  share.limit_bytes_per_s = asked.limit_bytes_per_s.value_or(share.limit_bytes_per_s);
+  FR_CHECK(iosched::check(share));
+  vm->record.share = share;
+  if (auto saved = vmm::save_vm_record(records_folder(), vm->record); !saved) {
+    vm->record.share = before;
+    return std::unexpected(std::move(saved.error()));
+  }
+  if (vm->disk) parts_.fetches.set_share(vm->id, share);
+  return info(*vm);
 }
 
 Result<VmManager::Known> VmManager::look_up(const std::string& name) {

@@ -70,6 +70,9 @@ class VmManager {
   // Asks the VM's agent for other profiles, and keeps it in the VM's record. ERRORS: kNotFound,
   // kUnsupported (no guest of ours), what save_vm_record says: nothing is changed then.
   Result<api::VmProfile> set_profile(const std::string& name, const telemetry::Control& asked);
+  // Gives the VM another share of each link, and keeps it in the VM's record. ERRORS: kNotFound;
+  // kInvalid; what save_vm_record says: nothing is changed then.
+  Result<api::VmInfo> set_share(const std::string& name, const api::ShareRequest& asked);
   struct Known {
     VmId id{};
     std::shared_ptr<ServedDisk> disk;  // null: it does not run

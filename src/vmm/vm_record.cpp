@@ -32,6 +32,14 @@ class Reader {
       blame(key);
     }
   }
+  void read(std::string_view key, double& out) {
+    const json::value* value = find(key);
+    if (value && value->is_number()) {
+      out = value->to_number<double>();
+    } else {
+      blame(key);
+    }
+  }
   template <std::integral T>
   void read(std::string_view key, T& out) {
     const json::value* value = find(key);
@@ -125,6 +133,18 @@ void decode_profile(Reader& reader, telemetry::Control& profile) {
 }
 
 // Records from before there was any have no such member.
+void decode_share(Reader& reader, iosched::Share& share) {
+  const json::value* value = reader.find("share");
+  if (value == nullptr) return;
+  if (!value->is_object()) return reader.blame("share");
+  Reader member(value->as_object());
+  member.read("weight", share.weight);
+  member.read("reserved_bytes_per_s", share.reserved_bytes_per_s);
+  member.read("limit_bytes_per_s", share.limit_bytes_per_s);
+  if (!member.status() || !iosched::check(share)) reader.blame("share");
+}
+
+// Records from before there was any have no such member.
 void decode_pmem(Reader& reader, std::vector<PmemDevice>& devices) {
   const json::value* list = reader.find("pmem");
   if (!list) return;
@@ -186,6 +206,10 @@ std::string encode_vm_record(const VmRecord& record) {
                             {"tenant", record.tenant},
                             {"prefetch", record.prefetch},
                             {"profile", encode_profile(record.profile)},
+                            {"share",
+                             {{"weight", record.share.weight},
+                              {"reserved_bytes_per_s", record.share.reserved_bytes_per_s},
+                              {"limit_bytes_per_s", record.share.limit_bytes_per_s}}},
                             {"disk_bytes", record.disk_bytes},
                             {"should_run", record.should_run},
                             {"boot_id", record.boot_id},
@@ -220,6 +244,7 @@ Result<VmRecord> decode_vm_record(std::string_view text) {
   if (reader.find("tenant") != nullptr) reader.read("tenant", record.tenant);
   if (reader.find("disk_bytes") != nullptr) reader.read("disk_bytes", record.disk_bytes);
   decode_profile(reader, record.profile);
+  decode_share(reader, record.share);
   reader.read("should_run", record.should_run);
   reader.read("boot_id", record.boot_id);
   reader.read("pid", record.process.pid);

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "core/result.h"
+#include "iosched/shares.h"
 #include "os/process.h"
 #include "telemetry/control.h"
 #include "vmm/qemu_command.h"
@@ -22,6 +23,7 @@ struct VmRecord {
   std::string prefetch = "on";  // on, observe, off
   telemetry::Control profile;   // what its agent is asked for; nothing: as the agent likes
   uint64_t disk_bytes = 0;      // of its disk, if larger than the image; 0: as that
+  iosched::Share share;         // of each link
   bool should_run = false;      // started and not asked to stop
   std::string boot_id;          // the host boot in which `process` is meaningful
   os::ProcessId process{};
