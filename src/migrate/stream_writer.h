@@ -12,6 +12,10 @@ namespace forerun::migrate {
 // REQUIRES: the pages fit `blocks`.
 void write_pages(std::span<const PageRecord> pages, const std::vector<RamBlock>& blocks,
                  uint32_t section, BigEndianWriter& out);
+// The same by parts: a section's begin, its pages one by one, its end.
+void begin_pages(uint32_t section, BigEndianWriter& out);
+void append_page(const PageRecord& page, const std::vector<RamBlock>& blocks, BigEndianWriter& out);
+void end_pages(uint32_t section, BigEndianWriter& out);
 // Appends the memory's last section, without pages.
 void write_memory_end(uint32_t section, BigEndianWriter& out);
 

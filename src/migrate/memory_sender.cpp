@@ -1,0 +1,382 @@
+#include "migrate/memory_sender.h"
+
+#include <algorithm>
+
+#include "migrate/stream_writer.h"
+
+namespace forerun::migrate {
+namespace {
+
+constexpr size_t kFaultLogMax = 65536;
+constexpr size_t kRankedMax = 1 << 20;
+// Pages that were held back and are still good at the switch go out so many at a time, so that a
+// fault does not wait behind all of them.
+constexpr size_t kHeldAtOnce = 16;
+constexpr Nanos kRateWindow = 50ms;
+constexpr double kRateForget = 0.1;
+// Where nothing is known yet: 1 Gbit/s.
+constexpr double kRateUnknown = 125e6;
+// Differences that save less than this are not worth their page's first copy.
+constexpr double kDeltaRatioMax = 0.7;
+constexpr uint64_t kDeltaSamplesMin = 16;
+
+// What the link carries, told from how fast what was put out is taken.
+class LinkRate {
+ public:
+  void on_output(Time now, uint64_t bytes) {
+    if (began_ == Time{}) began_ = now;
+    const Nanos span = now - began_;
+    if (span >= kRateWindow) {
+      const double seen = static_cast<double>(bytes_) / to_seconds(span);
+      rate_ = seen > rate_ ? seen : rate_ + kRateForget * (seen - rate_);
+      began_ = now;
+      bytes_ = 0;
+    }
+    bytes_ += bytes;
+  }
+  void set(double rate) { told_ = rate; }
+  double get() const { return told_ > 0 ? told_ : rate_ > 0 ? rate_ : kRateUnknown; }
+
+ private:
+  double told_ = 0, rate_ = 0;
+  uint64_t bytes_ = 0;
+  Time began_{};
+};
+
+}  // namespace
+
+HotPages hot_pages_for(const MemoryProfile& profile) {
+  return profile.delta_samples >= kDeltaSamplesMin && profile.delta_ratio > kDeltaRatioMax
+             ? HotPages::kHold
+             : HotPages::kKeep;
+}
+
+struct MemorySender::Impl final : StreamVisitor, ReturnPathVisitor {
+  Impl(Options its_options, MemoryProfile its_profile, const Clock& its_clock)
+      : options(its_options),
+        profile(std::move(its_profile)),
+        clock(its_clock),
+        reader(std::make_unique<StreamReader>(StreamReader::Options{}, *this)),
+        return_path(std::make_unique<ReturnPathReader>(*this)),
+        encoder(options.tables),
+        held(options.hot == HotPages::kHold ? options.held_pages_max : 0),
+        injector(options.injector) {
+    link.set(options.link_bytes_per_s);
+  }
+
+  // The forward stream.
+  Status on_command(Command command, ByteView data) override;
+  Status on_blocks(const std::vector<RamBlock>& its_blocks) override;
+  Status on_page(const PageRecord& page) override;
+  Status on_discard(uint32_t block, const ByteRange& range) override;
+  Status on_memory_end() override;
+  Status on_bytes(Piece piece, ByteView bytes) override;
+  // The return path.
+  Status on_request(const PageRequest& request) override;
+  Status on_bytes(ReturnMessage message, ByteView bytes) override;
+
+  void count_round(PageKey key);
+  bool is_to_keep(PageKey key) const;
+  void send(const PageRecord& page, bool keep);
+  void send_held(size_t pages_max);
+  void flush();
+  void inject();
+  bool may_send_pages() const { return opaque_left == 0 && stats.phase == Phase::kPostCopy; }
+
+  using Phase = SenderStats::Phase;
+  const Options options;
+  const MemoryProfile profile;
+  const Clock& clock;
+  std::unique_ptr<StreamReader> reader;
+  std::unique_ptr<ReturnPathReader> return_path;
+  std::vector<RamBlock> blocks;
+  PageEncoder encoder;
+  PageStore held;
+  PageInjector injector;
+  WorkingSet working_set;
+  CodecChooser chooser;
+  BatchPacker packer;
+  LinkRate link;
+  std::vector<std::vector<bool>> in_round;  // by block and page
+  std::unordered_set<PageKey> wanted;       // that the guest waits for
+  std::vector<PageKey> fault_log;
+  SenderOutput* out = nullptr;  // of the call that is under way
+  SenderRound round;
+  Time round_began{};
+  uint64_t opaque_left = 0;  // of the package, which nothing may interrupt
+  uint64_t hot_kept = 0;
+  Buffer packed;
+  SenderStats stats;
+};
+
+Status MemorySender::Impl::on_blocks(const std::vector<RamBlock>& its_blocks) {
+  blocks = its_blocks;
+  injector.set_blocks(blocks);
+  working_set.set_blocks(blocks);
+  working_set.add_profile(profile);
+  return_path->set_blocks(blocks);
+  in_round.clear();
+  for (const RamBlock& block : blocks) {
+    in_round.emplace_back(block.used_bytes / kPageBytes, false);
+    stats.pages_total += block.used_bytes / kPageBytes;
+  }
+  stats.phase = Phase::kPreCopy;
+  round_began = clock.now();
+  return {};
+}
+
+Status MemorySender::Impl::on_command(Command command, ByteView data) {
+  if (command != Command::kPackaged) return {};
+  opaque_left = BigEndianReader(data).u32();
+  stats.phase = Phase::kPostCopy;
+  if (options.inject) injector.start(working_set.ranked(kRankedMax));
+  return {};
+}
+
+void MemorySender::Impl::count_round(PageKey key) {
+  const uint64_t number = key.offset() / kPageBytes;
+  if (in_round[key.block()][number]) {
+    round.took = clock.now() - round_began;
+    if (stats.rounds.size() < SenderStats::kRoundsMax) stats.rounds.push_back(round);
+    round = {};
+    round_began = clock.now();
+    for (auto& pages : in_round) pages.assign(pages.size(), false);
+  }
+  in_round[key.block()][number] = true;
+  ++round.pages;
+}
+
+// Hot pages first; others as long as there is room that no hot page will need.
+bool MemorySender::Impl::is_to_keep(PageKey key) const {
+  if (options.hot != HotPages::kKeep || stats.phase != Phase::kPreCopy) return false;
+  const uint64_t hot_to_come =
+      working_set.hot_pages() - std::min(working_set.hot_pages(), hot_kept);
+  return working_set.is_hot(key) || encoder.kept_pages() + hot_to_come < options.tables.kept_pages;
+}
+
+Status MemorySender::Impl::on_page(const PageRecord& page) {
+  const PageKey key = PageKey::of(page.block, page.offset);
+  ++stats.pages;
+  const bool is_new = !injector.was_sent(key);
+  if (stats.phase == Phase::kPreCopy) {
+    count_round(key);
+    if (!is_new) working_set.on_written(key);
+    stats.pages_seen += is_new ? 1 : 0;
+  }
+  injector.on_sent(key);
+  PageRecord sent = page;
+  if (!page.data.empty() && all_zero(page.data)) sent.data = {};
+  if (stats.phase == Phase::kPreCopy && options.hot == HotPages::kHold && !sent.data.empty() &&
+      (working_set.is_hot(key) || held.find(key) != nullptr) && held.set(key, page.data))
+    return {};
+  held.erase(key);
+  const bool keep = is_to_keep(key);
+  hot_kept += keep && is_new && working_set.is_hot(key) ? 1 : 0;
+  send(sent, keep);
+  if (wanted.erase(key) > 0) flush();
+  return {};
+}
+
+void MemorySender::Impl::send(const PageRecord& page, bool keep) {
+  const auto told = encoder.add(page, keep);
+  switch (told.form) {
+    case PageForm::kFill:
+      ++stats.filled;
+      break;
+    case PageForm::kRecent:
+      ++stats.recent;
+      break;
+    case PageForm::kDelta:
+      ++stats.deltas;
+      stats.delta_bytes += told.bytes;
+      break;
+    case PageForm::kWhole:
+      ++stats.whole;
+      break;
+  }
+  // In post-copy a guest may wait for the page behind the batch.
+  const size_t batch_max =
+      stats.phase == Phase::kPostCopy ? kBatchPlainMax / 8 : kBatchPlainMax / 2;
+  if (encoder.batch().size() + kPageTellingMax > batch_max ||
+      encoder.batch_pages() == kBatchPagesMax)
+    flush();
+}
+
+void MemorySender::Impl::flush() {
+  const ByteView plain = encoder.batch();
+  if (plain.empty()) return;
+  const auto wanted_codec = options.compress ? chooser.choose(link.get()) : BatchCodec::kNone;
+  packed.clear();
+  const Time before = clock.now();
+  const BatchCodec codec = packer.pack(plain, wanted_codec, packed);
+  chooser.learn(wanted_codec, plain.size(), packed.size(), clock.now() - before);
+  BigEndianWriter head;
+  head.u8(static_cast<uint8_t>(codec));
+  head.u32(static_cast<uint32_t>(plain.size()));
+  Buffer& to_peer = out->to_peer;
+  write_frame_head(FrameType::kPages, head.view().size() + packed.size(), to_peer);
+  to_peer.insert(to_peer.end(), head.view().begin(), head.view().end());
+  to_peer.insert(to_peer.end(), packed.begin(), packed.end());
+  ++stats.batches;
+  ++stats.batches_by_codec[static_cast<size_t>(codec)];
+  stats.plain_bytes += plain.size();
+  stats.packed_bytes += packed.size();
+  encoder.clear_batch();
+}
+
+void MemorySender::Impl::send_held(size_t pages_max) {
+  while (pages_max-- > 0 && held.take_any([&](PageKey key, const PageBytes& data) {
+    wanted.erase(key);
+    send({.block = key.block(), .offset = key.offset(), .data = data}, false);
+  })) {
+  }
+}
+
+Status MemorySender::Impl::on_discard(uint32_t block, const ByteRange& range) {
+  stats.held_stale += held.erase_range(block, range);
+  working_set.on_discard(block, range);
+  injector.on_discard(block, range);
+  return {};
+}
+
+Status MemorySender::Impl::on_memory_end() {
+  send_held(SIZE_MAX);
+  flush();
+  BigEndianWriter end;
+  write_memory_end(reader->section(), end);
+  write_stream(end.view(), out->to_peer);
+  return {};
+}
+
+Status MemorySender::Impl::on_bytes(Piece piece, ByteView bytes) {
+  // Pages, and what frames them, go in frames of our own.
+  if (piece == Piece::kPage || piece == Piece::kFrame) return {};
+  flush();
+  write_stream(bytes, out->to_peer);
+  if (piece == Piece::kOpaque) opaque_left -= std::min<uint64_t>(opaque_left, bytes.size());
+  if (piece == Piece::kEnd) stats.phase = Phase::kEnded;
+  return {};
+}
+
+Status MemorySender::Impl::on_request(const PageRequest& request) {
+  injector.on_request(clock.now(), request);
+  for (uint64_t at = 0; at < request.range.length; at += kPageBytes) {
+    const PageKey key = PageKey::of(request.block, request.range.offset + at);
+    if (fault_log.size() < kFaultLogMax) fault_log.push_back(key);
+    if (const PageBytes* page = held.find(key); page != nullptr && may_send_pages()) {
+      // QEMU thinks that it was sent, and will not send it.
+      send({.block = key.block(), .offset = key.offset(), .data = *page}, false);
+      held.erase(key);
+      flush();
+    } else if (!injector.was_sent(key) && wanted.size() < kFaultLogMax) {
+      wanted.insert(key);
+    }
+  }
+  BigEndianWriter named;
+  encode(request, blocks, named);
+  out->to_qemu.insert(out->to_qemu.end(), named.view().begin(), named.view().end());
+  return {};
+}
+
+Status MemorySender::Impl::on_bytes(ReturnMessage message, ByteView bytes) {
+  const bool is_request =
+      message == ReturnMessage::kRequestPages || message == ReturnMessage::kRequestPagesOfBlock;
+  if (!is_request) out->to_qemu.insert(out->to_qemu.end(), bytes.begin(), bytes.end());
+  return {};
+}
+
+void MemorySender::Impl::inject() {
+  if (stats.phase != Phase::kPostCopy) return;
+  std::vector<PageRequest> requests;
+  injector.pull(link.get(), requests);
+  BigEndianWriter named;
+  for (const PageRequest& request : requests) encode(request, blocks, named);
+  out->to_qemu.insert(out->to_qemu.end(), named.view().begin(), named.view().end());
+}
+
+MemorySender::MemorySender(Options options, MemoryProfile profile, const Clock& clock)
+    : impl_(std::make_unique<Impl>(options, std::move(profile), clock)) {}
+MemorySender::~MemorySender() = default;
+
+void MemorySender::begin(SenderOutput& out) { write_hello(impl_->options.tables, out.to_peer); }
+
+Status MemorySender::from_qemu(ByteView stream, SenderOutput& out) {
+  const size_t before = out.to_peer.size();
+  impl_->out = &out;
+  FR_CHECK(impl_->reader->feed(stream));
+  if (impl_->may_send_pages()) impl_->send_held(kHeldAtOnce);
+  impl_->flush();
+  impl_->inject();
+  const uint64_t put_out = out.to_peer.size() - before;
+  impl_->stats.qemu_bytes += stream.size();
+  impl_->stats.peer_bytes += put_out;
+  impl_->round.peer_bytes += put_out;
+  impl_->link.on_output(impl_->clock.now(), put_out);
+  return {};
+}
+
+Status MemorySender::from_peer(ByteView return_path, SenderOutput& out) {
+  const size_t before = out.to_peer.size();
+  impl_->out = &out;
+  FR_CHECK(impl_->return_path->feed(return_path));
+  impl_->inject();
+  impl_->stats.peer_bytes += out.to_peer.size() - before;
+  return {};
+}
+
+Status MemorySender::tick(SenderOutput& out) {
+  const size_t before = out.to_peer.size();
+  impl_->out = &out;
+  if (impl_->may_send_pages()) {
+    impl_->send_held(kHeldAtOnce);
+    impl_->flush();
+  }
+  impl_->inject();
+  impl_->stats.peer_bytes += out.to_peer.size() - before;
+  return {};
+}
+
+Status MemorySender::finish() const { return impl_->reader->finish(); }
+
+Status MemorySender::resume(SenderOutput& out) {
+  if (impl_->stats.phase != SenderStats::Phase::kPostCopy)
+    return fail(ErrorCode::kInvalid, "a migration can be resumed only after the switch");
+  impl_->reader = std::make_unique<StreamReader>(StreamReader::Options{}, *impl_, impl_->blocks,
+                                                 impl_->reader->section());
+  impl_->return_path = std::make_unique<ReturnPathReader>(*impl_);
+  impl_->return_path->set_blocks(impl_->blocks);
+  impl_->encoder.reset();
+  // The target says itself what it has, and QEMU sends all else: also what was held back.
+  impl_->held.clear();
+  impl_->wanted.clear();
+  impl_->injector.reset();
+  impl_->opaque_left = 0;
+  write_hello(impl_->options.tables, out.to_peer);
+  write_frame_head(FrameType::kResume, 0, out.to_peer);
+  return {};
+}
+
+void MemorySender::set_link_rate(double bytes_per_s) { impl_->link.set(bytes_per_s); }
+
+bool MemorySender::first_pass_is_done() const {
+  const SenderStats& stats = impl_->stats;
+  return stats.pages_total > 0 && (stats.pages_seen == stats.pages_total || !stats.rounds.empty());
+}
+
+bool MemorySender::is_postcopy() const {
+  return impl_->stats.phase >= SenderStats::Phase::kPostCopy;
+}
+
+SenderStats MemorySender::stats() const {
+  SenderStats stats = impl_->stats;
+  stats.held = impl_->held.size();
+  stats.kept = impl_->encoder.kept_pages();
+  stats.link_bytes_per_s = impl_->link.get();
+  stats.injector = impl_->injector.stats();
+  return stats;
+}
+
+const std::vector<PageKey>& MemorySender::fault_log() const { return impl_->fault_log; }
+const std::vector<RamBlock>& MemorySender::blocks() const { return impl_->blocks; }
+
+}  // namespace forerun::migrate
