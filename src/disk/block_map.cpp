@@ -27,8 +27,8 @@ BlockMap::BlockMap(uint64_t block_count)
       page_dirty_(pages_.size(), PageDirty::kNo) {}
 
 BlockMap::Page* BlockMap::uniform_page(BlockState state) {
-  static const std::unique_ptr<std::array<Page, 3>> pages = [] {
-    auto made = std::make_unique<std::array<Page, 3>>();
+  static const std::unique_ptr<std::array<Page, 4>> pages = [] {
+    auto made = std::make_unique<std::array<Page, 4>>();
     for (size_t i = 0; i < made->size(); ++i) {
       for (auto& word : (*made)[i].words) word = pattern(static_cast<BlockState>(i));
     }
@@ -38,7 +38,22 @@ BlockMap::Page* BlockMap::uniform_page(BlockState state) {
 }
 
 bool BlockMap::is_uniform(const Page* page) {
-  return page == uniform_page(BlockState::kData) || page == uniform_page(BlockState::kZero);
+  return page == uniform_page(BlockState::kData) || page == uniform_page(BlockState::kZero) ||
+         page == uniform_page(BlockState::kRemote);
+}
+
+uint64_t BlockMap::count(uint64_t word, BlockState state) {
+  const uint64_t differing = word ^ pattern(state);
+  return static_cast<uint64_t>(std::popcount(~(differing | differing >> 1) & kLowBits));
+}
+
+uint64_t BlockMap::find(uint64_t first, uint64_t end, BlockState state) const {
+  while (first < end) {
+    const BlockState now = this->state(first);
+    if (now == state) return first;
+    first = std::max(run_end(first, end, now), first + 1);
+  }
+  return end;
 }
 
 uint64_t BlockMap::run_end(uint64_t first, uint64_t end, BlockState state) const {
@@ -75,8 +90,8 @@ bool BlockMap::set_whole(uint64_t page, BlockState state, Mark mark) {
   if (now != nullptr && !is_uniform(now)) return false;
   if (now == uniform_page(state)) return true;
   const uint64_t blocks = page_end(page) - page * kPageBlocks;
-  if (state == BlockState::kData) data_blocks_ += blocks;
-  if (now == uniform_page(BlockState::kData)) data_blocks_ -= blocks;
+  counts_[static_cast<size_t>(state)] += blocks;
+  if (now != nullptr) counts_[static_cast<size_t>(this->state(page * kPageBlocks))] -= blocks;
   pages_[page].store(uniform_page(state), std::memory_order_release);
   if (mark == Mark::kDirty) note_dirty(page, PageDirty::kWhole);
   return true;
@@ -98,8 +113,10 @@ void BlockMap::set_part(uint64_t first, uint64_t end, BlockState state, Mark mar
     page.words[word_index].store(new_word, std::memory_order_release);
     if (mark == Mark::kDirty) page.dirty[word_index] |= changed;
     any_changed |= changed;
-    data_blocks_ += static_cast<uint64_t>(std::popcount(new_word & kLowBits));
-    data_blocks_ -= static_cast<uint64_t>(std::popcount(old_word & kLowBits));
+    for (const BlockState each : {BlockState::kData, BlockState::kZero, BlockState::kRemote}) {
+      const uint64_t more = count(new_word, each) - count(old_word, each);
+      if (more != 0) counts_[static_cast<size_t>(each)] += more;
+    }
     first = stop;
   }
   if (mark == Mark::kDirty && any_changed != 0) note_dirty(page_index, PageDirty::kSome);

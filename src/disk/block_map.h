@@ -16,15 +16,6 @@
 
 namespace forerun::disk {
 
-struct BlockRun {
-  uint64_t first = 0;  // block number
-  uint64_t count = 0;
-  BlockState state = BlockState::kBase;
-
-  uint64_t end() const { return first + count; }
-  bool operator==(const BlockRun&) const = default;
-};
-
 // Thread-safe. Readers take no lock; changes are serialised by a mutex.
 class BlockMap {
  public:
@@ -35,7 +26,8 @@ class BlockMap {
   BlockMap& operator=(const BlockMap&) = delete;
 
   uint64_t block_count() const { return block_count_; }
-  uint64_t data_blocks() const { return data_blocks_.load(std::memory_order_relaxed); }
+  uint64_t data_blocks() const { return counts_[1].load(std::memory_order_relaxed); }
+  uint64_t remote_blocks() const { return counts_[3].load(std::memory_order_acquire); }
 
   BlockState state(uint64_t block) const {
     const Page* page = page_of(block);
@@ -44,6 +36,8 @@ class BlockMap {
   }
   // Returns the first block of [first, end) that is not in `state`, or end.
   uint64_t run_end(uint64_t first, uint64_t end, BlockState state) const;
+  // Returns the first block of [first, end) that is in `state`, or end.
+  uint64_t find(uint64_t first, uint64_t end, BlockState state) const;
 
   // Puts [first, end) into `state`; with kDirty, marks those that were not in it before.
   // REQUIRES: state is not kBase: a block that was written never goes back to the image.
@@ -86,6 +80,7 @@ class BlockMap {
   static uint64_t pattern(BlockState state) { return kLowBits * static_cast<uint64_t>(state); }
   static Page* uniform_page(BlockState state);
   static bool is_uniform(const Page* page);
+  static uint64_t count(uint64_t word, BlockState state);
   Page* page_of(uint64_t block) const {
     return pages_[block / kPageBlocks].load(std::memory_order_acquire);
   }
@@ -100,8 +95,8 @@ class BlockMap {
   void append_dirty(uint64_t page, std::vector<BlockRun>& runs);             // under mutex_
 
   const uint64_t block_count_;
-  std::vector<std::atomic<Page*>> pages_;  // null: all kBase
-  std::atomic<uint64_t> data_blocks_{0};
+  std::vector<std::atomic<Page*>> pages_;          // null: all kBase
+  std::array<std::atomic<uint64_t>, 4> counts_{};  // of blocks by state, but for kBase
   std::mutex mutex_;  // guards what follows, and every change of a page
   std::vector<std::unique_ptr<Page>> owned_;
   std::vector<PageDirty> page_dirty_;

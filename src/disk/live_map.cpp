@@ -58,7 +58,7 @@ Status LiveMap::load(BlockMap& map) {
       const size_t begin = i;
       while (i < part.size() && part[i] == part[begin]) ++i;
       if (state == BlockState::kBase) continue;
-      if (state > BlockState::kZero) {
+      if (state > BlockState::kRemote) {
         return fail(ErrorCode::kCorrupt, fmt::format("overlay's live map: block {} in state {}",
                                                      first + begin, static_cast<int>(state)));
       }

@@ -4,15 +4,9 @@
 
 #include <algorithm>
 #include <array>
-#include <atomic>
-#include <condition_variable>
-#include <mutex>
 
 #include "core/log.h"
-#include "disk/block_map.h"
-#include "disk/live_map.h"
-#include "disk/overlay_journal.h"
-#include "disk/range_lock.h"
+#include "disk/overlay_impl.h"
 
 namespace forerun::disk {
 namespace {
@@ -24,75 +18,63 @@ constexpr uint64_t kRewriteWindow = 1 << 20;
 
 }  // namespace
 
-struct Overlay::Impl {
-  Impl(StorageFolder& folder_in, std::string name_in, Options options_in)
-      : folder(folder_in),
-        name(std::move(name_in)),
-        options(options_in),
-        map(round_up(options_in.size_bytes, kOverlayBlockSize) / kOverlayBlockSize) {}
-
-  Status open();
-  Status open_data(bool map_is_new);
-  Status open_live();
-  Status rewrite_data();
-  Status rewrite_run(const BlockRun& run);
-
-  ByteRange bytes_of(uint64_t block) const {
-    return intersect({block * kOverlayBlockSize, kOverlayBlockSize}, {0, options.size_bytes});
-  }
-  Status put(uint64_t offset, ByteView data, const ReadBase& read_base);
-  Status put_zeroes(ByteRange range, const ReadBase& read_base);
-  Status fill_around(uint64_t block, ByteRange written, const ReadBase& read_base);
-  Status write_data(uint64_t offset, ByteView data);
-  Status change(uint64_t first, uint64_t end, BlockState state);
-  Status punch(ByteRange blocks);
-
-  Status flush();
-  Status flush_files();
-  Status flush_data();
-  Status commit(std::span<const BlockRun> changed, ByteView snapshot, bool rewrite);
-  Status give_up(Error error, std::string_view attempted);
-
-  StorageFolder& folder;
-  const std::string name;
-  const Options options;
-  BlockMap map;
-  RangeLock locks;
-  std::unique_ptr<StorageFile> data;
-  std::unique_ptr<LiveMap> live;            // null without a boot token
-  std::unique_ptr<OverlayJournal> journal;  // used by the one running flush
-  // From the beginning: what a killed predecessor wrote has yet to be flushed.
-  std::atomic<bool> is_data_dirty{true};
-  std::atomic<uint64_t> journal_bytes{0};
-  std::atomic<uint64_t> rewrites{0};
-
-  mutable std::mutex flush_mutex;  // guards what follows; not held while a flush runs
-  std::condition_variable flush_ended;
-  bool is_flushing = false;
-  uint64_t flushes_begun = 0;
-  uint64_t flushes_ended = 0;
-  uint64_t last_good_flush = 0;
-  uint64_t flush_calls = 0;
-  std::optional<Error> last_error;  // of the last flush that failed
-  std::optional<Error> given_up;    // set once: no flush is acknowledged any more
-};
-
 Status Overlay::Impl::open() {
   const bool map_is_new = !folder.exists(name + ".map");
   if (map_is_new && folder.exists(name + ".data")) {
     return fail(ErrorCode::kCorrupt,
                 fmt::format("overlay {}: its data file is here, but its map is missing", name));
   }
-  FR_TRY(journal, OverlayJournal::open(folder, name + ".map",
-                                       {.size_bytes = options.size_bytes,
-                                        .base = options.base,
-                                        .bytes_max = options.journal_bytes_max,
-                                        .owner_token = options.owner_token},
-                                       map));
+  FR_TRY(journal, OverlayJournal::open(folder, name + ".map", journal_options(), map));
   journal_bytes = journal->bytes();
+  pull_id = journal->pull_id();
   FR_CHECK(open_data(map_is_new));
   FR_CHECK(open_live());
   return live && live->found_unfinished_flush() ? rewrite_data() : Status{};
+}
+
+OverlayJournal::Options Overlay::Impl::journal_options() const {
+  return {.size_bytes = options.size_bytes,
+          .base = options.base,
+          .bytes_max = options.journal_bytes_max,
+          .owner_token = options.owner_token};
+}
+
+// The map says that blocks are remote from its first byte on: there is no moment at which the
+// overlay exists and they would read as the image's.
+Status Overlay::Impl::create_pulled(uint64_t id, std::span<const BlockRun> runs) {
+  for (const char* file : {".map", ".data"}) {
+    if (folder.exists(name + file)) {
+      return fail(ErrorCode::kExists, fmt::format("overlay {} exists already", name));
+    }
+  }
+  // One of another overlay, that was here before, would be believed.
+  if (folder.exists(name + ".live")) FR_CHECK(folder.remove(name + ".live"));
+  FR_CHECK(take_runs(runs));
+  FR_TRY(journal, OverlayJournal::create(folder, name + ".map", journal_options(), id, map));
+  journal_bytes = journal->bytes();
+  pull_id = id;
+  FR_CHECK(open_data(true));
+  return open_live();
+}
+
+Status Overlay::Impl::take_runs(std::span<const BlockRun> runs) {
+  uint64_t at = 0;
+  for (const BlockRun& run : runs) {
+    const bool is_known = run.state == BlockState::kData || run.state == BlockState::kZero;
+    if (!is_known || run.count == 0 || run.first < at || run.first > map.block_count() ||
+        run.count > map.block_count() - run.first) {
+      return fail(ErrorCode::kInvalid,
+                  fmt::format("overlay {}: blocks {}+{} in state {} behind block {} cannot be of a "
+                              "disk of {} blocks",
+                              name, run.first, run.count, static_cast<int>(run.state), at,
+                              map.block_count()));
+    }
+    at = run.end();
+    const bool is_data = run.state == BlockState::kData;
+    map.set(run.first, at, is_data ? BlockState::kRemote : BlockState::kZero,
+            BlockMap::Mark::kClean);
+  }
+  return {};
 }
 
 Status Overlay::Impl::open_data(bool map_is_new) {
@@ -186,6 +168,11 @@ Status Overlay::Impl::fill_around(uint64_t block, ByteRange written, const ReadB
   const ByteRange whole = bytes_of(block);
   const ByteRange covered = intersect(whole, written);
   if (state == BlockState::kData || covered == whole) return {};
+  if (state == BlockState::kRemote) {
+    return fail(ErrorCode::kUnavailable,
+                fmt::format("overlay {}: block {} is not here yet, and a write covers it in part",
+                            name, block));
+  }
   BlockBuffer buffer{};
   const MutableByteView content = MutableByteView(buffer).first(whole.length);
   if (state == BlockState::kBase) FR_CHECK(read_base(whole, content));
@@ -240,99 +227,29 @@ Status Overlay::Impl::punch(ByteRange blocks) {
   return {};
 }
 
-Status Overlay::Impl::give_up(Error error, std::string_view attempted) {
-  error = std::move(error).within(
-      fmt::format("overlay {}: {} failed, so writes since the last flush may be lost; no flush is "
-                  "acknowledged until the overlay is opened again",
-                  name, attempted));
-  log::error("{}", error.message);
-  {
-    const std::lock_guard lock(flush_mutex);
-    given_up = error;
-  }
-  return std::unexpected(std::move(error));
-}
-
-// Group commit: one caller flushes the files for all who arrived before it began. Who arrives later
-// needs the next one, since a running flush need not cover a write that completed after its
-// beginning.
-Status Overlay::Impl::flush() {
-  std::unique_lock lock(flush_mutex);
-  ++flush_calls;
-  const uint64_t needed = flushes_begun + 1;
-  while (true) {
-    if (given_up) return std::unexpected(*given_up);
-    if (flushes_ended >= needed) {
-      return last_good_flush >= needed ? Status{} : std::unexpected(*last_error);
-    }
-    if (is_flushing) {
-      flush_ended.wait(lock);
-      continue;
-    }
-    is_flushing = true;
-    const uint64_t number = ++flushes_begun;
-    lock.unlock();
-    Status status = flush_files();
-    lock.lock();
-    is_flushing = false;
-    flushes_ended = number;
-    if (status) {
-      last_good_flush = number;
-    } else {
-      last_error = std::move(status.error());
-    }
-    flush_ended.notify_all();
-  }
-}
-
-// The order that the durability law rests on: read which blocks changed; make the data durable;
-// then write that they changed. A block that changes after the first step may have data that is not
-// durable, so it waits for the next flush.
-Status Overlay::Impl::flush_files() {
-  const std::vector<BlockRun> changed = map.take_dirty();
-  const bool rewrite = !changed.empty() && journal->is_full();
-  const Buffer snapshot = rewrite ? journal->encode_snapshot(map) : Buffer{};
-  if (!is_data_dirty.exchange(false, std::memory_order_acq_rel) && changed.empty()) return {};
-  if (auto owner = journal->check_owner(); !owner) {
-    return give_up(std::move(owner.error()), "checking its owner");
-  }
-  // Marked before, since afterwards the mark might fail as the flush did.
-  if (live) {
-    if (auto marked = live->mark_flush(true); !marked) {
-      is_data_dirty.store(true, std::memory_order_release);
-      map.mark_dirty(changed);
-      return std::unexpected(
-          std::move(marked.error()).within(fmt::format("cannot flush overlay {}", name)));
-    }
-  }
-  FR_CHECK(flush_data());
-  return changed.empty() ? Status{} : commit(changed, snapshot, rewrite);
-}
-
-Status Overlay::Impl::flush_data() {
-  if (auto status = data->flush(); !status) {
-    return give_up(std::move(status.error()), "flushing its data file");
-  }
-  if (!live) return {};
-  // A mark that stays costs the next opening time, and nothing else.
-  if (auto cleared = live->mark_flush(false); !cleared) {
-    log::warn("overlay {}: {}", name, cleared.error().message);
+// The guest's writes hold the same lock, so a block that is remote here is still as it was frozen.
+Status Overlay::Impl::put_remote(uint64_t offset, ByteView arrived) {
+  const uint64_t first = offset / kOverlayBlockSize;
+  const uint64_t end = round_up(offset + arrived.size(), kOverlayBlockSize) / kOverlayBlockSize;
+  const RangeLock::Guard guard(locks, first, end);
+  uint64_t block = map.find(first, end, BlockState::kRemote);
+  while (block < end) {
+    const uint64_t stop = map.run_end(block, end, BlockState::kRemote);
+    const ByteRange part = intersect(
+        {block * kOverlayBlockSize, (stop - block) * kOverlayBlockSize}, {offset, arrived.size()});
+    FR_CHECK(write_data(part.offset, arrived.subspan(part.offset - offset, part.length)));
+    FR_CHECK(change(block, stop, BlockState::kData));
+    block = map.find(stop, end, BlockState::kRemote);
   }
   return {};
 }
 
-Status Overlay::Impl::commit(std::span<const BlockRun> changed, ByteView snapshot, bool rewrite) {
-  Status written = rewrite ? journal->write_snapshot(snapshot) : journal->append(changed);
-  if (!written) {
-    map.mark_dirty(changed);
-    return std::unexpected(
-        std::move(written.error()).within(fmt::format("cannot flush overlay {}", name)));
-  }
-  Status durable = rewrite ? journal->adopt_snapshot() : journal->flush();
-  if (!durable) return give_up(std::move(durable.error()), "flushing its map");
-  journal_bytes = journal->bytes();
-  if (rewrite) ++rewrites;
-  return {};
+// The next flush writes the map anew, and without the name of where its blocks were.
+Status Overlay::Impl::end_pull() {
+  FR_ASSERT(map.remote_blocks() == 0);
+  if (pull_id == 0) return {};
+  ends_pull = true;
+  return flush();
 }
 
 Overlay::Overlay(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -343,6 +260,17 @@ Result<std::unique_ptr<Overlay>> Overlay::open(StorageFolder& folder, const std:
   if (options.size_bytes == 0) return fail(ErrorCode::kInvalid, "an overlay of 0 bytes");
   auto impl = std::make_unique<Impl>(folder, name, options);
   FR_CHECK(impl->open());
+  return std::unique_ptr<Overlay>(new Overlay(std::move(impl)));
+}
+
+Result<std::unique_ptr<Overlay>> Overlay::create_pulled(StorageFolder& folder,
+                                                        const std::string& name, Options options,
+                                                        uint64_t pull_id,
+                                                        std::span<const BlockRun> runs) {
+  FR_ASSERT(pull_id != 0);
+  if (options.size_bytes == 0) return fail(ErrorCode::kInvalid, "an overlay of 0 bytes");
+  auto impl = std::make_unique<Impl>(folder, name, options);
+  FR_CHECK(impl->create_pulled(pull_id, runs));
   return std::unique_ptr<Overlay>(new Overlay(std::move(impl)));
 }
 
@@ -397,6 +325,33 @@ Status Overlay::write_zeroes(ByteRange range, bool may_punch, const ReadBase& re
 }
 
 Status Overlay::flush() { return impl_->flush(); }
+
+std::vector<BlockRun> Overlay::runs() const {
+  std::vector<BlockRun> runs;
+  impl_->map.for_each_run([&](const BlockRun& run) { runs.push_back(run); });
+  return runs;
+}
+
+uint64_t Overlay::pull_id() const { return impl_->pull_id; }
+uint64_t Overlay::remote_blocks() const { return impl_->map.remote_blocks(); }
+
+ByteRange Overlay::next_remote(ByteRange range) const {
+  const BlockMap& map = impl_->map;
+  const uint64_t end = round_up(range.end(), kOverlayBlockSize) / kOverlayBlockSize;
+  const uint64_t first = map.find(range.offset / kOverlayBlockSize, end, BlockState::kRemote);
+  // It may have arrived between the two looks.
+  const uint64_t stop = map.run_end(first, end, BlockState::kRemote);
+  return intersect({first * kOverlayBlockSize, (stop - first) * kOverlayBlockSize},
+                   {0, impl_->options.size_bytes});
+}
+
+Status Overlay::put_remote(uint64_t offset, ByteView data) {
+  FR_ASSERT(offset % kOverlayBlockSize == 0 && (data.size() % kOverlayBlockSize == 0 ||
+                                                offset + data.size() == impl_->options.size_bytes));
+  return data.empty() ? Status{} : impl_->put_remote(offset, data);
+}
+
+Status Overlay::end_pull() { return impl_->end_pull(); }
 
 uint64_t Overlay::allocated_bytes() const { return impl_->map.data_blocks() * kOverlayBlockSize; }
 

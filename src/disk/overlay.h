@@ -5,11 +5,15 @@
 // The durability law: what flush() acknowledged survives a crash and a power cut. Order of a flush:
 // data file, then journal. Before the journal's record is durable a block may read as old or new;
 // never torn below 512 bytes if it was flushed, never as another block's data.
+//
+// A pulled overlay is one whose blocks are still at another host, that it moves from: such a block
+// is kRemote until it arrives or the guest overwrites it, whichever is first.
 #pragma once
 
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <span>
 
 #include "core/bytes.h"
 #include "core/id.h"
@@ -20,7 +24,16 @@ namespace forerun::disk {
 
 inline constexpr uint32_t kOverlayBlockSize = 4096;
 
-enum class BlockState : uint8_t { kBase = 0, kData = 1, kZero = 2 };
+enum class BlockState : uint8_t { kBase = 0, kData = 1, kZero = 2, kRemote = 3 };
+
+struct BlockRun {
+  uint64_t first = 0;  // block number
+  uint64_t count = 0;
+  BlockState state = BlockState::kBase;
+
+  uint64_t end() const { return first + count; }
+  bool operator==(const BlockRun&) const = default;
+};
 
 struct OverlayRun {
   ByteRange range;
@@ -46,16 +59,25 @@ class Overlay {
   // (also: an earlier flush failed on this kernel, and so did writing its data again), kNoSpace.
   static Result<std::unique_ptr<Overlay>> open(StorageFolder& folder, const std::string& name,
                                                Options options);
+  // Creates `name` with the blocks that another host's overlay has: `runs`, in order, of its
+  // states. What is kData there is kRemote here. Durable on return, all of it or nothing.
+  // `pull_id`, not 0, names that overlay as it was frozen. ERRORS: kExists; kInvalid: runs that no
+  // overlay of this size has; kIo, kNoSpace.
+  static Result<std::unique_ptr<Overlay>> create_pulled(StorageFolder& folder,
+                                                        const std::string& name, Options options,
+                                                        uint64_t pull_id,
+                                                        std::span<const BlockRun> runs);
   ~Overlay();
 
   // Appends runs that cover `range` in order, cut at its ends. Runs of kBase are for the caller to
-  // fill from the image.
+  // fill from the image; those of kRemote to wait for.
   void look_up(ByteRange range, std::vector<OverlayRun>& runs) const;
   // Reads a range whose blocks are all kData.
   Status read(uint64_t offset, MutableByteView out);
 
   // Supplies base content for the block-aligned `range` when a write covers a block of kBase only
-  // in part.
+  // in part. REQUIRES of every write: no block that it covers in part is kRemote; kUnavailable if
+  // one is.
   using ReadBase = std::function<Status(ByteRange range, MutableByteView out)>;
   Status write(uint64_t offset, ByteView data, const ReadBase& read_base);
   // With `may_punch`, whole blocks become kZero and give their space back; without, zeroes are
@@ -66,6 +88,21 @@ class Overlay {
   // un-flushed writes is unknown, or another owner has opened the overlay; every later flush is
   // refused with that error until the overlay is opened again.
   Status flush();
+
+  // What is not kBase, in order: kData, kZero, kRemote. REQUIRES for a whole: nobody writes.
+  std::vector<BlockRun> runs() const;
+
+  // Not 0: blocks may be at the host that this names; see create_pulled.
+  uint64_t pull_id() const;
+  uint64_t remote_blocks() const;
+  // Returns the first range of kRemote blocks in `range`, whole blocks; empty: there is none.
+  ByteRange next_remote(ByteRange range) const;
+  // Blocks arrived: those still kRemote become kData, others keep what the guest has written since.
+  // Durable at the next flush, as a write. REQUIRES: whole blocks. ERRORS: kIo, kNoSpace.
+  Status put_remote(uint64_t offset, ByteView data);
+  // Everything has come: makes it durable, then forgets where it came from. On return the other
+  // host's overlay is not needed any more. REQUIRES: remote_blocks() is 0. ERRORS: as flush.
+  Status end_pull();
 
   uint64_t allocated_bytes() const;
 

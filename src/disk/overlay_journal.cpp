@@ -55,14 +55,15 @@ Result<std::optional<Batch>> read_batch(StorageFile& file, uint64_t offset, uint
   return batch;
 }
 
-Status apply(const Batch& batch, BlockMap& map, const std::string& file_name) {
+Status apply(const Batch& batch, BlockMap& map, const std::string& file_name, bool is_pulled) {
   ByteReader reader(batch.runs);
   while (reader.left() > 0) {
     const uint64_t packed = reader.u64();
     const uint64_t count = reader.u32();
     const uint64_t first = packed >> 2;
     const uint64_t state = packed & 3;
-    if (state == 0 || state == 3 || count == 0 || first >= map.block_count() ||
+    const bool is_known = state == 1 || state == 2 || (state == 3 && is_pulled);
+    if (!is_known || count == 0 || first >= map.block_count() ||
         count > map.block_count() - first) {
       return fail(
           ErrorCode::kCorrupt,
@@ -87,7 +88,7 @@ Buffer serialize(const JournalHeader& header) {
   out.u64(header.owner_token);
   out.u64(header.generation);
   out.u64(header.snapshot_bytes);
-  out.u64(0);
+  out.u64(header.pull_id);
   out.u64(XXH3_64bits(out.view().data(), out.size()));
   Buffer sector = out.take();
   pad_to_sector(sector);
@@ -106,7 +107,7 @@ Result<JournalHeader> parse_journal_header(ByteView sector) {
   header.owner_token = in.u64();
   header.generation = in.u64();
   header.snapshot_bytes = in.u64();
-  in.u64();
+  header.pull_id = in.u64();
   const uint64_t checksum = in.u64();
   if (!in.good() || XXH3_64bits(sector.data(), kHeaderUsed - 8) != checksum) {
     return fail(ErrorCode::kCorrupt, "the header does not match its checksum");
@@ -163,20 +164,27 @@ Result<std::unique_ptr<OverlayJournal>> OverlayJournal::open(StorageFolder& fold
   if (folder.exists(journal->file_name_)) {
     FR_CHECK(journal->recover(map));
   } else {
-    FR_CHECK(journal->create());
+    FR_CHECK(journal->rewrite(map));
   }
   return journal;
 }
 
-Status OverlayJournal::create() {
-  const BlockMap none(0);
-  return rewrite(none);
+Result<std::unique_ptr<OverlayJournal>> OverlayJournal::create(StorageFolder& folder,
+                                                               std::string file_name,
+                                                               Options options, uint64_t pull_id,
+                                                               const BlockMap& map) {
+  std::unique_ptr<OverlayJournal> journal(
+      new OverlayJournal(folder, std::move(file_name), options));
+  journal->pull_id_ = pull_id;
+  FR_CHECK(journal->rewrite(map));
+  return journal;
 }
 
 Status OverlayJournal::recover(BlockMap& map) {
   FR_TRY(file_, folder_.open(file_name_, false));
   FR_TRY(header_, read_header(*file_));
   FR_CHECK(check_header(header_));
+  pull_id_ = header_.pull_id;
   FR_TRY(const bool is_clean, replay(map));
   if (!is_clean) {
     log::info("overlay map {}: dropped a torn end behind commit {}", file_name_, commit_);
@@ -229,7 +237,7 @@ Result<bool> OverlayJournal::replay(BlockMap& map) {
   while (true) {
     FR_TRY(const auto batch, read_batch(*file_, end_, file_end, header_.generation));
     if (!batch || batch->commit != commit_ || batch->part != part) break;
-    FR_CHECK(apply(*batch, map, file_name_));
+    FR_CHECK(apply(*batch, map, file_name_, header_.pull_id != 0));
     end_ += batch->stored_bytes;
     part = batch->is_last ? 0 : part + 1;
     commit_ += batch->is_last ? 1 : 0;
@@ -294,7 +302,8 @@ Status OverlayJournal::write_snapshot(ByteView snapshot) {
                   .base = options_.base,
                   .owner_token = options_.owner_token,
                   .generation = header_.generation + 1,
-                  .snapshot_bytes = snapshot.size()};
+                  .snapshot_bytes = snapshot.size(),
+                  .pull_id = pull_id_};
   FR_TRY(const auto file, folder_.open(temporary_name(), true));
   FR_CHECK(file->resize(0));
   FR_CHECK(file->write(0, serialize(next_header_)));

@@ -27,6 +27,7 @@ struct JournalHeader {
   uint64_t generation = 0;  // of this file; seeds the checksums of its batches
   uint64_t snapshot_bytes =
       0;  // of batches after the header that were flushed before the file got its name
+  uint64_t pull_id = 0;  // see Overlay::pull_id
 };
 Buffer serialize(const JournalHeader& header);
 // ERRORS: kCorrupt, kUnsupported.
@@ -63,6 +64,14 @@ class OverlayJournal {
   // size), kDenied (fenced), kIo, kNoSpace.
   static Result<std::unique_ptr<OverlayJournal>> open(StorageFolder& folder, std::string file_name,
                                                       Options options, BlockMap& map);
+  // Creates `file_name` as a snapshot of `map`. REQUIRES: there is none. ERRORS: kIo, kNoSpace.
+  static Result<std::unique_ptr<OverlayJournal>> create(StorageFolder& folder,
+                                                        std::string file_name, Options options,
+                                                        uint64_t pull_id, const BlockMap& map);
+
+  uint64_t pull_id() const { return header_.pull_id; }
+  // From the next snapshot on.
+  void forget_pull() { pull_id_ = 0; }
 
   // Returns whether the next commit should be a rewrite.
   bool is_full() const;
@@ -85,7 +94,6 @@ class OverlayJournal {
  private:
   OverlayJournal(StorageFolder& folder, std::string file_name, Options options)
       : folder_(folder), file_name_(std::move(file_name)), options_(options) {}
-  Status create();
   Status recover(BlockMap& map);
   Status rewrite(const BlockMap& map);
   Status check_header(const JournalHeader& header) const;
@@ -100,6 +108,7 @@ class OverlayJournal {
   std::unique_ptr<StorageFile> file_;
   JournalHeader header_;
   JournalHeader next_header_;  // of the snapshot being written
+  uint64_t pull_id_ = 0;       // of the next snapshot
   uint64_t end_ = 0;           // where the next commit goes
   uint64_t appended_end_ = 0;  // behind the commit that is not flushed yet
   uint64_t commit_ = 0;        // number of the next commit

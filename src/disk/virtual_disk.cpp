@@ -83,6 +83,7 @@ VirtualDisk::Found VirtualDisk::find(const ChunkId& id, const Pins* pins,
 Result<bool> VirtualDisk::try_read(ByteRange range, ReadSlices& out, DiskWork& work,
                                    ReadOptions options) {
   work.missing.clear();
+  work.remote.clear();
   work.touches.clear();
   const ReadSlices::Mark mark = out.mark();
   if (overlay_ == nullptr) {
@@ -99,6 +100,9 @@ Result<bool> VirtualDisk::try_read(ByteRange range, ReadSlices& out, DiskWork& w
       served = serve_image(run.range, out, work, options);
     } else if (run.state == BlockState::kZero) {
       append_zeroes(run.range.length, out);
+    } else if (run.state == BlockState::kRemote) {
+      work.remote.push_back(whole_blocks(run.range));
+      served = false;
     } else if (is_complete) {
       served = serve_overlay(run.range, out);
     }
@@ -111,6 +115,11 @@ Result<bool> VirtualDisk::try_read(ByteRange range, ReadSlices& out, DiskWork& w
   }
   if (!is_complete) out.roll_back(mark);
   return is_complete;
+}
+
+ByteRange VirtualDisk::whole_blocks(ByteRange range) const {
+  const uint64_t first = round_down(range.offset, kOverlayBlockSize);
+  return intersect({first, round_up(range.end(), kOverlayBlockSize) - first}, {0, size_bytes()});
 }
 
 Result<bool> VirtualDisk::serve_overlay(ByteRange range, ReadSlices& out) {
@@ -151,6 +160,7 @@ Result<bool> VirtualDisk::serve_image(ByteRange range, ReadSlices& out, DiskWork
 
 bool VirtualDisk::prepare_write(ByteRange range, Pins& pins, DiskWork& work, bool allow_tier_file) {
   work.missing.clear();
+  work.remote.clear();
   if (overlay_ == nullptr || range.empty()) return true;
   const uint64_t first = range.offset / kOverlayBlockSize;
   const uint64_t last = (range.end() - 1) / kOverlayBlockSize;
@@ -160,7 +170,7 @@ bool VirtualDisk::prepare_write(ByteRange range, Pins& pins, DiskWork& work, boo
     prepare_block(first, pins, work, allow_tier_file);
   }
   if (is_tail_partial && last != first) prepare_block(last, pins, work, allow_tier_file);
-  return work.missing.empty();
+  return work.missing.empty() && work.remote.empty();
 }
 
 void VirtualDisk::prepare_block(uint64_t block, Pins& pins, DiskWork& work, bool allow_tier_file) {
@@ -168,6 +178,7 @@ void VirtualDisk::prepare_block(uint64_t block, Pins& pins, DiskWork& work, bool
       intersect({block * kOverlayBlockSize, kOverlayBlockSize}, {0, size_bytes()});
   work.runs.clear();
   overlay_->look_up(range, work.runs);
+  if (work.runs.front().state == BlockState::kRemote) work.remote.push_back(range);
   // A block never goes back to the image, so what is not needed now is not needed later.
   if (work.runs.front().state != BlockState::kBase) return;
   work.pieces.clear();

@@ -44,8 +44,9 @@ struct Touch {
 // What a call says beside its result, and its scratch. One per thread or connection; reused, it
 // allocates nothing.
 struct DiskWork {
-  std::vector<Missing> missing;  // each chunk once
-  std::vector<Touch> touches;    // of image data and image zeroes; not of the overlay
+  std::vector<Missing> missing;   // each chunk once
+  std::vector<ByteRange> remote;  // of the overlay, whole blocks: still at another host
+  std::vector<Touch> touches;     // of image data and image zeroes; not of the overlay
 
   std::vector<OverlayRun> runs;
   std::vector<image::Piece> pieces;
@@ -65,7 +66,7 @@ class VirtualDisk {
   tier::Reader reader() const { return reader_; }
   uint64_t size_bytes() const { return table_.size_bytes(); }
   bool is_read_only() const { return overlay_ == nullptr; }
-  const Overlay* overlay() const { return overlay_.get(); }
+  Overlay* overlay() const { return overlay_.get(); }
 
   struct ReadOptions {
     Pins* pins = nullptr;          // held already; what is found is held there from now on
@@ -73,13 +74,13 @@ class VirtualDisk {
     bool list_missing = true;      // false: give up at the first, for who will ask again
   };
   // Appends the data of `range` to `out` and returns true; or returns false, leaves `out` as it
-  // was, and lists in `work.missing` what is not here. ERRORS: kIo; kCorrupt: an index tells a
-  // wrong size of a chunk.
+  // was, and lists in `work.missing` and `work.remote` what is not here. ERRORS: kIo; kCorrupt: an
+  // index tells a wrong size of a chunk.
   Result<bool> try_read(ByteRange range, ReadSlices& out, DiskWork& work, ReadOptions options);
 
   // Puts the chunks that a write to `range` will need into `pins` (it needs some where it covers a
   // block of the image only in part). Returns whether all are there; `work.missing` lists the
-  // others.
+  // others, `work.remote` blocks of the overlay that are covered in part and not here.
   bool prepare_write(ByteRange range, Pins& pins, DiskWork& work, bool allow_tier_file);
 
   // REQUIRES for each: !is_read_only(), and prepare_write of the range returned true with these
@@ -103,6 +104,7 @@ class VirtualDisk {
   Result<bool> serve_overlay(ByteRange range, ReadSlices& out);
   Result<bool> serve_image(ByteRange range, ReadSlices& out, DiskWork& work,
                            const ReadOptions& options);
+  ByteRange whole_blocks(ByteRange range) const;
   void prepare_block(uint64_t block, Pins& pins, DiskWork& work, bool allow_tier_file);
   Status read_image(ByteRange range, MutableByteView out, const Pins& pins) const;
   Overlay::ReadBase base_reader(const Pins& pins) const;
