@@ -13,7 +13,7 @@ FLOOR = {
     "core": 0, "os": 0,
     "trace": 1, "telemetry": 1,
     "predict": 2, "forecast": 2, "score": 2,
-    "iosched": 3, "repository": 3, "tier": 3, "image": 3, "prefetch": 3, "disk": 3, "replay": 3, "migrate": 3, "sculpt": 3, "place": 3,
+    "iosched": 3, "repository": 3, "tier": 3, "image": 3, "prefetch": 3, "disk": 3, "replay": 3, "migrate": 3, "lab": 3, "sculpt": 3, "place": 3,
     "export": 4, "vmm": 4, "net": 4, "store": 4, "cluster": 4,
     "api": 5, "cli": 5,
     "daemon": 6, "agent": 6,
@@ -29,7 +29,7 @@ PAIRS = {
     ("migrate", "disk"), ("migrate", "prefetch"), ("migrate", "iosched"),
 }
 # Rooms that are pure: no operating system, so that sim/ can run them in virtual time.
-PURE = {"telemetry", "predict", "forecast", "score", "iosched", "repository", "tier", "image", "prefetch", "disk", "replay", "migrate"}
+PURE = {"telemetry", "predict", "forecast", "score", "iosched", "repository", "tier", "image", "prefetch", "disk", "replay", "migrate", "lab"}
 INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"')
 OS_HEADERS = re.compile(r'^\s*#\s*include\s+<(sys/.*|unistd\.h|fcntl\.h|poll\.h|thread|pthread\.h|netinet/.*|arpa/.*|linux/.*)>')
 CLOCKS = re.compile(r'\b(steady_clock|system_clock|high_resolution_clock)\s*::\s*now\b|\bclock_gettime\b')

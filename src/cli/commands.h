@@ -28,6 +28,7 @@ void add_replay_block(CLI::App& replay, const Context& context, Command& chosen)
 void add_record_command(CLI::App& app, const Context& context, Command& chosen);
 void add_model_commands(CLI::App& app, const Context& context, Command& chosen);
 void add_migration_commands(CLI::App& app, const Context& context, Command& chosen);
+void add_lab_commands(CLI::App& app, const Context& context, Command& chosen);
 void add_doctor_command(CLI::App& app, const Context& context, Command& chosen);
 
 }  // namespace forerun::cli

@@ -105,6 +105,34 @@ Result<double> parse_seconds(std::string_view text) {
   return fail(ErrorCode::kInvalid, fmt::format("'{}': units are us, ms, s, m, h, d", text));
 }
 
+Result<uint64_t> parse_bit_rate(std::string_view text) {
+  constexpr double kBytesPerSecondMax = 1e15;
+  if (text == "none") return 0;
+  std::string_view unit;
+  const auto value = parse_with_unit(text, &unit);
+  const double bits = unit == "bit"    ? 1
+                      : unit == "kbit" ? 1e3
+                      : unit == "mbit" ? 1e6
+                      : unit == "gbit" ? 1e9
+                                       : 0;
+  const double bytes_per_second = value.value_or(0) * bits / 8;
+  if (!(bytes_per_second >= 1 && bytes_per_second <= kBytesPerSecondMax))
+    return fail(ErrorCode::kInvalid,
+                fmt::format("'{}' is no rate such as 200mbit: units are bit, kbit, mbit, gbit; "
+                            "or none",
+                            text));
+  return static_cast<uint64_t>(bytes_per_second);
+}
+
+std::string show_bit_rate(uint64_t bytes_per_second) {
+  if (bytes_per_second == 0) return "none";
+  const double bits = static_cast<double>(bytes_per_second) * 8;
+  if (bits >= 1e9) return fmt::format("{:.4g} Gbit/s", bits / 1e9);
+  if (bits >= 1e6) return fmt::format("{:.4g} Mbit/s", bits / 1e6);
+  if (bits >= 1e3) return fmt::format("{:.4g} kbit/s", bits / 1e3);
+  return fmt::format("{:.4g} bit/s", bits);
+}
+
 Result<ForwardArgument> parse_forward(std::string_view text) {
   const auto wrong = [&] {
     return fail(ErrorCode::kInvalid,

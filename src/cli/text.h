@@ -21,6 +21,12 @@ Result<uint64_t> parse_size(std::string_view text);
 // Returns seconds of "90", "1.5s", "250ms", "20us", "2m", "24h", "7d". ERRORS: kInvalid.
 Result<double> parse_seconds(std::string_view text);
 
+// Returns bytes per second of "200mbit", "1gbit", "64kbit", "1000bit", "none" (0). ERRORS:
+// kInvalid.
+Result<uint64_t> parse_bit_rate(std::string_view text);
+// Returns "200 Mbit/s"; "none" of 0.
+std::string show_bit_rate(uint64_t bytes_per_second);
+
 struct ForwardArgument {
   std::string host_address = "127.0.0.1";
   uint16_t host_port = 0;

@@ -93,5 +93,20 @@ TEST(Text, StallLine) {
 
 TEST(Text, NamesFromElsewhereDoNotMoveTheCursor) { EXPECT_EQ(printable("a\x1b[2Jb\n"), "a?[2Jb?"); }
 
+TEST(Text, ParsesBitRates) {
+  EXPECT_EQ(*parse_bit_rate("200mbit"), 25'000'000u);
+  EXPECT_EQ(*parse_bit_rate("1.5gbit"), 187'500'000u);
+  EXPECT_EQ(*parse_bit_rate("8bit"), 1u);
+  EXPECT_EQ(*parse_bit_rate("none"), 0u);
+  for (const char* text : {"", "200", "200mb", "mbit", "0mbit", "-1mbit", "1bit", "1e30gbit"})
+    EXPECT_FALSE(parse_bit_rate(text)) << text;
+}
+
+TEST(Text, ShowsBitRates) {
+  EXPECT_EQ(show_bit_rate(25'000'000), "200 Mbit/s");
+  EXPECT_EQ(show_bit_rate(125), "1 kbit/s");
+  EXPECT_EQ(show_bit_rate(0), "none");
+}
+
 }  // namespace
 }  // namespace forerun::cli

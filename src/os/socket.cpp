@@ -27,6 +27,8 @@ Result<sockaddr_un> unix_address(const std::string& path) {
   return address;
 }
 
+int type_of(UnixKind kind) { return kind == UnixKind::kPackets ? SOCK_SEQPACKET : SOCK_STREAM; }
+
 int poll_timeout_ms(Nanos timeout) {
   if (timeout < Nanos::zero()) return -1;
   return static_cast<int>(
@@ -53,17 +55,17 @@ Status finish_connect(int fd, Nanos timeout, const std::string& what) {
 
 }  // namespace
 
-Result<Fd> listen_unix(const std::string& path, unsigned mode, int backlog) {
+Result<Fd> listen_unix(const std::string& path, unsigned mode, int backlog, UnixKind kind) {
   FR_TRY(const sockaddr_un address, unix_address(path));
   if (path_exists(path)) {
-    if (connect_unix(path))
+    if (connect_unix(path, kind))
       return fail(ErrorCode::kExists, fmt::format("{} is in use by another process", path));
     struct stat status{};
     if (::lstat(path.c_str(), &status) == 0 && !S_ISSOCK(status.st_mode))
       return fail(ErrorCode::kExists, fmt::format("{} exists and is no socket", path));
     ::unlink(path.c_str());
   }
-  Fd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  Fd fd(::socket(AF_UNIX, type_of(kind) | SOCK_CLOEXEC, 0));
   if (!fd.is_open()) return fail_errno("create a unix socket", errno);
   // Nobody can connect before listen(), so the mode is in force in time; bind() alone would obey
   // the umask.
@@ -109,9 +111,9 @@ Result<uint16_t> local_port(int fd) {
   return fail(ErrorCode::kInvalid, "not a TCP socket");
 }
 
-Result<Fd> connect_unix(const std::string& path) {
+Result<Fd> connect_unix(const std::string& path, UnixKind kind) {
   FR_TRY(const sockaddr_un address, unix_address(path));
-  Fd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  Fd fd(::socket(AF_UNIX, type_of(kind) | SOCK_CLOEXEC, 0));
   if (!fd.is_open()) return fail_errno("create a unix socket", errno);
   if (::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0)
     return fail_errno(fmt::format("connect to {}", path), errno);

@@ -15,13 +15,19 @@
 
 namespace forerun::os {
 
+enum class UnixKind : uint8_t {
+  kStream,
+  kPackets,  // SOCK_SEQPACKET: a message each way at a time, whole or not at all
+};
+
 // Creates a listening unix socket at `path` with `mode` bits; a stale socket file is replaced, a
 // live one is kExists.
-Result<Fd> listen_unix(const std::string& path, unsigned mode = 0600, int backlog = 1024);
+Result<Fd> listen_unix(const std::string& path, unsigned mode = 0600, int backlog = 1024,
+                       UnixKind kind = UnixKind::kStream);
 // `address` is a numeric IPv4 or IPv6 address; port 0 picks a free one (see local_port).
 Result<Fd> listen_tcp(const std::string& address, uint16_t port, int backlog = 1024);
 Result<uint16_t> local_port(int fd);
-Result<Fd> connect_unix(const std::string& path);
+Result<Fd> connect_unix(const std::string& path, UnixKind kind = UnixKind::kStream);
 Result<Fd> connect_tcp(const std::string& host, uint16_t port, Nanos timeout);
 // Returns the next connection (close-on-exec). ERRORS: kTimedOut after `timeout`; kUnavailable once
 // shut down.
