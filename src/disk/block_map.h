@@ -47,6 +47,11 @@ class BlockMap {
   std::vector<BlockRun> take_dirty();
   void mark_dirty(std::span<const BlockRun> runs);
 
+  // Returns the first block from `first` on that is in another state, or block_count().
+  uint64_t find_other(uint64_t first, BlockState state) const {
+    return run_end(first, block_count_, state);
+  }
+
   // Calls visit(BlockRun) for every run that is not kBase, in order. What changes meanwhile may or
   // may not be seen.
   template <typename Visit>

@@ -39,44 +39,6 @@ OverlayJournal::Options Overlay::Impl::journal_options() const {
           .owner_token = options.owner_token};
 }
 
-// The map says that blocks are remote from its first byte on: there is no moment at which the
-// overlay exists and they would read as the image's.
-Status Overlay::Impl::create_pulled(uint64_t id, std::span<const BlockRun> runs) {
-  for (const char* file : {".map", ".data"}) {
-    if (folder.exists(name + file)) {
-      return fail(ErrorCode::kExists, fmt::format("overlay {} exists already", name));
-    }
-  }
-  // One of another overlay, that was here before, would be believed.
-  if (folder.exists(name + ".live")) FR_CHECK(folder.remove(name + ".live"));
-  FR_CHECK(take_runs(runs));
-  FR_TRY(journal, OverlayJournal::create(folder, name + ".map", journal_options(), id, map));
-  journal_bytes = journal->bytes();
-  pull_id = id;
-  FR_CHECK(open_data(true));
-  return open_live();
-}
-
-Status Overlay::Impl::take_runs(std::span<const BlockRun> runs) {
-  uint64_t at = 0;
-  for (const BlockRun& run : runs) {
-    const bool is_known = run.state == BlockState::kData || run.state == BlockState::kZero;
-    if (!is_known || run.count == 0 || run.first < at || run.first > map.block_count() ||
-        run.count > map.block_count() - run.first) {
-      return fail(ErrorCode::kInvalid,
-                  fmt::format("overlay {}: blocks {}+{} in state {} behind block {} cannot be of a "
-                              "disk of {} blocks",
-                              name, run.first, run.count, static_cast<int>(run.state), at,
-                              map.block_count()));
-    }
-    at = run.end();
-    const bool is_data = run.state == BlockState::kData;
-    map.set(run.first, at, is_data ? BlockState::kRemote : BlockState::kZero,
-            BlockMap::Mark::kClean);
-  }
-  return {};
-}
-
 Status Overlay::Impl::open_data(bool map_is_new) {
   const std::string file_name = name + ".data";
   if (!folder.exists(file_name)) {
@@ -227,31 +189,6 @@ Status Overlay::Impl::punch(ByteRange blocks) {
   return {};
 }
 
-// The guest's writes hold the same lock, so a block that is remote here is still as it was frozen.
-Status Overlay::Impl::put_remote(uint64_t offset, ByteView arrived) {
-  const uint64_t first = offset / kOverlayBlockSize;
-  const uint64_t end = round_up(offset + arrived.size(), kOverlayBlockSize) / kOverlayBlockSize;
-  const RangeLock::Guard guard(locks, first, end);
-  uint64_t block = map.find(first, end, BlockState::kRemote);
-  while (block < end) {
-    const uint64_t stop = map.run_end(block, end, BlockState::kRemote);
-    const ByteRange part = intersect(
-        {block * kOverlayBlockSize, (stop - block) * kOverlayBlockSize}, {offset, arrived.size()});
-    FR_CHECK(write_data(part.offset, arrived.subspan(part.offset - offset, part.length)));
-    FR_CHECK(change(block, stop, BlockState::kData));
-    block = map.find(stop, end, BlockState::kRemote);
-  }
-  return {};
-}
-
-// The next flush writes the map anew, and without the name of where its blocks were.
-Status Overlay::Impl::end_pull() {
-  FR_ASSERT(map.remote_blocks() == 0);
-  if (pull_id == 0) return {};
-  ends_pull = true;
-  return flush();
-}
-
 Overlay::Overlay(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 Overlay::~Overlay() = default;
 
@@ -260,17 +197,6 @@ Result<std::unique_ptr<Overlay>> Overlay::open(StorageFolder& folder, const std:
   if (options.size_bytes == 0) return fail(ErrorCode::kInvalid, "an overlay of 0 bytes");
   auto impl = std::make_unique<Impl>(folder, name, options);
   FR_CHECK(impl->open());
-  return std::unique_ptr<Overlay>(new Overlay(std::move(impl)));
-}
-
-Result<std::unique_ptr<Overlay>> Overlay::create_pulled(StorageFolder& folder,
-                                                        const std::string& name, Options options,
-                                                        uint64_t pull_id,
-                                                        std::span<const BlockRun> runs) {
-  FR_ASSERT(pull_id != 0);
-  if (options.size_bytes == 0) return fail(ErrorCode::kInvalid, "an overlay of 0 bytes");
-  auto impl = std::make_unique<Impl>(folder, name, options);
-  FR_CHECK(impl->create_pulled(pull_id, runs));
   return std::unique_ptr<Overlay>(new Overlay(std::move(impl)));
 }
 
@@ -331,27 +257,6 @@ std::vector<BlockRun> Overlay::runs() const {
   impl_->map.for_each_run([&](const BlockRun& run) { runs.push_back(run); });
   return runs;
 }
-
-uint64_t Overlay::pull_id() const { return impl_->pull_id; }
-uint64_t Overlay::remote_blocks() const { return impl_->map.remote_blocks(); }
-
-ByteRange Overlay::next_remote(ByteRange range) const {
-  const BlockMap& map = impl_->map;
-  const uint64_t end = round_up(range.end(), kOverlayBlockSize) / kOverlayBlockSize;
-  const uint64_t first = map.find(range.offset / kOverlayBlockSize, end, BlockState::kRemote);
-  // It may have arrived between the two looks.
-  const uint64_t stop = map.run_end(first, end, BlockState::kRemote);
-  return intersect({first * kOverlayBlockSize, (stop - first) * kOverlayBlockSize},
-                   {0, impl_->options.size_bytes});
-}
-
-Status Overlay::put_remote(uint64_t offset, ByteView data) {
-  FR_ASSERT(offset % kOverlayBlockSize == 0 && (data.size() % kOverlayBlockSize == 0 ||
-                                                offset + data.size() == impl_->options.size_bytes));
-  return data.empty() ? Status{} : impl_->put_remote(offset, data);
-}
-
-Status Overlay::end_pull() { return impl_->end_pull(); }
 
 uint64_t Overlay::allocated_bytes() const { return impl_->map.data_blocks() * kOverlayBlockSize; }
 

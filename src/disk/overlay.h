@@ -59,14 +59,6 @@ class Overlay {
   // (also: an earlier flush failed on this kernel, and so did writing its data again), kNoSpace.
   static Result<std::unique_ptr<Overlay>> open(StorageFolder& folder, const std::string& name,
                                                Options options);
-  // Creates `name` with the blocks that another host's overlay has: `runs`, in order, of its
-  // states. What is kData there is kRemote here. Durable on return, all of it or nothing.
-  // `pull_id`, not 0, names that overlay as it was frozen. ERRORS: kExists; kInvalid: runs that no
-  // overlay of this size has; kIo, kNoSpace.
-  static Result<std::unique_ptr<Overlay>> create_pulled(StorageFolder& folder,
-                                                        const std::string& name, Options options,
-                                                        uint64_t pull_id,
-                                                        std::span<const BlockRun> runs);
   ~Overlay();
 
   // Appends runs that cover `range` in order, cut at its ends. Runs of kBase are for the caller to
@@ -92,7 +84,13 @@ class Overlay {
   // What is not kBase, in order: kData, kZero, kRemote. REQUIRES for a whole: nobody writes.
   std::vector<BlockRun> runs() const;
 
-  // Not 0: blocks may be at the host that this names; see create_pulled.
+  // Takes over the blocks of another host's overlay: `runs`, in order, of its states. What is kData
+  // there is kRemote here. Durable on return, all of it or nothing. `pull_id`, not 0, names that
+  // overlay as it was frozen. REQUIRES: nobody has written, and none does so meanwhile.
+  // ERRORS: kExists: the overlay holds blocks; kInvalid: runs that no overlay of this size has;
+  // kIo, kNoSpace.
+  Status begin_pull(uint64_t pull_id, std::span<const BlockRun> runs);
+  // Not 0: blocks may be at the host that this names; see begin_pull.
   uint64_t pull_id() const;
   uint64_t remote_blocks() const;
   // Returns the first range of kRemote blocks in `range`, whole blocks; empty: there is none.

@@ -51,6 +51,20 @@ Status Overlay::Impl::flush() {
   }
 }
 
+Overlay::Impl::Turn::Turn(Impl& impl) : impl_(impl) {
+  std::unique_lock lock(impl.flush_mutex);
+  impl.flush_ended.wait(lock, [&] { return !impl.is_flushing; });
+  impl.is_flushing = true;
+}
+
+Overlay::Impl::Turn::~Turn() {
+  {
+    const std::lock_guard lock(impl_.flush_mutex);
+    impl_.is_flushing = false;
+  }
+  impl_.flush_ended.notify_all();
+}
+
 // The order that the durability law rests on: read which blocks changed; make the data durable;
 // then write that they changed. A block that changes after the first step may have data that is not
 // durable, so it waits for the next flush.
@@ -58,7 +72,7 @@ Status Overlay::Impl::flush_files() {
   const std::vector<BlockRun> changed = map.take_dirty();
   const bool ends = ends_pull.load();
   const bool rewrite = ends || (!changed.empty() && journal->is_full());
-  if (ends) journal->forget_pull();
+  if (ends) journal->set_pull(0);
   const Buffer snapshot = rewrite ? journal->encode_snapshot(map) : Buffer{};
   if (!is_data_dirty.exchange(false, std::memory_order_acq_rel) && changed.empty() && !ends)
     return {};

@@ -24,8 +24,7 @@ struct Overlay::Impl {
         map(round_up(options_in.size_bytes, kOverlayBlockSize) / kOverlayBlockSize) {}
 
   Status open();
-  Status create_pulled(uint64_t pull_id, std::span<const BlockRun> runs);
-  Status take_runs(std::span<const BlockRun> runs);
+  Status begin_pull(uint64_t id, std::span<const BlockRun> runs);
   OverlayJournal::Options journal_options() const;
   Status end_pull();
   Status put_remote(uint64_t offset, ByteView arrived);
@@ -44,6 +43,17 @@ struct Overlay::Impl {
   Status change(uint64_t first, uint64_t end, BlockState state);
   Status punch(ByteRange blocks);
 
+  // Has the journal to itself, as a flush has, while it lives.
+  class Turn {
+   public:
+    explicit Turn(Impl& impl);
+    ~Turn();
+    Turn(const Turn&) = delete;
+    Turn& operator=(const Turn&) = delete;
+
+   private:
+    Impl& impl_;
+  };
   Status flush();
   Status flush_files();
   Status flush_data();

@@ -169,17 +169,6 @@ Result<std::unique_ptr<OverlayJournal>> OverlayJournal::open(StorageFolder& fold
   return journal;
 }
 
-Result<std::unique_ptr<OverlayJournal>> OverlayJournal::create(StorageFolder& folder,
-                                                               std::string file_name,
-                                                               Options options, uint64_t pull_id,
-                                                               const BlockMap& map) {
-  std::unique_ptr<OverlayJournal> journal(
-      new OverlayJournal(folder, std::move(file_name), options));
-  journal->pull_id_ = pull_id;
-  FR_CHECK(journal->rewrite(map));
-  return journal;
-}
-
 Status OverlayJournal::recover(BlockMap& map) {
   FR_TRY(file_, folder_.open(file_name_, false));
   FR_TRY(header_, read_header(*file_));

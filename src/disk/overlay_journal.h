@@ -64,14 +64,10 @@ class OverlayJournal {
   // size), kDenied (fenced), kIo, kNoSpace.
   static Result<std::unique_ptr<OverlayJournal>> open(StorageFolder& folder, std::string file_name,
                                                       Options options, BlockMap& map);
-  // Creates `file_name` as a snapshot of `map`. REQUIRES: there is none. ERRORS: kIo, kNoSpace.
-  static Result<std::unique_ptr<OverlayJournal>> create(StorageFolder& folder,
-                                                        std::string file_name, Options options,
-                                                        uint64_t pull_id, const BlockMap& map);
 
   uint64_t pull_id() const { return header_.pull_id; }
   // From the next snapshot on.
-  void forget_pull() { pull_id_ = 0; }
+  void set_pull(uint64_t pull_id) { pull_id_ = pull_id; }
 
   // Returns whether the next commit should be a rewrite.
   bool is_full() const;

@@ -23,7 +23,7 @@ struct OverlayContents {
 };
 
 // For channels: little-endian, see docs/format_overlay.md. The reader checks nothing but the form
-// (Overlay::create_pulled checks the runs). ERRORS: kCorrupt, kUnsupported.
+// (Overlay::begin_pull checks the runs). ERRORS: kCorrupt, kUnsupported.
 Buffer serialize(const OverlayContents& contents);
 Result<OverlayContents> parse_overlay_contents(ByteView bytes);
 

@@ -17,7 +17,9 @@ std::vector<BlockRun> some_runs() {
 }
 
 std::unique_ptr<Overlay> create(StorageFolder& folder, Overlay::Options options = options_of()) {
-  return Overlay::create_pulled(folder, "disk", options, kPullId, some_runs()).value();
+  auto overlay = open(folder, options);
+  overlay->begin_pull(kPullId, some_runs()).value();
+  return overlay;
 }
 
 std::vector<BlockState> states_of(const Overlay& overlay, uint64_t first, uint64_t count) {
@@ -80,7 +82,7 @@ TEST(PulledOverlay, AWriteToAPartOfARemoteBlockIsRefused) {
   EXPECT_EQ(states_of(*overlay, 4, 1), std::vector{BlockState::kRemote});
 }
 
-TEST(PulledOverlay, APowerCutRightAfterItsCreationLosesNothing) {
+TEST(PulledOverlay, APowerCutRightAfterItsBeginningLosesNothing) {
   for (uint64_t seed = 1; seed <= 20; ++seed) {
     CrashableFolder folder(seed);
     create(folder);
@@ -165,19 +167,39 @@ TEST(PulledOverlay, RunsThatNoOverlayHasAreRefused) {
   };
   for (const auto& wrong : all_wrong) {
     CrashableFolder folder(1);
-    const auto overlay = Overlay::create_pulled(folder, "disk", options_of(), kPullId, wrong);
-    ASSERT_FALSE(overlay);
-    EXPECT_EQ(overlay.error().code, ErrorCode::kInvalid) << overlay.error().message;
-    EXPECT_FALSE(folder.exists("disk.map"));
+    const auto overlay = open(folder);
+    const Status begun = overlay->begin_pull(kPullId, wrong);
+    ASSERT_FALSE(begun);
+    EXPECT_EQ(begun.error().code, ErrorCode::kInvalid) << begun.error().message;
+    EXPECT_EQ(overlay->pull_id(), 0u);
+    EXPECT_TRUE(overlay->runs().empty());
   }
 }
 
-TEST(PulledOverlay, OneThatExistsIsNotReplaced) {
+TEST(PulledOverlay, OneThatHoldsBlocksIsNotReplaced) {
   CrashableFolder folder(1);
-  open(folder);
-  const auto overlay = Overlay::create_pulled(folder, "disk", options_of(), kPullId, some_runs());
-  ASSERT_FALSE(overlay);
-  EXPECT_EQ(overlay.error().code, ErrorCode::kExists);
+  const auto overlay = open(folder);
+  ASSERT_TRUE(overlay->write_zeroes({0, kBlock}, true, no_base));
+  EXPECT_EQ(overlay->begin_pull(kPullId, some_runs()).error().code, ErrorCode::kExists);
+  CrashableFolder other(1);
+  EXPECT_EQ(create(other)->begin_pull(kPullId, some_runs()).error().code, ErrorCode::kExists);
+}
+
+TEST(PulledOverlay, ABeginningThatFailsLeavesItAsItWas) {
+  CrashableFolder disk(1);
+  bool is_full = false;
+  const Faults faults{.on_write = [&](const std::string& name) -> Status {
+    if (is_full && name == "disk.map.new") return fail(ErrorCode::kNoSpace, "full");
+    return {};
+  }};
+  FaultyFolder folder(disk, faults);
+  const auto overlay = open(folder);
+  is_full = true;
+  EXPECT_EQ(overlay->begin_pull(kPullId, some_runs()).error().code, ErrorCode::kNoSpace);
+  is_full = false;
+  EXPECT_TRUE(overlay->runs().empty());
+  EXPECT_TRUE(overlay->begin_pull(kPullId, some_runs()));
+  EXPECT_EQ(overlay->remote_blocks(), 4u);
 }
 
 TEST(FrozenOverlay, GivesWhatItHeldWithAChecksumOfThePlace) {
