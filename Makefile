@@ -1,5 +1,5 @@
 # The two commands of the README: `make demo` and `make test`. The rest serves developers.
-.PHONY: demo test test-s3 build packages clean bench-boot bench-boot-replay bench-nbd bench-observe bench-launches bench-map bench-compose bench-storm bench-dedup bench-tier bench-predict bench-agent bench-patterns deb bench-pollution
+.PHONY: demo test test-s3 build packages clean bench-boot bench-boot-replay bench-nbd bench-observe bench-launches bench-map bench-compose bench-storm bench-fairness bench-dedup bench-tier bench-predict bench-agent bench-patterns deb bench-pollution
 
 BUILD := build/release
 JOBS  := 2
@@ -44,6 +44,10 @@ bench-map: build
 
 bench-compose: build
 	bench/compose --out build/bench/compose.json
+
+bench-fairness: build
+	mkdir -p build/bench
+	$(BUILD)/bin/fairness_bench build/bench/fairness.json $$(git rev-parse --short=12 HEAD || echo unknown)
 
 bench-storm: build
 	bench/storm --out build/bench/storm.json

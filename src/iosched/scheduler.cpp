@@ -12,13 +12,37 @@ namespace forerun::iosched {
 namespace {
 
 // Before the link is known: enough to learn it, too little to be felt.
-constexpr uint64_t kFirstWindowBytes = 64 * 1024;
-// Of the bandwidth × delay product. At 1 a request that is a moment late leaves the link idle: at
-// 20 Mbit/s and 20 ms a learned boot then used three quarters of it. More only lengthens the queue
-// that a guest's read waits behind (bench/predict_quick: 3-4 chunks in flight are best there).
-constexpr double kWindowGain = 1.3;
+constexpr double kFirstWindowBytes = 48 * 1024;
 // In-flight places that only critical requests may take.
 constexpr uint32_t kCriticalReserve = 4;
+
+// Which VMs had critical requests lately: whether there is more than one.
+class Readers {
+ public:
+  void see(VmId vm, Time now) {
+    if (now - since_ >= kSpan) {
+      before_ = now - since_ < 2 * kSpan ? current_ : Seen{};
+      current_ = {};
+      since_ = now;
+    }
+    if (current_.has_one && current_.vm != vm) current_.has_more = true;
+    current_.vm = vm;
+    current_.has_one = true;
+  }
+  bool are_several() const {
+    return current_.has_more || before_.has_more ||
+           (current_.has_one && before_.has_one && current_.vm != before_.vm);
+  }
+
+ private:
+  static constexpr Nanos kSpan = 5s;
+  struct Seen {
+    VmId vm{};
+    bool has_one = false, has_more = false;
+  };
+  Seen current_, before_;
+  Time since_ = kTimeZero;
+};
 
 struct Entry {
   Request request;
@@ -45,14 +69,24 @@ struct Scheduler::Impl {
   uint64_t sequence = 0;
   uint32_t in_flight = 0;
   uint64_t in_flight_bytes = 0;
+  Readers readers;
+  std::unordered_map<uint32_t, uint32_t> critical_in_flight;  // of each VM that has any
 
   static size_t index(IoClass io_class) { return static_cast<size_t>(io_class); }
 
-  uint64_t window_bytes() const {
+  double window_bytes() const {
     const LinkEstimate link = estimator.estimate();
     if (link.rate_bytes_per_s <= 0) return kFirstWindowBytes;
-    const auto product = static_cast<double>(link.bandwidth_delay_bytes());
-    return std::max(kFirstWindowBytes, static_cast<uint64_t>(product * kWindowGain));
+    return std::max(kFirstWindowBytes, static_cast<double>(link.bandwidth_delay_bytes()));
+  }
+
+  // Returns whether the link idles unless `bytes` more are under way. What it holds and half a
+  // request: with less it idles whenever an answer is a moment late, more only lengthens the queue
+  // that a guest's read waits behind (bench/fairness tried 0 to 1 request, and 1.0 to 1.3 windows).
+  bool has_room(uint64_t bytes, Time now) const {
+    if (in_flight_bytes == 0) return true;
+    if (estimator.wants_probe(now)) return false;
+    return static_cast<double>(in_flight_bytes) < window_bytes() + static_cast<double>(bytes) / 2;
   }
 
   struct Choice {
@@ -74,6 +108,18 @@ struct Scheduler::Impl {
     return in_flight + kCriticalReserve < options.in_flight_max;
   }
 
+  // More of this VM would only stand before other guests' reads.
+  bool crowds(const FairQueue::Next& next, Time now) const {
+    return !next.is_reserved && readers.are_several() && !has_room(next.place.bytes, now) &&
+           (critical_in_flight.contains(next.vm.value) || estimator.wants_probe(now));
+  }
+  // A critical request went out (+1) or came back (-1).
+  void count_critical(VmId vm, int by) {
+    uint32_t& count = critical_in_flight[vm.value];
+    count = static_cast<uint32_t>(static_cast<int>(count) + by);
+    if (count == 0) critical_in_flight.erase(vm.value);
+  }
+
   bool fifo_has_place() const {
     return stats[1].in_flight + stats[2].in_flight < options.fifo_depth;
   }
@@ -88,19 +134,19 @@ struct Scheduler::Impl {
     for (size_t i = kIoClassCount; i-- > 1 && has_place_below_critical();)
       if (auto choice = next_of(i, now); choice && owed_bytes[i] >= choice->next.place.bytes)
         return choice;
-    if (auto critical = next_of(0, now)) return critical;
-    if (!has_place_below_critical() || in_flight_bytes >= window_bytes()) return std::nullopt;
-    return first_of(1, now);
+    if (auto critical = next_of(0, now))
+      return crowds(critical->next, now) ? std::nullopt : critical;
+    if (!has_place_below_critical()) return std::nullopt;
+    const auto below = first_of(1, now);
+    return below && has_room(below->next.place.bytes, now) ? below : std::nullopt;
   }
 
-  // Returns when the clock alone lets something go.
+  // Returns when the clock alone lets something go that cannot now.
   Time held_until(Time now) {
     if (!has_place()) return kTimeNever;
-    const bool below = options.discipline == Discipline::kFifo
-                           ? fifo_has_place()
-                           : has_place_below_critical() && in_flight_bytes < window_bytes();
-    Time at = queues[0].ready_at(now);
-    for (size_t i = 1; i < kIoClassCount && below; ++i) at = std::min(at, queues[i].ready_at(now));
+    Time at = queues[0].peek(now) ? kTimeNever : queues[0].ready_at(now);
+    for (size_t i = 1; i < kIoClassCount; ++i)
+      if (!queues[i].peek(now)) at = std::min(at, queues[i].ready_at(now));
     return at;
   }
 
@@ -136,6 +182,7 @@ bool Scheduler::push(const Request& request, Time now) {
   const auto [place, is_new] = impl_->entries.emplace(request.key, entry);
   FR_ASSERT(is_new, "two requests of one key");
   const size_t index = Impl::index(request.io_class);
+  if (index == 0) impl_->readers.see(request.vm, now);
   impl_->queues[index].push(request.vm, entry.place, now);
   ++impl_->stats[index].queued;
   return true;
@@ -149,11 +196,13 @@ void Scheduler::promote(uint64_t key, IoClass io_class, VmId vm, Time now) {
   const size_t to = Impl::index(io_class);
   entry.request.io_class = io_class;
   ++impl_->stats[to].promoted;
+  if (to == 0) impl_->readers.see(vm, now);
   if (entry.in_flight) {
     --impl_->stats[from].in_flight;
     impl_->stats[from].in_flight_bytes -= entry.request.bytes;
     ++impl_->stats[to].in_flight;
     impl_->stats[to].in_flight_bytes += entry.request.bytes;
+    if (to == 0) impl_->count_critical(entry.request.vm, 1);
     return;
   }
   impl_->queues[from].erase(entry.request.vm, entry.place);
@@ -188,7 +237,7 @@ std::optional<Request> Scheduler::pull(Time now) {
   impl_->queues[chosen->index].take(chosen->next, now);
   Entry& entry = impl_->entries.at(chosen->next.place.key);
   entry.in_flight = true;
-  entry.start = impl_->estimator.on_start(now);
+  entry.start = impl_->estimator.on_start(now, impl_->in_flight == 0);
   ClassStats& stats = impl_->stats[chosen->index];
   --stats.queued;
   ++stats.in_flight;
@@ -196,6 +245,7 @@ std::optional<Request> Scheduler::pull(Time now) {
   stats.waited_seconds += to_seconds(now - entry.queued_at);
   ++impl_->in_flight;
   impl_->in_flight_bytes += entry.request.bytes;
+  if (chosen->index == 0) impl_->count_critical(entry.request.vm, 1);
   impl_->charge(chosen->index, entry.request.bytes);
   return entry.request;
 }
@@ -206,6 +256,7 @@ void Scheduler::on_complete(uint64_t key, uint64_t received_bytes, Time now) {
             "completion of what is not in flight");
   const Entry& entry = found->second;
   ClassStats& stats = impl_->stats[Impl::index(entry.request.io_class)];
+  if (entry.request.io_class == IoClass::kCritical) impl_->count_critical(entry.request.vm, -1);
   --stats.in_flight;
   stats.in_flight_bytes -= entry.request.bytes;
   ++stats.done;

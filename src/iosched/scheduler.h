@@ -5,7 +5,8 @@
 //
 // A prefetch never delays a guest read: what is in flight below critical is kept within the link's
 // measured bandwidth × delay product, so that a critical request that arrives waits for at most
-// about one chunk.
+// about one chunk. Nor does one guest fill the link before another's reads: while several have read
+// lately, so much is in flight of critical requests too, and beyond it one of each VM.
 #pragma once
 
 #include <cstdint>
