@@ -1,13 +1,12 @@
 #include "cli/console.h"
 
 #include <poll.h>
-#include <sys/signalfd.h>
 #include <termios.h>
 #include <unistd.h>
 
 #include <cerrno>
-#include <csignal>
 
+#include "cli/end_signals.h"
 #include "core/bytes.h"
 #include "os/socket.h"
 
@@ -37,18 +36,6 @@ class RawTerminal {
   bool is_raw_ = false;
 };
 
-// Returns a descriptor that becomes readable when a signal asks us to end; the terminal is then
-// restored first.
-Result<os::Fd> catch_signals() {
-  sigset_t signals;
-  sigemptyset(&signals);
-  for (const int signal : {SIGTERM, SIGHUP, SIGINT}) sigaddset(&signals, signal);
-  sigprocmask(SIG_BLOCK, &signals, nullptr);
-  os::Fd fd(::signalfd(-1, &signals, SFD_CLOEXEC));
-  if (!fd.is_open()) return fail_errno("catch signals", errno);
-  return fd;
-}
-
 Status write_out(std::string_view text) {
   while (!text.empty()) {
     const ssize_t count = ::write(STDOUT_FILENO, text.data(), text.size());
@@ -63,7 +50,7 @@ Status write_out(std::string_view text) {
 
 Status attach_console(const std::string& path) {
   FR_TRY(os::Fd socket, os::connect_unix(path));
-  FR_TRY(const os::Fd signals, catch_signals());
+  FR_TRY(const os::Fd signals, catch_end_signals());
   os::SocketStream stream(std::move(socket));
   const RawTerminal terminal;
   if (terminal.is_raw())

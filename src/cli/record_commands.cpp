@@ -1,6 +1,5 @@
 // forerun record: what a running VM asks of its disk, as a trace that `forerun replay block` reads.
 #include <poll.h>
-#include <sys/signalfd.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -10,6 +9,7 @@
 #include <memory>
 
 #include "cli/commands.h"
+#include "cli/end_signals.h"
 #include "cli/fields.h"
 #include "cli/progress.h"
 #include "cli/text.h"
@@ -67,17 +67,6 @@ class TraceOutput {
   std::unique_ptr<os::PosixFile> file_;
   uint64_t offset_ = 0;
 };
-
-Result<os::Fd> catch_signals() {
-  sigset_t signals;
-  sigemptyset(&signals);
-  for (const int signal : {SIGTERM, SIGHUP, SIGINT}) sigaddset(&signals, signal);
-  sigprocmask(SIG_BLOCK, &signals, nullptr);
-  os::Fd fd(::signalfd(-1, &signals, SFD_CLOEXEC));
-  if (!fd.is_open()) return fail_errno("catch signals", errno);
-  std::signal(SIGPIPE, SIG_IGN);  // a reader of stdout that left is an error to report
-  return fd;
-}
 
 bool parse_whole(std::string_view& text, uint64_t& value) {
   const auto [stop, error] = std::from_chars(text.data(), text.data() + text.size(), value);
@@ -195,7 +184,8 @@ Result<int> record(const Context& context, const Arguments& arguments) {
     limits.length = from_seconds(std::min(seconds, 1e9));
   }
   FR_TRY(limits.text_bytes_max, parse_size(arguments.size_max));
-  FR_TRY(const os::Fd signals, catch_signals());
+  FR_TRY(const os::Fd signals, catch_end_signals());
+  std::signal(SIGPIPE, SIG_IGN);  // a reader of stdout that left is an error to report
   FR_TRY(const auto output, TraceOutput::open(arguments.file));
   BlockTraceWriter writer([&](ByteView data) { return output->write(data); },
                           arguments.file.ends_with(".zst") ? BlockTraceWriter::Form::kZstd

@@ -213,7 +213,9 @@ Status read_hosts(Config& config, const toml::node& node, const std::string& fil
     host.name = name.str();
     for (const auto& [key, value] : *table) {
       if (key.str() != "address")
-        return fail(ErrorCode::kInvalid, fmt::format("{}.{} is no known key", at, key.str()));
+        return fail(ErrorCode::kInvalid,
+                    fmt::format("{}: hosts.{}.{} is no known key", where(value.source(), file),
+                                name.str(), key.str()));
       if (!value.is_string())
         return fail(ErrorCode::kInvalid, fmt::format("{}.address must be a string", at));
       host.address = *value.value<std::string>();

@@ -2,24 +2,13 @@
 
 #include <gmock/gmock.h>
 
-#include "trace/text_file.h"
+#include "trace/block_trace_fixture.h"
 
 namespace forerun::trace {
 namespace {
 
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
-
-Result<std::vector<BlockRequest>> read_all(const std::string& text) {
-  TextFile file(text);
-  BlockTraceReader reader(file, "disk.csv");
-  std::vector<BlockRequest> requests;
-  for (BlockRequest request;;) {
-    FR_TRY(const bool more, reader.next(request));
-    if (!more) return requests;
-    requests.push_back(request);
-  }
-}
 
 std::string error_of(const std::string& text) {
   const auto requests = read_all(text);

@@ -3,7 +3,7 @@
 #include <gmock/gmock.h>
 
 #include "core/rng.h"
-#include "trace/text_file.h"
+#include "trace/block_trace_fixture.h"
 
 namespace forerun::trace {
 namespace {
@@ -20,17 +20,6 @@ struct Written {
     };
   }
 };
-
-Result<std::vector<BlockRequest>> read_all(const std::string& text) {
-  TextFile file(text);
-  BlockTraceReader reader(file, "disk.csv");
-  std::vector<BlockRequest> requests;
-  for (BlockRequest request;;) {
-    FR_TRY(const bool more, reader.next(request));
-    if (!more) return requests;
-    requests.push_back(request);
-  }
-}
 
 // More than a piece of text.
 std::vector<BlockRequest> many_requests() {
