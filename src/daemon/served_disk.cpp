@@ -75,7 +75,9 @@ ServedDisk::ServedDisk(What what, std::unique_ptr<disk::VirtualDisk> virtual_dis
       fetches_(fetches),
       foresight_(foresight),
       started_(clock.now()),
-      stalls_(started_) {}
+      stalls_(started_) {
+  if (pull_id() != 0) make_pull();
+}
 
 ServedDisk::~ServedDisk() {
   if (const auto recording = recording_.load()) recording->end("the VM stopped");
@@ -144,19 +146,25 @@ Result<bool> ServedDisk::try_read(ByteRange range, disk::ReadSlices& out) {
   return true;
 }
 
-Status ServedDisk::wait_for(const std::vector<disk::Missing>& missing, disk::Pins& pins) {
+Status ServedDisk::wait_for(const disk::DiskWork& work, disk::Pins& pins) {
+  // Copied: `work` is used again by what is called.
+  const std::vector<ByteRange> remote = work.remote;
   std::vector<repository::ChunkRef> wanted;
   uint64_t bytes = 0;
-  for (const disk::Missing& chunk : missing) {
+  for (const disk::Missing& chunk : work.missing) {
     wanted.push_back(chunk.chunk);
     bytes += chunk.chunk.stored_size;
   }
   const Time begin = clock_.now();
   stalls_.on_wait_begin(begin);
+  DiskPull* const pull = remote.empty() ? nullptr : pull_.load(std::memory_order_acquire);
+  if (pull) pull->ask(remote);
   auto got = fetches_.get(wanted, what_.vm);
+  const Status pulled = got && pull ? pull->wait_for(remote) : Status{};
   const Time end = clock_.now();
   stalls_.on_wait_end(end, end - begin);
   if (!got) return std::unexpected(std::move(got.error()).within("cannot read"));
+  FR_CHECK(pulled);
   demand_bytes_.fetch_add(bytes, std::memory_order_relaxed);
   for (size_t i = 0; i < got->size(); ++i) pins[wanted[i].id] = std::move((*got)[i]);
   return {};
@@ -179,20 +187,23 @@ Status ServedDisk::read(ByteRange range, disk::ReadSlices& out) {
     // Said before the wait, not after it: what the models make of it can travel right behind.
     if (!is_observed) observe(as_one_read(work), trace::Op::kRead, 0);
     is_observed = true;
-    const std::vector<disk::Missing> wanted = work.missing;
-    FR_CHECK(wait_for(wanted, pins));
+    FR_CHECK(wait_for(work, pins));
   }
   return fail(ErrorCode::kInternal,
               fmt::format("a read at {} finds its chunks missing again and again", range.offset));
 }
 
-Status ServedDisk::write(uint64_t offset, ByteView data, bool fua) {
+Status ServedDisk::prepare_write(ByteRange range, disk::Pins& pins) {
+  if (is_frozen_.load(std::memory_order_relaxed))
+    return fail(ErrorCode::kDenied, "the VM has left this host: its disk takes no more writes");
   disk::DiskWork& work = thread_work();
+  while (!disk_->prepare_write(range, pins, work, true)) FR_CHECK(wait_for(work, pins));
+  return {};
+}
+
+Status ServedDisk::write(uint64_t offset, ByteView data, bool fua) {
   disk::Pins pins;
-  while (!disk_->prepare_write({offset, data.size()}, pins, work, true)) {
-    const std::vector<disk::Missing> wanted = work.missing;
-    FR_CHECK(wait_for(wanted, pins));
-  }
+  FR_CHECK(prepare_write({offset, data.size()}, pins));
   writes_.fetch_add(1, std::memory_order_relaxed);
   written_bytes_.fetch_add(data.size(), std::memory_order_relaxed);
   observe_write(offset, data.size());
@@ -200,22 +211,14 @@ Status ServedDisk::write(uint64_t offset, ByteView data, bool fua) {
 }
 
 Status ServedDisk::write_zeroes(ByteRange range, bool may_punch, bool fua) {
-  disk::DiskWork& work = thread_work();
   disk::Pins pins;
-  while (!disk_->prepare_write(range, pins, work, true)) {
-    const std::vector<disk::Missing> wanted = work.missing;
-    FR_CHECK(wait_for(wanted, pins));
-  }
+  FR_CHECK(prepare_write(range, pins));
   return disk_->write_zeroes(range, may_punch, pins, fua);
 }
 
 Status ServedDisk::trim(ByteRange range, bool fua) {
-  disk::DiskWork& work = thread_work();
   disk::Pins pins;
-  while (!disk_->prepare_write(range, pins, work, true)) {
-    const std::vector<disk::Missing> wanted = work.missing;
-    FR_CHECK(wait_for(wanted, pins));
-  }
+  FR_CHECK(prepare_write(range, pins));
   return disk_->trim(range, pins, fua);
 }
 
@@ -228,6 +231,59 @@ Status ServedDisk::block_status(ByteRange range, size_t extents_max,
                                 std::vector<disk::StatusExtent>& out) {
   disk_->block_status(range, extents_max, out);
   return {};
+}
+
+Result<std::shared_ptr<disk::OverlaySource>> ServedDisk::freeze(uint64_t pull_id) {
+  if (is_read_only()) return fail(ErrorCode::kUnsupported, "a read-only disk does not move");
+  is_frozen_ = true;
+  auto frozen =
+      disk::FrozenOverlay::freeze(*disk_->overlay(), pull_id, size_bytes(), what_.layout->digest);
+  if (!frozen) {
+    is_frozen_ = false;
+    return std::unexpected(std::move(frozen.error()));
+  }
+  disk::OverlaySource* const source = frozen->release();
+  return std::shared_ptr<disk::OverlaySource>(
+      source, [disk = shared_from_this()](disk::OverlaySource* each) { delete each; });
+}
+
+DiskPull& ServedDisk::make_pull() {
+  if (!own_pull_) {
+    DiskPull::Options options;
+    options.queue.vm = what_.vm;
+    own_pull_ = std::make_unique<DiskPull>(options, clock_, *disk_->overlay(), size_bytes());
+    pull_.store(own_pull_.get(), std::memory_order_release);
+  }
+  return *own_pull_;
+}
+
+Status ServedDisk::begin_pull(const disk::OverlayContents& contents) {
+  if (is_read_only()) return fail(ErrorCode::kUnsupported, "a read-only disk cannot be pulled");
+  if (contents.size_bytes != size_bytes() || contents.base != what_.layout->digest)
+    return fail(ErrorCode::kInvalid,
+                fmt::format("the other host's disk has {} bytes over image {}; this one has {} "
+                            "over {}",
+                            contents.size_bytes, contents.base.short_hex(), size_bytes(),
+                            what_.layout->digest.short_hex()));
+  if (contents.pull_id == 0) return fail(ErrorCode::kInvalid, "a pull without an id");
+  make_pull();
+  return disk_->overlay()->begin_pull(contents.pull_id, contents.runs);
+}
+
+void ServedDisk::start_pull(std::shared_ptr<disk::OverlaySource> source,
+                            std::function<void()> on_finished) {
+  make_pull().start(std::move(source), std::move(on_finished));
+}
+
+uint64_t ServedDisk::pull_id() const { return is_read_only() ? 0 : disk_->overlay()->pull_id(); }
+
+std::optional<DiskPull::Progress> ServedDisk::pull_progress() const {
+  const DiskPull* const pull = pull_.load(std::memory_order_acquire);
+  return pull ? std::optional(pull->progress()) : std::nullopt;
+}
+
+void ServedDisk::abandon_pull() {
+  if (DiskPull* const pull = pull_.load(std::memory_order_acquire)) pull->abandon();
 }
 
 ServedDisk::Figures ServedDisk::figures() const {

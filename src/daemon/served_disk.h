@@ -6,18 +6,20 @@
 
 #include "api/service.h"
 #include "core/time.h"
+#include "daemon/disk_pull.h"
 #include "daemon/fetch_service.h"
 #include "daemon/foresight.h"
 #include "daemon/image_catalog.h"
 #include "daemon/recorder.h"
 #include "daemon/stall_meter.h"
 #include "disk/block_device.h"
+#include "disk/frozen_overlay.h"
 #include "disk/virtual_disk.h"
 
 namespace forerun::daemon {
 
 // Thread-safe.
-class ServedDisk final : public disk::BlockDevice {
+class ServedDisk final : public disk::BlockDevice, public std::enable_shared_from_this<ServedDisk> {
  public:
   struct What {
     ImageCatalog::LayoutPtr layout;
@@ -49,6 +51,27 @@ class ServedDisk final : public disk::BlockDevice {
   // until that ends; it ends with the disk.
   void record_to(std::shared_ptr<Recording> recording);
 
+  // ---- A VM that moves. At the host that it leaves:
+  // The VM has stopped. Makes its overlay durable, refuses writes from now on, and gives what the
+  // other host reads it by, which holds this disk. `pull_id`, not 0, names this freeze. ERRORS:
+  // kUnavailable: blocks are still at yet another host; kUnsupported: it is read-only; of a flush.
+  Result<std::shared_ptr<disk::OverlaySource>> freeze(uint64_t pull_id);
+  // The VM stays after all: writes are taken again. REQUIRES: no other host has begun to run it.
+  void thaw() { is_frozen_ = false; }
+
+  // At the host that it comes to, before it runs: the blocks in `contents` are still over there.
+  // Durable on return. ERRORS: kInvalid: of another disk; as Overlay::begin_pull.
+  Status begin_pull(const disk::OverlayContents& contents);
+  // Where they come from, after begin_pull, or after this daemon was started again and found a pull
+  // that had not ended, or instead of a source that is no use any more. `on_finished`:
+  // see DiskPull::start.
+  void start_pull(std::shared_ptr<disk::OverlaySource> source, std::function<void()> on_finished);
+  // Returns the freeze that its blocks come from; 0: all are here.
+  uint64_t pull_id() const;
+  std::optional<DiskPull::Progress> pull_progress() const;  // nothing: it was never pulled
+  // Ends the waits for blocks of the other host: the guest is gone.
+  void abandon_pull();
+
   struct Figures {
     api::VmStats stats;  // what the disk itself and the tier know
   };
@@ -60,8 +83,10 @@ class ServedDisk final : public disk::BlockDevice {
   void observe(const std::vector<disk::Touch>& touches, trace::Op op, uint32_t waited_us);
   // Only where it begins: what is written is of no use to anyone, that it was tells of the guest.
   void observe_write(uint64_t offset, uint64_t size_bytes);
-  // Waits for `missing`; `pins` then holds them.
-  Status wait_for(const std::vector<disk::Missing>& missing, disk::Pins& pins);
+  // Waits for what `work` says is not here; `pins` then holds the chunks.
+  Status wait_for(const disk::DiskWork& work, disk::Pins& pins);
+  Status prepare_write(ByteRange range, disk::Pins& pins);
+  DiskPull& make_pull();
 
   const What what_;
   const std::unique_ptr<disk::VirtualDisk> disk_;
@@ -70,6 +95,9 @@ class ServedDisk final : public disk::BlockDevice {
   Foresight& foresight_;
   const Time started_;
   StallMeter stalls_;
+  std::atomic<bool> is_frozen_{false};
+  std::atomic<DiskPull*> pull_{nullptr};
+  std::unique_ptr<DiskPull> own_pull_;    // set once, before any block is remote
   std::atomic<bool> is_recorded_{false};  // or was; spares the rest the other one
   std::atomic<std::shared_ptr<Recording>> recording_;
   std::atomic<uint64_t> reads_{0}, writes_{0}, read_bytes_{0}, written_bytes_{0}, demand_bytes_{0};

@@ -136,6 +136,7 @@ void VmManager::close_disk(Vm& vm) {
   if (!vm.disk) return;
   parts_.exports.remove(vm.record.name);
   parts_.fetches.abandon(vm.id);
+  vm.disk->abandon_pull();
   parts_.server.end_export(parts_.exports, vm.record.name);
   if (const auto flushed = vm.disk->flush(); !flushed)
     log::error("VM {}: its last writes may be lost: {}", vm.record.name, flushed.error().message);

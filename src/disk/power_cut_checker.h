@@ -46,12 +46,17 @@ class PowerCutChecker {
     uint64_t seed = 0;
     double flush_chance = 1.0 / 37;
     bool keeps_history = false;  // a block may hold anything that it ever held: for damaged files
+    // For a pulled overlay: what the disk holds at first, what brings the blocks that a write will
+    // need, and what a guest would read. Unset: over the stamped base, all here.
+    Overlay::ReadBase read_first = read_stamped_base;
+    std::function<Status(Overlay&, ByteRange)> prepare_write;
+    std::function<Buffer(Overlay&, ByteRange)> read = read_through;
   };
-  explicit PowerCutChecker(Options options) : options_(options), rng_(options.seed) {
-    for (uint64_t offset = 0; offset < options.size_bytes; offset += kOverlayBlockSize) {
-      const ByteRange block = intersect({offset, kOverlayBlockSize}, {0, options.size_bytes});
+  explicit PowerCutChecker(Options options) : options_(std::move(options)), rng_(options_.seed) {
+    for (uint64_t offset = 0; offset < options_.size_bytes; offset += kOverlayBlockSize) {
+      const ByteRange block = intersect({offset, kOverlayBlockSize}, {0, options_.size_bytes});
       Buffer content(block.length);
-      FR_ASSERT(read_stamped_base(block, content).has_value());
+      FR_ASSERT(options_.read_first(block, content).has_value());
       versions_.push_back({std::move(content)});
     }
   }
@@ -65,6 +70,7 @@ class PowerCutChecker {
       return {};
     }
     const ByteRange range = random_range();
+    if (options_.prepare_write) FR_CHECK(options_.prepare_write(overlay, range));
     if (rng_.chance(0.25)) {
       const bool may_punch = rng_.chance(0.7);
       const Buffer zeroes(range.length);
@@ -123,7 +129,7 @@ class PowerCutChecker {
     for (auto& versions : versions_) versions.erase(versions.begin(), versions.end() - 1);
   }
   uint64_t verify(Overlay& overlay, bool only_last) {
-    const Buffer found = read_through(overlay, {0, options_.size_bytes});
+    const Buffer found = options_.read(overlay, {0, options_.size_bytes});
     uint64_t bad = 0;
     for (size_t block = 0; block < versions_.size(); ++block) {
       auto& versions = versions_[block];

@@ -85,11 +85,11 @@ ByteRange PullQueue::next_background() {
 }
 
 std::optional<PullTask> PullQueue::pull(Time now) {
-  if (now < retry_at_) return std::nullopt;
   if (!is_background_queued_ && overlay_.remote_blocks() > 0) {
     push({{0, piece_bytes()}, IoClass::kBackground}, now);
     is_background_queued_ = true;
   }
+  if (now < retry_at_) return std::nullopt;
   while (const auto request = scheduler_.pull(now)) {
     const auto entry = wanted_.extract(request->key);
     const Wanted& wanted = entry.mapped();
@@ -111,6 +111,8 @@ std::optional<PullTask> PullQueue::pull(Time now) {
   }
   return std::nullopt;
 }
+
+Time PullQueue::ready_at(Time now) const { return std::max(scheduler_.ready_at(now), retry_at_); }
 
 void PullQueue::on_complete(const PullTask& task, bool has_arrived, Time now) {
   const auto flight = flights_.find(task.range.offset);

@@ -44,9 +44,11 @@ class PullQueue {
   // Returns the next piece to fetch, if one may go now.
   std::optional<PullTask> pull(Time now);
   // A piece was put into the overlay, or it could not be had: then it is tried again, and nothing
-  // else goes until next_retry_at().
+  // else goes for a while.
   void on_complete(const PullTask& task, bool has_arrived, Time now);
-  Time next_retry_at() const { return retry_at_; }
+  // Returns when a pull that gave nothing may give something; kTimeNever: not before a want(), an
+  // on_complete(), or before blocks are remote that were not.
+  Time ready_at(Time now) const;
   size_t in_flight() const { return flights_.size(); }
 
   iosched::LinkEstimate link() const { return scheduler_.link(); }

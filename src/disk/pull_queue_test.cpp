@@ -121,7 +121,7 @@ TEST(PullQueue, AFailureHoldsEverythingBackForAWhile) {
   pulling.queue.on_complete(*task, false, pulling.now);
 
   EXPECT_FALSE(pulling.queue.pull(pulling.now));
-  const Time retry = pulling.queue.next_retry_at();
+  const Time retry = pulling.queue.ready_at(pulling.now);
   EXPECT_GT(retry, pulling.now);
   EXPECT_FALSE(pulling.queue.pull(retry - 1ns));
   const auto again = pulling.queue.pull(retry);
@@ -132,7 +132,7 @@ TEST(PullQueue, AFailureHoldsEverythingBackForAWhile) {
   Nanos delay = retry - pulling.now;
   pulling.now = retry;
   pulling.queue.on_complete(*again, false, pulling.now);
-  EXPECT_EQ(pulling.queue.next_retry_at() - pulling.now, 2 * delay);
+  EXPECT_EQ(pulling.queue.ready_at(pulling.now) - pulling.now, 2 * delay);
 }
 
 TEST(PullQueue, ABackgroundPieceThatAGuestAskedForMeanwhileIsTriedAgainAtOnce) {
@@ -143,7 +143,7 @@ TEST(PullQueue, ABackgroundPieceThatAGuestAskedForMeanwhileIsTriedAgainAtOnce) {
       pulling.queue.want({background->range.offset, kBlock}, IoClass::kCritical, pulling.now));
   pulling.queue.on_complete(*background, false, pulling.now);
 
-  pulling.now = pulling.queue.next_retry_at();
+  pulling.now = pulling.queue.ready_at(pulling.now);
   const auto again = pulling.queue.pull(pulling.now);
   ASSERT_TRUE(again);
   EXPECT_EQ(again->io_class, IoClass::kCritical);
