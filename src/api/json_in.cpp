@@ -387,6 +387,8 @@ Result<RunRequest> parse_run_request(std::string_view body) {
   members.path("kernel", request.kernel, false);
   members.path("initrd", request.initrd, false);
   members.text("append", request.append, 2000);
+  members.text("bridge", request.bridge, 15);
+  members.text("mac", request.mac, 17);
   if (const json::value* list = members.find("pmem_images"))
     FR_CHECK(parse_names("pmem_images", *list, kPmemImagesMax, request.pmem_images));
   members.choice("disk_bus", request.disk_bus,

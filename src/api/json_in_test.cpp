@@ -15,6 +15,7 @@ TEST(JsonIn, RunRequestWithEverything) {
                  {"protocol": "tcp", "host_address": "0.0.0.0",
                   "host_port": 2222, "guest_port": 22}],
     "kernel": "/boot/vmlinuz", "initrd": "/boot/initrd", "append": "quiet", "disk_bus": "nvme",
+    "bridge": "br0", "mac": "06:00:00:00:00:01",
     "prefetch": "observe", "disk_only": true, "a_future_member": {"x": [1]}})");
   ASSERT_TRUE(request) << request.error().message;
   EXPECT_EQ(request->name, "web-1");
@@ -24,6 +25,8 @@ TEST(JsonIn, RunRequestWithEverything) {
             (std::vector<PortForward>{{"127.0.0.1", 8080, 80}, {"0.0.0.0", 2222, 22}}));
   EXPECT_EQ(request->kernel, "/boot/vmlinuz");
   EXPECT_EQ(request->disk_bus, DiskBus::kNvme);
+  EXPECT_EQ(request->bridge, "br0");
+  EXPECT_EQ(request->mac, "06:00:00:00:00:01");
   EXPECT_EQ(request->prefetch, PrefetchMode::kObserve);
   EXPECT_TRUE(request->disk_only);
 }

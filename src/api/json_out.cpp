@@ -225,6 +225,8 @@ json::value value_of(const VmInfo& vm) {
           {"memory_bytes", vm.memory_bytes},
           {"cpus", vm.cpus},
           {"forwards", std::move(forwards)},
+          {"bridge", text_or_null(vm.bridge)},
+          {"mac", text_or_null(vm.mac)},
           {"pmem_images", std::move(pmem_images)},
           {"prefetch", word(vm.prefetch)},
           {"disk_only", vm.disk_only},

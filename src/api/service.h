@@ -176,7 +176,9 @@ struct RunRequest {
   uint64_t disk_bytes = 0;  // of a new VM's disk, if larger than its image; 0: as that
   uint64_t memory_bytes = 512ull << 20;
   uint32_t cpus = 1;
-  std::vector<PortForward> forwards;
+  std::vector<PortForward> forwards;  // of the user network
+  std::string bridge;                 // of the host, that the guest is put on; empty: user network
+  std::string mac;                    // empty: as before, or at random
   // Absolute paths on the daemon's host. No kernel: that of the disk's kernel component, or else
   // the disk's boot loader.
   std::string kernel, initrd;
@@ -208,6 +210,8 @@ struct VmInfo {
   uint64_t memory_bytes = 0;
   uint32_t cpus = 0;
   std::vector<PortForward> forwards;
+  std::string bridge;  // empty: QEMU's user network
+  std::string mac;     // empty: QEMU's default
   std::vector<std::string> pmem_images;
   PrefetchMode prefetch = PrefetchMode::kOn;
   bool disk_only = false;

@@ -23,6 +23,7 @@ struct RunArguments {
   std::vector<std::string> with, pmem;
   unsigned cpus = 1;
   std::vector<std::string> forwards;
+  std::string network = "user", mac;
   std::string kernel, initrd, append, disk_bus = "virtio", prefetch = "on";
   bool no_prefetch = false, disk_only = false;
 };
@@ -39,6 +40,17 @@ Result<std::string> absolute_file(const std::string& path) {
   if (error)
     return fail(ErrorCode::kInvalid, fmt::format("cannot resolve '{}': {}", path, error.message()));
   return absolute.lexically_normal().string();
+}
+
+// Returns the bridge that --network names; empty for the user network.
+Result<std::string> bridge_of(const std::string& network) {
+  constexpr std::string_view kBridge = "bridge=";
+  if (network == "user") return std::string();
+  if (network == "bridge") return std::string("br0");
+  if (network.starts_with(kBridge) && network.size() > kBridge.size())
+    return network.substr(kBridge.size());
+  return fail(ErrorCode::kInvalid,
+              fmt::format("'{}' is no network: user, bridge, or bridge=NAME", printable(network)));
 }
 
 Result<std::string> run_request(const RunArguments& arguments) {
@@ -67,6 +79,7 @@ Result<std::string> run_request(const RunArguments& arguments) {
   const auto named = [](const std::string& value) {
     return value.empty() ? json::value() : json::value(value);
   };
+  FR_TRY(const std::string bridge, bridge_of(arguments.network));
   FR_TRY(const std::string kernel, absolute_file(arguments.kernel));
   FR_TRY(const std::string initrd, absolute_file(arguments.initrd));
   return json::serialize(
@@ -81,6 +94,8 @@ Result<std::string> run_request(const RunArguments& arguments) {
                   {"memory_bytes", memory_bytes},
                   {"cpus", arguments.cpus},
                   {"forwards", std::move(forwards)},
+                  {"bridge", named(bridge)},
+                  {"mac", named(arguments.mac)},
                   {"pmem_images", std::move(pmem)},
                   {"kernel", kernel},
                   {"initrd", initrd},
@@ -136,6 +151,8 @@ void print_vm(const json::object& vm) {
   line("prefetch", text_of(vm, "prefetch"));
   line("share", show_share(vm));
   line("forwards", show_forwards(vm));
+  line("bridge", text_of(vm, "bridge"));
+  line("mac", text_of(vm, "mac"));
   line("pmem", show_pmem(vm));
   line("disk", text_of(vm, "export_uri"));
   line("console", text_of(vm, "console_path"));
@@ -274,6 +291,11 @@ void add_run(CLI::App* vm, const Context& context, Command& chosen) {
       ->type_name("FORWARD")
       ->expected(1)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  run->add_option("--network", arguments->network,
+                  "user: QEMU's own; bridge[=br0]: a TAP device on a bridge of the host")
+      ->type_name("NETWORK")
+      ->capture_default_str();
+  run->add_option("--mac", arguments->mac, "of the guest's network device; kept with the VM");
   run->add_option("--kernel", arguments->kernel,
                   "boot this kernel instead of the disk's boot loader");
   run->add_option("--initrd", arguments->initrd, "initial RAM disk")->type_name("PATH");

@@ -21,6 +21,8 @@ api::VmInfo describe_vm(const vmm::VmRecord& record, const Config& config) {
     info.accelerator = vmm::accelerator_name(record.qemu.accelerator);
     info.memory_bytes = record.qemu.memory_bytes;
     info.cpus = record.qemu.cpus;
+    info.bridge = record.qemu.bridge;
+    info.mac = record.qemu.mac;
   }
   for (const vmm::Forward& forward : record.qemu.forwards)
     info.forwards.push_back({forward.host_address, forward.host_port, forward.guest_port});

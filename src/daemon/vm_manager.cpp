@@ -158,6 +158,13 @@ Status VmManager::start_qemu(Vm& vm) {
   return {};
 }
 
+std::string VmManager::mac_of(const std::string& name) {
+  const auto vm = find(name);
+  if (!vm) return "";
+  const std::lock_guard lock(vm->mutex);
+  return vm->record.qemu.mac;
+}
+
 Result<api::VmInfo> VmManager::run(const api::RunRequest& asked) {
   if (!is_valid_name(asked.name))
     return fail(ErrorCode::kInvalid,
@@ -168,6 +175,7 @@ Result<api::VmInfo> VmManager::run(const api::RunRequest& asked) {
   api::RunRequest request = asked;
   FR_CHECK(add_kernel(*layout, parts_.catalog, parts_.kernels, request));
   vmm::QemuOptions options = qemu_options(request);
+  FR_CHECK(add_network(request, options));
   FR_TRY(auto pmem, add_pmem(request, options));
   FR_TRY(const auto vm, prepare(request, digest));
   const std::lock_guard lock(vm->mutex);

@@ -101,6 +101,9 @@ class VmManager {
   // Has the VM, whose disk is open, foreseen.
   void start_foresight(const Vm& vm, bool is_boot);
   Status start_qemu(Vm& vm);
+  std::string mac_of(const std::string& name);  // that it had; empty: none, or there is no such VM
+  // Gives the guest an address on its network, and sees that there is that network.
+  Status add_network(const api::RunRequest& request, vmm::QemuOptions& options);
   // Takes hold of the files of the images that the guest is to have as persistent memory, and
   // names them in `options`.
   Result<std::vector<PmemStore::FilePtr>> add_pmem(const api::RunRequest& request,

@@ -1,5 +1,6 @@
 // What a VM's QEMU is asked for.
 #include "daemon/vm_manager.h"
+#include "vmm/bridge.h"
 
 namespace forerun::daemon {
 
@@ -18,6 +19,8 @@ vmm::QemuOptions VmManager::qemu_options(const api::RunRequest& request) const {
   options.append = request.append;
   for (const api::PortForward& forward : request.forwards)
     options.forwards.push_back({forward.host_address, forward.host_port, forward.guest_port});
+  options.bridge = request.bridge;
+  options.mac = request.mac;
   const std::string own = folder(request.name);
   options.qmp_socket = own + "/qmp.sock";
   options.console_socket = own + "/console.sock";
@@ -25,6 +28,17 @@ vmm::QemuOptions VmManager::qemu_options(const api::RunRequest& request) const {
   options.agent_socket = own + "/agent.sock";
   if (request.disk_only) options.program.clear();
   return options;
+}
+
+Status VmManager::add_network(const api::RunRequest& request, vmm::QemuOptions& options) {
+  // A VM keeps its address, wherever it runs, unless it is given another.
+  if (options.mac.empty()) options.mac = mac_of(request.name);
+  if (options.mac.empty() && !options.bridge.empty()) options.mac = vmm::random_mac();
+  FR_CHECK(vmm::check_network(options));
+  if (options.bridge.empty()) return {};
+  if (request.disk_only)
+    return fail(ErrorCode::kInvalid, "a network needs a guest, but disk_only starts none");
+  return vmm::check_bridge(options.bridge);
 }
 
 Result<std::vector<PmemStore::FilePtr>> VmManager::add_pmem(const api::RunRequest& request,

@@ -47,6 +47,18 @@ Status check_forwards(const std::vector<Forward>& forwards) {
   return {};
 }
 
+bool is_mac(std::string_view text) {
+  constexpr size_t kMacBytes = 17;
+  if (text.size() != kMacBytes) return false;
+  for (size_t i = 0; i < kMacBytes; ++i) {
+    const char c = text[i];
+    const bool is_digit = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
+    if (i % 3 == 2 ? c != ':' : !is_digit) return false;
+  }
+  const bool is_group = (text[1] <= '9' ? text[1] - '0' : text[1] - 'a' + 10) % 2 != 0;
+  return !is_group && text != "00:00:00:00:00:00";
+}
+
 Status check_boot(const QemuOptions& options) {
   constexpr size_t kPathBytesMax = 4095;
   if (options.kernel.empty()) {
@@ -121,6 +133,7 @@ Status check(const QemuOptions& options) {
   }
   FR_CHECK(check_boot(options));
   FR_CHECK(check_pmem(options));
+  FR_CHECK(check_network(options));
   return check_forwards(options.forwards);
 }
 
@@ -170,13 +183,22 @@ void add_pmem(Argv& argv, const QemuOptions& options) {
 }
 
 void add_network(Argv& argv, const QemuOptions& options) {
+  std::string device = "virtio-net-pci,netdev=net0,romfile=";
+  if (!options.mac.empty()) device += ",mac=" + options.mac;
+  if (!options.bridge.empty()) {
+    // QEMU makes the device, so that it goes with it; attach_to_bridge puts it on the bridge.
+    add(argv, "-netdev",
+        fmt::format("tap,id=net0,ifname={},script=no,downscript=no,vhost=off",
+                    tap_device(options.name)));
+    return add(argv, "-device", std::move(device));
+  }
   std::string value = "user,id=net0";
   for (const Forward& forward : options.forwards) {
     value += fmt::format(",hostfwd=tcp:{}:{}-:{}", forward.host_address, forward.host_port,
                          forward.guest_port);
   }
   add(argv, "-netdev", std::move(value));
-  add(argv, "-device", "virtio-net-pci,netdev=net0,romfile=");
+  add(argv, "-device", std::move(device));
 }
 
 void add_agent(Argv& argv, const QemuOptions& options) {
@@ -200,6 +222,29 @@ void add_boot(Argv& argv, const QemuOptions& options) {
 uint64_t memory_kib(uint64_t memory_bytes, Accelerator accelerator) {
   const uint64_t kib = round_up(memory_bytes, 8 * kKiB) / kKiB;  // QEMU wants multiples of 8 KiB
   return accelerator == Accelerator::kTcg && kib % 256 == 0 ? kib + 8 : kib;
+}
+
+std::string tap_device(std::string_view vm) {
+  // At most 15 bytes, which not every VM's name fits in.
+  return "vm" + sha256(as_bytes(vm)).short_hex();
+}
+
+Status check_network(const QemuOptions& options) {
+  constexpr size_t kDeviceNameBytesMax = 15;  // IFNAMSIZ without its zero
+  if (!options.mac.empty() && !is_mac(options.mac))
+    return fail(ErrorCode::kInvalid,
+                fmt::format("'{}' is no address for a network device: six pairs of lower-case hex "
+                            "digits with colons, the first even, not all zero",
+                            options.mac));
+  if (options.bridge.empty()) return {};
+  if (!is_valid_name(options.bridge) || options.bridge.size() > kDeviceNameBytesMax)
+    return fail(ErrorCode::kInvalid, fmt::format("'{}' is no name for a bridge", options.bridge));
+  if (options.mac.empty())
+    return fail(ErrorCode::kInvalid, "a VM on a bridge needs an address (mac)");
+  if (!options.forwards.empty())
+    return fail(ErrorCode::kInvalid,
+                "forwards are of the user network: a VM on a bridge has an address of its own");
+  return {};
 }
 
 std::string escape_commas(std::string_view value) {

@@ -49,6 +49,10 @@ struct QemuOptions {
 
   std::string kernel, initrd, append;  // kernel empty: the disk's boot loader
   std::vector<Forward> forwards;
+  // The network: a TAP device of its own on a bridge of the host, or, if empty, QEMU's user
+  // network, which alone has forwards.
+  std::string bridge;
+  std::string mac;  // "06:12:…", lower case; needed with a bridge; empty: QEMU's default
 
   std::string qmp_socket;
   std::string console_socket;
@@ -83,6 +87,12 @@ Result<std::vector<std::string>> qemu_argv(const QemuOptions& options);
 // multiple of 256 KiB: QEMU 7.2 then loses guest writes in multi-round pre-copy (its dirty-bitmap
 // fast path; repaired upstream by 03bfc2188f), so 8 KiB are added.
 uint64_t memory_kib(uint64_t memory_bytes, Accelerator accelerator);
+
+// ERRORS: kInvalid: a name that no bridge can have, an address that no device can have, a bridge
+// without an address, or with forwards.
+Status check_network(const QemuOptions& options);
+// Returns the name of the TAP device of a VM on a bridge: one and the same on every host.
+std::string tap_device(std::string_view vm);
 
 // Returns `value` with every comma doubled, as QEMU's option lists want it.
 std::string escape_commas(std::string_view value);

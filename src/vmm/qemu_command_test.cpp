@@ -52,6 +52,40 @@ TEST(QemuCommand, GoldenTcg) {
             "-device virtio-rng-pci");
 }
 
+TEST(QemuCommand, ABridgeMeansATapDeviceAndAnAddress) {
+  QemuOptions options = plain();
+  options.bridge = "br0";
+  options.mac = "06:00:00:00:00:01";
+  EXPECT_THAT(joined(options),
+              testing::HasSubstr(fmt::format("-netdev tap,id=net0,ifname={},script=no,"
+                                             "downscript=no,vhost=off -device virtio-net-pci,"
+                                             "netdev=net0,romfile=,mac=06:00:00:00:00:01",
+                                             tap_device("web-1"))));
+  EXPECT_EQ(tap_device("web-1").size(), 14u);
+  EXPECT_NE(tap_device("web-1"), tap_device("web-2"));
+}
+
+TEST(QemuCommand, RefusesANetworkThatCannotBe) {
+  const auto refusal = [](std::string bridge, std::string mac) {
+    QemuOptions options = plain();
+    options.bridge = std::move(bridge);
+    options.mac = std::move(mac);
+    return error_of(options).message;
+  };
+  for (const char* bridge : {"../br0", "a-bridge-of-16-by", "-br", "br 0", "br0,script=/x"})
+    EXPECT_THAT(refusal(bridge, "06:00:00:00:00:01"), testing::HasSubstr("bridge")) << bridge;
+  for (const char* mac :
+       {"06:00:00:00:00", "06:00:00:00:00:0g", "06-00-00-00-00-01", "06:00:00:00:00:0A",
+        "07:00:00:00:00:01", "0b:00:00:00:00:01", "00:00:00:00:00:00", "06:00:00:00:00:01,x=y"})
+    EXPECT_THAT(refusal("", mac), testing::HasSubstr("no address for a network device")) << mac;
+  EXPECT_THAT(refusal("br0", ""), testing::HasSubstr("needs an address"));
+  QemuOptions both = plain();
+  both.bridge = "br0";
+  both.mac = "06:00:00:00:00:01";
+  both.forwards = {{.host_port = 8080, .guest_port = 80}};
+  EXPECT_THAT(error_of(both).message, testing::HasSubstr("user network"));
+}
+
 TEST(QemuCommand, GoldenKvmWithKernelNvmeAndForwards) {
   QemuOptions options = plain();
   options.accelerator = Accelerator::kKvm;

@@ -5,6 +5,7 @@
 #include "core/bytes.h"
 #include "os/clock.h"
 #include "os/file.h"
+#include "vmm/bridge.h"
 
 namespace forerun::vmm {
 namespace {
@@ -57,7 +58,12 @@ Result<VmProcess> VmProcess::launch(const QemuOptions& options, const std::strin
       return fail(ErrorCode::kUnavailable, fmt::format("QEMU for VM '{}' ended at its start: {}",
                                                        options.name, last_words(output_path)));
     }
-    if (QmpClient::connect(options.qmp_socket, kQmpTimeout)) return vm;
+    if (QmpClient::connect(options.qmp_socket, kQmpTimeout)) {
+      Status attached = options.bridge.empty() ? Status() : attach_to_bridge(options);
+      if (attached) return vm;
+      if (os::send_signal(id, SIGKILL)) os::wait_for_end(id, 5s);
+      return std::unexpected(std::move(attached.error()));
+    }
     if (clock.now() < deadline) continue;
     if (os::send_signal(id, SIGKILL)) os::wait_for_end(id, 5s);
     return fail(ErrorCode::kTimedOut,

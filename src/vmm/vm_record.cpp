@@ -91,6 +91,8 @@ json::object encode_qemu(const QemuOptions& qemu) {
           {"initrd", qemu.initrd},
           {"append", qemu.append},
           {"forwards", std::move(forwards)},
+          {"bridge", qemu.bridge},
+          {"mac", qemu.mac},
           {"pmem", encode_pmem(qemu.pmem)},
           {"qmp_socket", qemu.qmp_socket},
           {"console_socket", qemu.console_socket},
@@ -182,7 +184,9 @@ Result<QemuOptions> decode_qemu(const json::object& object) {
   reader.read("qmp_socket", qemu.qmp_socket);
   reader.read("console_socket", qemu.console_socket);
   reader.read("console_log", qemu.console_log);
-  // Records from before there was a port have no such member.
+  // The next ones are not in records that older versions wrote.
+  if (reader.find("bridge")) reader.read("bridge", qemu.bridge);
+  if (reader.find("mac")) reader.read("mac", qemu.mac);
   if (reader.find("agent_socket")) reader.read("agent_socket", qemu.agent_socket);
   reader.read("start_paused", qemu.start_paused);
   reader.read("no_reboot", qemu.no_reboot);

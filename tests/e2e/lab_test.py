@@ -7,7 +7,7 @@ import sys
 import unittest
 
 import two_hosts
-from two_hosts import Lab, wait_for
+from two_hosts import Lab, is_running, wait_for
 
 # A server that echoes one connection; a client that prints the best round trip of a few, in seconds.
 ECHO = """
@@ -42,15 +42,6 @@ while left:
     left -= len(peer.recv(65536))
 print(time.monotonic() - began)
 """
-
-
-def is_running(pid):
-    """Returns whether a process runs; one that ended may not have been reaped yet."""
-    try:
-        with open(f"/proc/{pid}/stat", encoding="utf-8") as stat:
-            return stat.read().rsplit(")", 1)[1].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 class Echo:

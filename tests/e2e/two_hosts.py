@@ -152,6 +152,15 @@ class Lab:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
+def is_running(pid):
+    """Returns whether a process runs; one that ended may not have been reaped yet."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8") as stat:
+            return stat.read().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
 def wait_for(condition, what, seconds=60):
     """Waits for a condition; the time is a limit for a run that hangs, not a promise."""
     deadline = time.monotonic() + seconds

@@ -1,0 +1,88 @@
+#!/usr/bin/env python3
+"""VMs on the lab's network: reached from every host, and found again where they run next."""
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import unittest
+
+import lab as one_host
+import net_guest
+import two_hosts
+from two_hosts import Lab, wait_for
+
+ADDRESS = "10.77.0.100"
+FETCH = """
+import sys, urllib.request
+print(urllib.request.urlopen(f"http://{sys.argv[1]}/", timeout=3).read().decode(), end="")
+"""
+
+
+def page_seen_from(host):
+    done = subprocess.run(host.command(sys.executable, "-c", FETCH, ADDRESS), capture_output=True, text=True, check=False)
+    return done.stdout if done.returncode == 0 else None
+
+
+def devices(host):
+    return subprocess.run(host.command("ip", "-o", "link"), capture_output=True, text=True, check=True).stdout
+
+
+class BridgeTest(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = tempfile.mkdtemp(prefix="forerun-bridge-")
+        cls.kernel, cls.initrd = net_guest.build(cls.folder)
+        cls.disk = one_host.random_disk(os.path.join(cls.folder, "disk.raw"), 4)
+
+    @classmethod
+    def tearDownClass(cls):
+        shutil.rmtree(cls.folder)
+
+    def run_vm(self, host, *more, check=True):
+        return host.cli("vm", "run", "web", "--image", "tiny", "--memory", "128M", "--kernel", self.kernel, "--initrd",
+                        self.initrd, "--append", f"{net_guest.APPEND} guest_address={ADDRESS}/24", *more, check=check)
+
+    def test_a_vm_is_reached_from_every_host_and_keeps_its_address(self):
+        with Lab(delay="2ms") as lab:
+            lab.a.cli("image", "import", self.disk, "--name", "tiny")
+            self.run_vm(lab.a, "--network", "bridge")
+            vm = lab.a.get("/api/v1/vms/web")
+            self.assertEqual(vm["bridge"], "br0")
+            self.assertRegex(vm["mac"], r"^06(:[0-9a-f]{2}){5}$")
+            self.assertIn(vm["mac"], lab.a.cli("vm", "show", "web").stdout)
+            for host in lab.hosts:
+                wait_for(lambda host=host: page_seen_from(host) == f"served by {ADDRESS}/24\n", "the guest's page", 120)
+            self.assertIn("master br0", next(line for line in devices(lab.a).splitlines() if ": vm" in line))
+
+            lab.a.cli("vm", "stop", "web", "--force")
+            self.assertNotIn(": vm", devices(lab.a))
+            self.run_vm(lab.a, "--network", "bridge")
+            self.assertEqual(lab.a.get("/api/v1/vms/web")["mac"], vm["mac"])
+            lab.a.cli("vm", "stop", "web", "--force")
+
+            # Elsewhere, with the same address: the switch and the bridges learn where it is now.
+            self.run_vm(lab.b, "--network", "bridge", "--mac", vm["mac"])
+            for host in lab.hosts:
+                wait_for(lambda host=host: page_seen_from(host) is not None, "the guest's page from elsewhere", 120)
+            qemu = lab.b.get("/api/v1/vms/web")["pid"]
+            lab.down()
+            self.assertFalse(two_hosts.is_running(qemu))
+
+    def test_what_cannot_be_is_refused(self):
+        with Lab() as lab:
+            lab.a.cli("image", "import", self.disk, "--name", "tiny")
+            for flags, words in ((["--network", "bridge=nope"], "no bridge nope"), (["--network", "token-ring"], "is no network"),
+                                 (["--network", "bridge=lo"], "no bridge lo"),
+                                 (["--network", "bridge=../x"], "no name for a bridge"),
+                                 (["--network", "bridge", "--mac", "01:00:00:00:00:01"], "no address for a network device"),
+                                 (["--network", "bridge", "--forward", "tcp:8080:80"], "user network")):
+                done = self.run_vm(lab.a, *flags, check=False)
+                self.assertNotEqual(done.returncode, 0, flags)
+                self.assertIn(words, done.stderr, flags)
+            self.assertEqual(lab.a.get("/api/v1/vms")["items"], [])
+
+
+if __name__ == "__main__":
+    two_hosts.skip_unless_possible()
+    unittest.main(verbosity=2)
