@@ -29,7 +29,7 @@ PAIRS = {
     ("migrate", "disk"), ("migrate", "prefetch"), ("migrate", "iosched"),
 }
 # Rooms that are pure: no operating system, so that sim/ can run them in virtual time.
-PURE = {"telemetry", "predict", "forecast", "score", "iosched", "repository", "tier", "image", "prefetch", "disk", "replay", "migrate", "lab"}
+PURE = {"telemetry", "predict", "forecast", "score", "iosched", "repository", "tier", "image", "prefetch", "disk", "replay", "migrate", "lab", "place"}
 INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"')
 OS_HEADERS = re.compile(r'^\s*#\s*include\s+<(sys/.*|unistd\.h|fcntl\.h|poll\.h|thread|pthread\.h|netinet/.*|arpa/.*|linux/.*)>')
 CLOCKS = re.compile(r'\b(steady_clock|system_clock|high_resolution_clock)\s*::\s*now\b|\bclock_gettime\b')

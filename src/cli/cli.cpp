@@ -76,6 +76,7 @@ int run_cli(int argc, const char* const* argv) {
   add_operation_commands(app, context, chosen);
   add_launch_commands(app, context, chosen);
   add_replay_commands(app, context, chosen);
+  add_simulate_command(app, context, chosen);
   add_record_command(app, context, chosen);
   add_model_commands(app, context, chosen);
   add_migration_commands(app, context, chosen);

@@ -25,6 +25,7 @@ void add_explain_launch(CLI::App& explain, const Context& context, Command& chos
 void add_replay_commands(CLI::App& app, const Context& context, Command& chosen);
 // Adds to `replay`: block.
 void add_replay_block(CLI::App& replay, const Context& context, Command& chosen);
+void add_simulate_command(CLI::App& app, const Context& context, Command& chosen);
 void add_record_command(CLI::App& app, const Context& context, Command& chosen);
 void add_model_commands(CLI::App& app, const Context& context, Command& chosen);
 void add_migration_commands(CLI::App& app, const Context& context, Command& chosen);
