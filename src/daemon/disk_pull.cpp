@@ -49,12 +49,13 @@ void DiskPull::start(std::shared_ptr<disk::OverlaySource> source,
   work_changed_.notify_all();
 }
 
-void DiskPull::want_soon(ByteRange range) {
+bool DiskPull::want_soon(ByteRange range) {
   {
     const std::lock_guard lock(mutex_);
-    if (!queue_.want(range, IoClass::kPrefetch, clock_.now())) return;
+    if (!queue_.want(range, IoClass::kPrefetch, clock_.now())) return false;
   }
   work_changed_.notify_one();
+  return true;
 }
 
 bool DiskPull::is_here(std::span<const ByteRange> ranges) const {

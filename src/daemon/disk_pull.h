@@ -38,8 +38,9 @@ class DiskPull {
   // REQUIRES: the overlay is a pulled one.
   void start(std::shared_ptr<disk::OverlaySource> source, std::function<void()> on_finished);
 
-  // The guest will want these whole blocks: they are fetched ahead of the rest.
-  void want_soon(ByteRange range);
+  // The guest will want these whole blocks: they are fetched ahead of the rest. Returns false if
+  // there is no room for more wishes now.
+  bool want_soon(ByteRange range);
   // A guest waits for these whole blocks: they are fetched first.
   void ask(std::span<const ByteRange> ranges);
   // Waits until none of what was asked for is remote, however long the source is away. ERRORS:

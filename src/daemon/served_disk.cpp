@@ -76,7 +76,10 @@ ServedDisk::ServedDisk(What what, std::unique_ptr<disk::VirtualDisk> virtual_dis
       foresight_(foresight),
       started_(clock.now()),
       stalls_(started_) {
-  if (pull_id() != 0) make_pull();
+  if (!is_read_only()) requests_ = std::make_unique<disk::RequestLog>();
+  if (pull_id() == 0) return;
+  make_pull();
+  foresee_pull({});
 }
 
 ServedDisk::~ServedDisk() {
@@ -125,6 +128,9 @@ void ServedDisk::record_to(std::shared_ptr<Recording> recording) {
 }
 
 void ServedDisk::on_request(bool is_write, ByteRange range) noexcept {
+  if (requests_) requests_->note(range, is_write);
+  if (PullForesight* const foresight = pull_foresight_.load(std::memory_order_acquire))
+    foresight->note(disk::LoggedRequest::of(range, is_write));
   if (!is_recorded_.load(std::memory_order_relaxed)) return;
   const auto recording = recording_.load();
   if (recording == nullptr) return;
@@ -236,8 +242,8 @@ Status ServedDisk::block_status(ByteRange range, size_t extents_max,
 Result<std::shared_ptr<disk::OverlaySource>> ServedDisk::freeze(uint64_t pull_id) {
   if (is_read_only()) return fail(ErrorCode::kUnsupported, "a read-only disk does not move");
   is_frozen_ = true;
-  auto frozen =
-      disk::FrozenOverlay::freeze(*disk_->overlay(), pull_id, size_bytes(), what_.layout->digest);
+  auto frozen = disk::FrozenOverlay::freeze(*disk_->overlay(), pull_id, size_bytes(),
+                                            what_.layout->digest, requests_->read());
   if (!frozen) {
     is_frozen_ = false;
     return std::unexpected(std::move(frozen.error()));
@@ -267,7 +273,28 @@ Status ServedDisk::begin_pull(const disk::OverlayContents& contents) {
                             what_.layout->digest.short_hex()));
   if (contents.pull_id == 0) return fail(ErrorCode::kInvalid, "a pull without an id");
   make_pull();
-  return disk_->overlay()->begin_pull(contents.pull_id, contents.runs);
+  FR_CHECK(disk_->overlay()->begin_pull(contents.pull_id, contents.runs));
+  foresee_pull(contents.requests);
+  return {};
+}
+
+void ServedDisk::foresee_pull(std::vector<disk::LoggedRequest> before) {
+  if (own_pull_foresight_ || !what_.is_observed) return;
+  std::erase_if(before, [this](const disk::LoggedRequest& request) {
+    return request.block_count == 0 ||
+           !fits({request.first_block * disk::kOverlayBlockSize,
+                  uint64_t{request.block_count} * disk::kOverlayBlockSize},
+                 size_bytes());
+  });
+  // They travel on with the VM when it leaves again.
+  for (const disk::LoggedRequest& request : before) {
+    requests_->note({request.first_block * disk::kOverlayBlockSize,
+                     uint64_t{request.block_count} * disk::kOverlayBlockSize},
+                    request.is_write);
+  }
+  own_pull_foresight_ = std::make_unique<PullForesight>(
+      PullForesight::Options{}, clock_, *disk_->overlay(), *own_pull_, std::move(before));
+  pull_foresight_.store(own_pull_foresight_.get(), std::memory_order_release);
 }
 
 void ServedDisk::start_pull(std::shared_ptr<disk::OverlaySource> source,

@@ -10,10 +10,12 @@
 #include "daemon/fetch_service.h"
 #include "daemon/foresight.h"
 #include "daemon/image_catalog.h"
+#include "daemon/pull_foresight.h"
 #include "daemon/recorder.h"
 #include "daemon/stall_meter.h"
 #include "disk/block_device.h"
 #include "disk/frozen_overlay.h"
+#include "disk/request_log.h"
 #include "disk/virtual_disk.h"
 
 namespace forerun::daemon {
@@ -87,6 +89,7 @@ class ServedDisk final : public disk::BlockDevice, public std::enable_shared_fro
   Status wait_for(const disk::DiskWork& work, disk::Pins& pins);
   Status prepare_write(ByteRange range, disk::Pins& pins);
   DiskPull& make_pull();
+  void foresee_pull(std::vector<disk::LoggedRequest> before);
 
   const What what_;
   const std::unique_ptr<disk::VirtualDisk> disk_;
@@ -97,8 +100,11 @@ class ServedDisk final : public disk::BlockDevice, public std::enable_shared_fro
   StallMeter stalls_;
   std::atomic<bool> is_frozen_{false};
   std::atomic<DiskPull*> pull_{nullptr};
-  std::unique_ptr<DiskPull> own_pull_;    // set once, before any block is remote
-  std::atomic<bool> is_recorded_{false};  // or was; spares the rest the other one
+  std::unique_ptr<DiskPull> own_pull_;  // set once, before any block is remote
+  std::atomic<PullForesight*> pull_foresight_{nullptr};
+  std::unique_ptr<PullForesight> own_pull_foresight_;  // set once
+  std::unique_ptr<disk::RequestLog> requests_;         // null: read-only
+  std::atomic<bool> is_recorded_{false};               // or was; spares the rest the other one
   std::atomic<std::shared_ptr<Recording>> recording_;
   std::atomic<uint64_t> reads_{0}, writes_{0}, read_bytes_{0}, written_bytes_{0}, demand_bytes_{0};
 };

@@ -5,7 +5,8 @@
 namespace forerun::disk {
 
 Result<std::unique_ptr<FrozenOverlay>> FrozenOverlay::freeze(Overlay& overlay, uint64_t pull_id,
-                                                             uint64_t size_bytes, Digest base) {
+                                                             uint64_t size_bytes, Digest base,
+                                                             std::vector<LoggedRequest> requests) {
   FR_ASSERT(pull_id != 0);
   if (overlay.remote_blocks() > 0 || overlay.pull_id() != 0) {
     return fail(ErrorCode::kUnavailable,
@@ -14,8 +15,11 @@ Result<std::unique_ptr<FrozenOverlay>> FrozenOverlay::freeze(Overlay& overlay, u
                             overlay.remote_blocks()));
   }
   FR_CHECK(overlay.flush());
-  OverlayContents contents{
-      .pull_id = pull_id, .size_bytes = size_bytes, .base = base, .runs = overlay.runs()};
+  OverlayContents contents{.pull_id = pull_id,
+                           .size_bytes = size_bytes,
+                           .base = base,
+                           .runs = overlay.runs(),
+                           .requests = std::move(requests)};
   return std::unique_ptr<FrozenOverlay>(new FrozenOverlay(overlay, std::move(contents)));
 }
 

@@ -13,7 +13,8 @@ class FrozenOverlay final : public OverlaySource {
   // Makes the overlay durable as it is. `overlay` outlives this; REQUIRES: nobody writes to it any
   // more. ERRORS: kUnavailable: blocks of its own are still at yet another host; as Overlay::flush.
   static Result<std::unique_ptr<FrozenOverlay>> freeze(Overlay& overlay, uint64_t pull_id,
-                                                       uint64_t size_bytes, Digest base);
+                                                       uint64_t size_bytes, Digest base,
+                                                       std::vector<LoggedRequest> requests = {});
 
   Result<OverlayContents> contents() override;
   Result<uint64_t> read(ByteRange range, MutableByteView out, iosched::IoClass io_class) override;

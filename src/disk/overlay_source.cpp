@@ -26,6 +26,8 @@ Buffer serialize(const OverlayContents& contents) {
     out.u64(run.first << 2 | static_cast<uint64_t>(run.state));
     out.u64(run.count);
   }
+  out.u64(contents.requests.size());
+  for (const LoggedRequest& request : contents.requests) out.u64(request.pack());
   return out.take();
 }
 
@@ -45,15 +47,21 @@ Result<OverlayContents> parse_overlay_contents(ByteView bytes) {
   const ByteView base = in.bytes(contents.base.bytes.size());
   if (!base.empty()) std::memcpy(contents.base.bytes.data(), base.data(), base.size());
   const uint64_t count = in.u64();
-  if (!in.good() || count != in.left() / kRunSize || in.left() % kRunSize != 0) {
+  const auto refuse = [&] {
     return fail(ErrorCode::kCorrupt,
                 fmt::format("an overlay's contents of {} bytes tell {} runs", bytes.size(), count));
-  }
+  };
+  if (!in.good() || count > in.left() / kRunSize) return refuse();
   contents.runs.reserve(count);
   for (uint64_t i = 0; i < count; ++i) {
     const uint64_t packed = in.u64();
     contents.runs.push_back({packed >> 2, in.u64(), static_cast<BlockState>(packed & 3)});
   }
+  const uint64_t requests = in.u64();
+  if (!in.good() || requests > RequestLog::kRequests || in.left() != requests * sizeof(uint64_t))
+    return refuse();
+  for (uint64_t i = 0; i < requests; ++i)
+    contents.requests.push_back(LoggedRequest::unpack(in.u64()));
   return contents;
 }
 

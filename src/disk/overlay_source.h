@@ -10,6 +10,7 @@
 #include "core/id.h"
 #include "core/result.h"
 #include "disk/overlay.h"
+#include "disk/request_log.h"
 #include "iosched/scheduler.h"
 
 namespace forerun::disk {
@@ -20,6 +21,8 @@ struct OverlayContents {
   uint64_t size_bytes = 0;
   Digest base;                 // the image's index digest
   std::vector<BlockRun> runs;  // kData and kZero, in order
+  // What the guest asked for last, oldest first; blocks may be any. A hint, and no more.
+  std::vector<LoggedRequest> requests;
 };
 
 // For channels: little-endian, see docs/format_overlay.md. The reader checks nothing but the form

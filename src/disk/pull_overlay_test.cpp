@@ -251,16 +251,33 @@ TEST(FrozenOverlay, OneThatIsItselfBeingPulledIsRefused) {
 }
 
 TEST(OverlayContents, TravelAsBytes) {
-  const OverlayContents contents{
-      .pull_id = kPullId, .size_bytes = kSize, .base = options_of().base, .runs = some_runs()};
+  const OverlayContents contents{.pull_id = kPullId,
+                                 .size_bytes = kSize,
+                                 .base = options_of().base,
+                                 .runs = some_runs(),
+                                 .requests = {{7, 3, true}, {1ull << 40, 1, false}}};
   const Buffer bytes = serialize(contents);
   const OverlayContents read = parse_overlay_contents(bytes).value();
   EXPECT_EQ(read.pull_id, kPullId);
   EXPECT_EQ(read.size_bytes, kSize);
   EXPECT_EQ(read.base, contents.base);
   EXPECT_EQ(read.runs, contents.runs);
+  EXPECT_EQ(read.requests, contents.requests);
   for (size_t length = 0; length < bytes.size(); ++length)
     EXPECT_FALSE(parse_overlay_contents(ByteView(bytes).first(length)));
+}
+
+TEST(RequestLog, KeepsTheLastOnes) {
+  const auto log = std::make_unique<RequestLog>();
+  EXPECT_TRUE(log->read().empty());
+  log->note({100, 2 * kBlock}, false);
+  log->note({8 * kBlock, kBlock}, true);
+  log->note({0, 1ull << 30}, false);
+  EXPECT_EQ(log->read(), (std::vector<LoggedRequest>{
+                             {0, 3, false}, {8, 1, true}, {0, LoggedRequest::kCountMax, false}}));
+  for (uint64_t i = 0; i < 2 * RequestLog::kRequests; ++i) log->note({i * kBlock, 1}, false);
+  EXPECT_EQ(log->read().size(), RequestLog::kRequests);
+  EXPECT_EQ(log->read().front().first_block, RequestLog::kRequests);
 }
 
 }  // namespace
