@@ -1,5 +1,5 @@
 # The two commands of the README: `make demo` and `make test`. The rest serves developers.
-.PHONY: demo test test-s3 build packages clean bench-boot bench-boot-replay bench-nbd bench-observe bench-launches bench-map bench-compose bench-storm bench-fairness bench-dedup bench-tier bench-predict bench-agent bench-patterns deb bench-pollution
+.PHONY: demo test test-s3 build packages clean bench-boot bench-boot-replay bench-nbd bench-observe bench-launches bench-map bench-compose bench-storm bench-fairness bench-dedup bench-tier bench-predict bench-agent bench-patterns deb bench-pollution bench-migrate
 
 BUILD := build/release
 JOBS  := 2
@@ -77,6 +77,10 @@ deb: build
 # TRACES: traces of block requests (bench/pollution_replay/README.md).
 bench-pollution: build
 	bench/pollution $(TRACES) --out build/bench/pollution.json
+
+# MIGRATE: more arguments (bench/migrate --help).
+bench-migrate: build
+	bench/migrate $(MIGRATE) --out build/bench/migrate.json
 
 clean:
 	rm -rf build

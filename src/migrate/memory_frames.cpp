@@ -10,7 +10,7 @@ Result<std::optional<Frame>> read_frame(ByteView in) {
   const uint32_t length = reader.u32();
   if (!reader.good()) return std::nullopt;
   if (type < static_cast<uint8_t>(FrameType::kHello) ||
-      type > static_cast<uint8_t>(FrameType::kResume))
+      type > static_cast<uint8_t>(FrameType::kPackedStream))
     return fail(ErrorCode::kCorrupt, fmt::format("a frame of type {}", type));
   if (length > kFramePayloadMax)
     return fail(ErrorCode::kTooLarge, fmt::format("a frame of {} bytes", length));
@@ -57,6 +57,15 @@ void write_stream(ByteView bytes, Buffer& out) {
     out.insert(out.end(), part.begin(), part.end());
     bytes = bytes.subspan(part.size());
   }
+}
+
+void write_packed(FrameType type, uint8_t codec, size_t plain_bytes, ByteView packed, Buffer& out) {
+  BigEndianWriter head;
+  head.u8(codec);
+  head.u32(static_cast<uint32_t>(plain_bytes));
+  write_frame_head(type, head.view().size() + packed.size(), out);
+  out.insert(out.end(), head.view().begin(), head.view().end());
+  out.insert(out.end(), packed.begin(), packed.end());
 }
 
 }  // namespace forerun::migrate

@@ -20,6 +20,7 @@ enum class FrameType : uint8_t {
   kStream = 2,  // QEMU's bytes, untouched
   kPages = 3,   // u8 codec, be32 plain bytes, the batch
   kResume = 4,  // a new stream of QEMU's goes on after a cut; what both sides kept is forgotten
+  kPackedStream = 5,  // as kStream: u8 codec, be32 plain bytes, the bytes, packed
 };
 
 struct Frame {
@@ -38,5 +39,7 @@ Result<TableLimits> read_hello(ByteView payload);
 void write_frame_head(FrameType type, size_t payload_bytes, Buffer& out);
 // Writes `bytes` in as many frames as they need.
 void write_stream(ByteView bytes, Buffer& out);
+// Writes a frame of bytes that were packed with `codec` from `plain_bytes`.
+void write_packed(FrameType type, uint8_t codec, size_t plain_bytes, ByteView packed, Buffer& out);
 
 }  // namespace forerun::migrate

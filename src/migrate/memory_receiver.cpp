@@ -50,6 +50,7 @@ struct MemoryReceiver::Impl final : StreamVisitor, ReturnPathVisitor {
   }
 
   Status read(const Frame& frame, Buffer& to_qemu);
+  Result<ByteView> unpack(ByteView payload);
   Status read_pages(ByteView payload, Buffer& to_qemu);
   Status resume_stream();
   // Lets QEMU have what a reader of its stream accepts.
@@ -93,6 +94,10 @@ Status MemoryReceiver::Impl::read(const Frame& frame, Buffer& to_qemu) {
       return fail(ErrorCode::kCorrupt, "the sender of the memory says hello twice");
     case FrameType::kStream:
       return check_and_append(frame.payload, to_qemu);
+    case FrameType::kPackedStream: {
+      FR_TRY(const ByteView plain, unpack(frame.payload));
+      return check_and_append(plain, to_qemu);
+    }
     case FrameType::kPages:
       return read_pages(frame.payload, to_qemu);
     case FrameType::kResume:
@@ -101,15 +106,19 @@ Status MemoryReceiver::Impl::read(const Frame& frame, Buffer& to_qemu) {
   return {};
 }
 
-Status MemoryReceiver::Impl::read_pages(ByteView payload, Buffer& to_qemu) {
-  if (blocks.empty() || opaque_left > 0)
-    return fail(ErrorCode::kCorrupt, "pages where there can be none");
+Result<ByteView> MemoryReceiver::Impl::unpack(ByteView payload) {
   BigEndianReader head(payload);
   const uint8_t codec = head.u8();
   const uint32_t plain_bytes = head.u32();
   if (!head.good() || plain_bytes > kBatchPlainMax)
-    return fail(ErrorCode::kTooLarge, "a batch of pages that is too long");
-  FR_TRY(const ByteView plain, unpacker.unpack(payload.subspan(head.taken()), codec, plain_bytes));
+    return fail(ErrorCode::kTooLarge, "a packed frame that is too long");
+  return unpacker.unpack(payload.subspan(head.taken()), codec, plain_bytes);
+}
+
+Status MemoryReceiver::Impl::read_pages(ByteView payload, Buffer& to_qemu) {
+  if (blocks.empty() || opaque_left > 0)
+    return fail(ErrorCode::kCorrupt, "pages where there can be none");
+  FR_TRY(const ByteView plain, unpack(payload));
   pages.clear();
   FR_CHECK(decoder->decode(plain, blocks, [&](const PageRecord& page) -> Status {
     append_page(page, blocks, pages);

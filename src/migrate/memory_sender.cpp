@@ -19,6 +19,11 @@ constexpr double kRateUnknown = 125e6;
 // Differences that save less than this are not worth their page's first copy.
 constexpr double kDeltaRatioMax = 0.7;
 constexpr uint64_t kDeltaSamplesMin = 16;
+// When to switch: after so many rounds, or so many pages into one whose differences are so short.
+constexpr size_t kRoundsToSwitch = 3;
+constexpr uint64_t kRoundSample = 64;
+constexpr uint64_t kShortDelta = 256;  // bytes
+constexpr size_t kPackedStreamMin = 256;
 
 // What the link carries, told from how fast what was put out is taken.
 class LinkRate {
@@ -79,7 +84,12 @@ struct MemorySender::Impl final : StreamVisitor, ReturnPathVisitor {
   bool is_to_keep(PageKey key) const;
   void send(const PageRecord& page, bool keep);
   void send_held(size_t pages_max);
-  void flush();
+  void flush() {
+    flush_stream();
+    flush_pages();
+  }
+  void flush_stream();
+  void flush_pages();
   void inject();
   bool may_send_pages() const { return opaque_left == 0 && stats.phase == Phase::kPostCopy; }
 
@@ -104,7 +114,8 @@ struct MemorySender::Impl final : StreamVisitor, ReturnPathVisitor {
   SenderRound round;
   Time round_began{};
   uint64_t opaque_left = 0;  // of the package, which nothing may interrupt
-  uint64_t hot_kept = 0;
+  uint64_t hot_kept = 0, round_deltas = 0, round_delta_bytes = 0;
+  Buffer stream;  // to go before the pages of the encoder's batch; one of both is empty
   Buffer packed;
   SenderStats stats;
 };
@@ -139,6 +150,7 @@ void MemorySender::Impl::count_round(PageKey key) {
     round.took = clock.now() - round_began;
     if (stats.rounds.size() < SenderStats::kRoundsMax) stats.rounds.push_back(round);
     round = {};
+    round_deltas = round_delta_bytes = 0;
     round_began = clock.now();
     for (auto& pages : in_round) pages.assign(pages.size(), false);
   }
@@ -178,6 +190,7 @@ Status MemorySender::Impl::on_page(const PageRecord& page) {
 }
 
 void MemorySender::Impl::send(const PageRecord& page, bool keep) {
+  flush_stream();
   const auto told = encoder.add(page, keep);
   switch (told.form) {
     case PageForm::kFill:
@@ -189,6 +202,8 @@ void MemorySender::Impl::send(const PageRecord& page, bool keep) {
     case PageForm::kDelta:
       ++stats.deltas;
       stats.delta_bytes += told.bytes;
+      ++round_deltas;
+      round_delta_bytes += told.bytes;
       break;
     case PageForm::kWhole:
       ++stats.whole;
@@ -202,7 +217,22 @@ void MemorySender::Impl::send(const PageRecord& page, bool keep) {
     flush();
 }
 
-void MemorySender::Impl::flush() {
+// What QEMU says between pages is small, but at the switch a guest waits for it: the pages to drop
+// are told by 16 bytes each, which pack well.
+void MemorySender::Impl::flush_stream() {
+  if (stream.empty()) return;
+  packed.clear();
+  if (options.compress && stream.size() >= kPackedStreamMin && stream.size() <= kBatchPlainMax) {
+    const BatchCodec codec = packer.pack(stream, BatchCodec::kFast, packed);
+    write_packed(FrameType::kPackedStream, static_cast<uint8_t>(codec), stream.size(), packed,
+                 out->to_peer);
+  } else {
+    write_stream(stream, out->to_peer);
+  }
+  stream.clear();
+}
+
+void MemorySender::Impl::flush_pages() {
   const ByteView plain = encoder.batch();
   if (plain.empty()) return;
   const auto wanted_codec = options.compress ? chooser.choose(link.get()) : BatchCodec::kNone;
@@ -210,13 +240,7 @@ void MemorySender::Impl::flush() {
   const Time before = clock.now();
   const BatchCodec codec = packer.pack(plain, wanted_codec, packed);
   chooser.learn(wanted_codec, plain.size(), packed.size(), clock.now() - before);
-  BigEndianWriter head;
-  head.u8(static_cast<uint8_t>(codec));
-  head.u32(static_cast<uint32_t>(plain.size()));
-  Buffer& to_peer = out->to_peer;
-  write_frame_head(FrameType::kPages, head.view().size() + packed.size(), to_peer);
-  to_peer.insert(to_peer.end(), head.view().begin(), head.view().end());
-  to_peer.insert(to_peer.end(), packed.begin(), packed.end());
+  write_packed(FrameType::kPages, static_cast<uint8_t>(codec), plain.size(), packed, out->to_peer);
   ++stats.batches;
   ++stats.batches_by_codec[static_cast<size_t>(codec)];
   stats.plain_bytes += plain.size();
@@ -234,7 +258,11 @@ void MemorySender::Impl::send_held(size_t pages_max) {
 
 Status MemorySender::Impl::on_discard(uint32_t block, const ByteRange& range) {
   stats.held_stale += held.erase_range(block, range);
-  working_set.on_discard(block, range);
+  // In a post-copy that began at once nearly all pages are named here that were never sent.
+  for (uint64_t at = range.offset; at < range.end(); at += kPageBytes) {
+    const PageKey key = PageKey::of(block, at);
+    if (injector.was_sent(key)) working_set.on_written(key);
+  }
   injector.on_discard(block, range);
   return {};
 }
@@ -244,15 +272,16 @@ Status MemorySender::Impl::on_memory_end() {
   flush();
   BigEndianWriter end;
   write_memory_end(reader->section(), end);
-  write_stream(end.view(), out->to_peer);
+  stream.insert(stream.end(), end.view().begin(), end.view().end());
   return {};
 }
 
 Status MemorySender::Impl::on_bytes(Piece piece, ByteView bytes) {
   // Pages, and what frames them, go in frames of our own.
   if (piece == Piece::kPage || piece == Piece::kFrame) return {};
-  flush();
-  write_stream(bytes, out->to_peer);
+  flush_pages();
+  stream.insert(stream.end(), bytes.begin(), bytes.end());
+  if (stream.size() > kBatchPlainMax / 2) flush_stream();
   if (piece == Piece::kOpaque) opaque_left -= std::min<uint64_t>(opaque_left, bytes.size());
   if (piece == Piece::kEnd) stats.phase = Phase::kEnded;
   return {};
@@ -346,6 +375,7 @@ Status MemorySender::resume(SenderOutput& out) {
   impl_->return_path = std::make_unique<ReturnPathReader>(*impl_);
   impl_->return_path->set_blocks(impl_->blocks);
   impl_->encoder.reset();
+  impl_->stream.clear();
   // The target says itself what it has, and QEMU sends all else: also what was held back.
   impl_->held.clear();
   impl_->wanted.clear();
@@ -361,6 +391,18 @@ void MemorySender::set_link_rate(double bytes_per_s) { impl_->link.set(bytes_per
 bool MemorySender::first_pass_is_done() const {
   const SenderStats& stats = impl_->stats;
   return stats.pages_total > 0 && (stats.pages_seen == stats.pages_total || !stats.rounds.empty());
+}
+
+bool MemorySender::switch_is_due() const {
+  if (!first_pass_is_done()) return false;
+  const SenderStats& stats = impl_->stats;
+  // Without differences a further round sends pages that will be written again.
+  if (impl_->options.hot != HotPages::kKeep || stats.rounds.size() >= kRoundsToSwitch) return true;
+  // The differences of a pass may have grown long while it lasted; those to the round after it are
+  // shorter. Its first pages also let the link drain what waits before the switch.
+  const uint64_t deltas = impl_->round_deltas;
+  return !stats.rounds.empty() && impl_->round.pages >= kRoundSample &&
+         (deltas == 0 || impl_->round_delta_bytes / deltas <= kShortDelta);
 }
 
 bool MemorySender::is_postcopy() const {

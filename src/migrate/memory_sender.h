@@ -99,8 +99,12 @@ class MemorySender {
 
   // What the link carries, where the caller knows better.
   void set_link_rate(double bytes_per_s);
-  // Returns whether every page was sent once: now is the time to switch to post-copy.
+  // Returns whether every page was sent once.
   bool first_pass_is_done() const;
+  // Returns whether now is the time to switch to post-copy: every page was sent once, and what was
+  // written since is cheap to tell, or will not become cheaper. Once true, it stays true. A guest
+  // that writes next to nothing ends in pre-copy before.
+  bool switch_is_due() const;
   bool is_postcopy() const;
   SenderStats stats() const;
   // Returns the pages that the guest asked for, in order, the first 65536: what a later migration

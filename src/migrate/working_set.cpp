@@ -37,11 +37,6 @@ void WorkingSet::add_profile(const MemoryProfile& profile) {
 
 void WorkingSet::on_written(PageKey page) { warm(page, kMost / 2); }
 
-void WorkingSet::on_discard(uint32_t block, const ByteRange& range) {
-  for (uint64_t at = range.offset; at < range.end(); at += kPageBytes)
-    warm(PageKey::of(block, at), kMost / 2);
-}
-
 std::vector<RankedPage> WorkingSet::ranked(size_t pages_max) const {
   // By counting: there are 256 confidences.
   std::array<size_t, 256> counts{};

@@ -16,10 +16,8 @@ class WorkingSet {
   // What was written in the profile's rounds; blocks that are no longer there, or of another size,
   // are left out.
   void add_profile(const MemoryProfile& profile);
-  // The page was sent again: it was written since it was sent before.
+  // The page was written since it was sent: it was sent again, or is out of date at the switch.
   void on_written(PageKey page);
-  // The target's copy is out of date at the switch.
-  void on_discard(uint32_t block, const ByteRange& range);
 
   // Returns whether the page is thought to be written again and again.
   bool is_hot(PageKey page) const { return heat(page) >= kHot; }
