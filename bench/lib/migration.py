@@ -62,7 +62,10 @@ class Qmp:
         with self.lock:
             self.file.write(json.dumps({"execute": command, "arguments": arguments}) + "\n")
             self.file.flush()
-            answer = self.answers.get(timeout=60)
+            try:
+                answer = self.answers.get(timeout=60)
+            except queue.Empty:
+                raise children.Failure(f"QEMU does not answer {command}") from None
         if "error" in answer:
             raise children.Failure(f"{command}: {answer['error']['desc']}")
         return answer["return"]
@@ -164,7 +167,7 @@ def percentile_us(classes, share):
 
 class Relay:
     def __init__(self, bin_folder, work, arguments):
-        self.process = subprocess.Popen([os.path.join(bin_folder, "migrate_relay"), *arguments], stdin=subprocess.PIPE,
+        self.process = subprocess.Popen([os.path.join(bin_folder, "migrate_relay"), *arguments], stdin=subprocess.DEVNULL,
                                         stdout=subprocess.PIPE, text=True)
         self.events = {}
         self.changed = threading.Condition()
@@ -186,10 +189,6 @@ class Relay:
                 if name in self.events:
                     return self.events[name]
         raise children.Failure(f"the relay does not say {event}: {self.events}")
-
-    def proceed(self):
-        self.process.stdin.write("\n")
-        self.process.stdin.flush()
 
     def close(self):
         self.process.kill()
@@ -235,12 +234,9 @@ def _profile(source, relay, path):
     source.ask("migrate-set-parameters", **{"max-bandwidth": 10**10, "downtime-limit": 1})
     source.ask("migrate", uri=f"unix:{path}")
     said = relay.wait("profile")
-    if not said["complete"]:
+    if source.ask("query-migrate")["status"] == "active":
         source.ask("migrate_cancel")
-        source.wait_migrated(("cancelled", "completed", "failed"))
-        relay.proceed()
-    else:
-        source.wait_migrated()
+    source.wait_migrated(("cancelled", "completed", "failed"))
     if source.ask("query-status")["status"] != "running":
         source.ask("cont")
     return said

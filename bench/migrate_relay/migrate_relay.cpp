@@ -265,17 +265,32 @@ class Relay {
     std::lock_guard lock(mutex_);
     const migrate::SenderStats stats = sender_.stats();
     const migrate::InjectorStats& injector = stats.injector;
-    return fmt::format(
-        R"({{"event":"end","s":{:.3f},"peer_bytes":{},"qemu_bytes":{},"pages":{},"filled":{},"recent":{},)"
-        R"("deltas":{},"delta_bytes":{},"whole":{},"held":{},"held_stale":{},"kept":{},"rounds":{},)"
-        R"("plain_bytes":{},"packed_bytes":{},"codecs":[{}],"link_bytes_per_s":{:.0f},"requested":{},)"
-        R"("unforeseen":{},"injected":{},"late":{},"foreseen":{},"cancelled":{}}})",
-        elapsed(), stats.peer_bytes, stats.qemu_bytes, stats.pages, stats.filled, stats.recent,
-        stats.deltas, stats.delta_bytes, stats.whole, stats.held, stats.held_stale, stats.kept,
-        stats.rounds.size(), stats.plain_bytes, stats.packed_bytes,
-        fmt::join(stats.batches_by_codec, ","), stats.link_bytes_per_s, injector.requested,
-        injector.unforeseen, injector.injected, injector.late, injector.foreseen,
-        injector.cancelled);
+    std::string said = fmt::format(R"({{"event":"end","s":{:.3f},"codecs":[{}])", elapsed(),
+                                   fmt::join(stats.batches_by_codec, ","));
+    const std::initializer_list<std::pair<const char*, uint64_t>> counts{
+        {"peer_bytes", stats.peer_bytes},
+        {"qemu_bytes", stats.qemu_bytes},
+        {"pages", stats.pages},
+        {"filled", stats.filled},
+        {"recent", stats.recent},
+        {"deltas", stats.deltas},
+        {"delta_bytes", stats.delta_bytes},
+        {"whole", stats.whole},
+        {"held", stats.held},
+        {"held_stale", stats.held_stale},
+        {"kept", stats.kept},
+        {"rounds", stats.rounds.size()},
+        {"plain_bytes", stats.plain_bytes},
+        {"packed_bytes", stats.packed_bytes},
+        {"requested", injector.requested},
+        {"unforeseen", injector.unforeseen},
+        {"injected", injector.injected},
+        {"late", injector.late},
+        {"foreseen", injector.foreseen},
+        {"cancelled", injector.cancelled},
+        {"link_bytes_per_s", static_cast<uint64_t>(stats.link_bytes_per_s)}};
+    for (const auto& [name, count] : counts) said += fmt::format(R"(,"{}":{})", name, count);
+    return said + "}";
   }
 
   const Options options_;
@@ -313,21 +328,16 @@ migrate::MemoryProfile read_profile(const os::Fd& listener) {
     rounds.push_back(round.pages);
     rounds_s.push_back(to_seconds(round.took));
   }
-  say(fmt::format(
-      R"({{"event":"profile","s":{:.3f},"complete":{},"written":{},"zero":{},"rounds":[{}],"rounds_s":[{:.3f}],"packed_ratio":{:.3f},)"
-      R"("delta_ratio":{:.3f},"delta_samples":{}}})",
-      to_seconds(clock.now() - began), is_complete, profile.written_pages(), profile.zero_pages,
-      fmt::join(rounds, ","), fmt::join(rounds_s, ","), profile.packed_ratio, profile.delta_ratio,
-      profile.delta_samples));
-  if (is_complete) {
-    // The end is still to be read, for QEMU to see it through.
-    while (true) {
-      const auto count = stream.read_some(bytes);
-      if (!count || *count == 0) break;
-    }
-  } else {
-    std::string line;  // held without reading, until it was cancelled
-    std::getline(std::cin, line);
+  say(fmt::format(R"({{"event":"profile","s":{:.3f},"complete":{},"written":{},"zero":{},)"
+                  R"("rounds":[{}],"rounds_s":[{:.3f}],"packed_ratio":{:.3f},)"
+                  R"("delta_ratio":{:.3f},"delta_samples":{}}})",
+                  to_seconds(clock.now() - began), is_complete, profile.written_pages(),
+                  profile.zero_pages, fmt::join(rounds, ","), fmt::join(rounds_s, ","),
+                  profile.packed_ratio, profile.delta_ratio, profile.delta_samples));
+  // Read on: a QEMU that is about to complete holds its lock while it writes, and cannot cancel.
+  while (true) {
+    const auto count = stream.read_some(bytes);
+    if (!count || *count == 0) break;
   }
   return profile;
 }

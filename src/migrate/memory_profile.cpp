@@ -87,8 +87,10 @@ void ProfileSink::sample(const PageRecord& page, PageKey key) {
   if (PageBytes* before = samples_.find(key)) {
     Buffer delta;
     const bool is_short = encode_delta(*before, page.data, kPageBytes / 2, delta);
+    // One that is as it was had been written before it was sent, and only noticed after.
+    const bool is_changed = !is_short || !delta.empty();
     delta_bytes_ += is_short ? delta.size() : kPageBytes;
-    ++profile_.delta_samples;
+    profile_.delta_samples += is_changed ? 1 : 0;
     std::copy(page.data.begin(), page.data.end(), before->begin());
   } else if (place % kSampleEvery == 0) {
     samples_.set(key, page.data);

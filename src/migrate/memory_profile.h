@@ -54,8 +54,8 @@ class ProfileSink final : public StreamVisitor {
 
   // Takes the next bytes, which came now. ERRORS: those of StreamReader::feed; kTooLarge.
   Status feed(Time now, ByteView bytes);
-  // Returns whether the rounds that were to be seen have ended, or QEMU ended the stream: then stop
-  // reading, and cancel.
+  // Returns whether the rounds that were to be seen have ended, or QEMU ended the stream: then
+  // cancel, and read on until the socket ends.
   bool is_enough() const { return is_complete_ || profile_.rounds.size() >= options_.rounds; }
   // Returns whether QEMU ran to the end of the migration: its guest is stopped, and must be
   // continued.

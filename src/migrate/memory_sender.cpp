@@ -22,7 +22,7 @@ constexpr uint64_t kDeltaSamplesMin = 16;
 // When to switch: after so many rounds, or so many pages into one whose differences are so short.
 constexpr size_t kRoundsToSwitch = 3;
 constexpr uint64_t kRoundSample = 64;
-constexpr uint64_t kShortDelta = 256;  // bytes
+constexpr uint64_t kShortPage = 256, kLongPage = 2048;  // bytes, mean of a round
 constexpr size_t kPackedStreamMin = 256;
 
 // What the link carries, told from how fast what was put out is taken.
@@ -114,8 +114,9 @@ struct MemorySender::Impl final : StreamVisitor, ReturnPathVisitor {
   SenderRound round;
   Time round_began{};
   uint64_t opaque_left = 0;  // of the package, which nothing may interrupt
-  uint64_t hot_kept = 0, round_deltas = 0, round_delta_bytes = 0;
-  Buffer stream;  // to go before the pages of the encoder's batch; one of both is empty
+  uint64_t hot_kept = 0;
+  uint64_t round_bytes = 0;  // of its pages, before they were packed
+  Buffer stream;             // to go before the pages of the encoder's batch; one of both is empty
   Buffer packed;
   SenderStats stats;
 };
@@ -150,7 +151,7 @@ void MemorySender::Impl::count_round(PageKey key) {
     round.took = clock.now() - round_began;
     if (stats.rounds.size() < SenderStats::kRoundsMax) stats.rounds.push_back(round);
     round = {};
-    round_deltas = round_delta_bytes = 0;
+    round_bytes = 0;
     round_began = clock.now();
     for (auto& pages : in_round) pages.assign(pages.size(), false);
   }
@@ -192,6 +193,7 @@ Status MemorySender::Impl::on_page(const PageRecord& page) {
 void MemorySender::Impl::send(const PageRecord& page, bool keep) {
   flush_stream();
   const auto told = encoder.add(page, keep);
+  round_bytes += told.bytes;
   switch (told.form) {
     case PageForm::kFill:
       ++stats.filled;
@@ -202,8 +204,6 @@ void MemorySender::Impl::send(const PageRecord& page, bool keep) {
     case PageForm::kDelta:
       ++stats.deltas;
       stats.delta_bytes += told.bytes;
-      ++round_deltas;
-      round_delta_bytes += told.bytes;
       break;
     case PageForm::kWhole:
       ++stats.whole;
@@ -398,11 +398,12 @@ bool MemorySender::switch_is_due() const {
   const SenderStats& stats = impl_->stats;
   // Without differences a further round sends pages that will be written again.
   if (impl_->options.hot != HotPages::kKeep || stats.rounds.size() >= kRoundsToSwitch) return true;
+  if (stats.rounds.empty() || impl_->round.pages < kRoundSample) return false;
   // The differences of a pass may have grown long while it lasted; those to the round after it are
-  // shorter. Its first pages also let the link drain what waits before the switch.
-  const uint64_t deltas = impl_->round_deltas;
-  return !stats.rounds.empty() && impl_->round.pages >= kRoundSample &&
-         (deltas == 0 || impl_->round_delta_bytes / deltas <= kShortDelta);
+  // shorter, if pages are not written whole. Its first pages also let the link drain what waits
+  // before the switch.
+  const uint64_t bytes = impl_->round_bytes / impl_->round.pages;
+  return bytes <= kShortPage || bytes >= kLongPage;
 }
 
 bool MemorySender::is_postcopy() const {
