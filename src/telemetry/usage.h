@@ -1,0 +1,54 @@
+// What the kernel tells of how a host and its processes are used: its texts, read, and what two
+// readings say together. SOURCE: proc(5), Documentation/accounting/psi.rst,
+// scheduler/sched-stats.rst.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string_view>
+#include <vector>
+
+#include "telemetry/history.h"
+
+namespace forerun::telemetry {
+
+// Since the host booted.
+struct HostCounters {
+  double busy_cpu_seconds = 0;  // of all CPUs, without what they waited for disks
+  uint32_t cpus = 0;
+  uint64_t memory_total_bytes = 0, memory_available_bytes = 0;
+  // Seconds in which some task waited; nothing: this kernel has no PSI.
+  std::optional<double> cpu_stall_seconds, memory_stall_seconds, io_stall_seconds;
+};
+
+// Since the process, a VM's, began: of all its threads.
+struct ProcessCounters {
+  double run_seconds = 0;
+  double wait_seconds = 0;  // ready to run, while another ran
+  uint64_t resident_bytes = 0;
+};
+
+// Each returns nothing if the text does not say it.
+// /proc/stat: `ticks_per_second` of its counts.
+std::optional<HostCounters> parse_proc_stat(std::string_view text, double ticks_per_second);
+// /proc/meminfo, into `counters`.
+bool parse_meminfo(std::string_view text, HostCounters& counters);
+// /proc/pressure/*: seconds of "some".
+std::optional<double> parse_pressure(std::string_view text);
+// /proc/PID/task/TID/schedstat, added to `counters`.
+bool add_schedstat(std::string_view text, ProcessCounters& counters);
+// /proc/PID/statm: bytes resident.
+std::optional<uint64_t> parse_statm(std::string_view text, uint64_t page_bytes);
+
+struct MetricValue {
+  std::string_view metric;
+  double value = 0;
+};
+// Returns what was used from one reading to the next, `seconds` apart. Counters that went back (a
+// thread ended) count as still.
+std::vector<MetricValue> usage_between(const HostCounters& before, const HostCounters& after,
+                                       double seconds);
+std::vector<MetricValue> usage_between(const ProcessCounters& before, const ProcessCounters& after,
+                                       double seconds);
+
+}  // namespace forerun::telemetry
