@@ -108,6 +108,19 @@ class FakeService : public Service {
     profile.asked.update(asked);
     return or_error(profile);
   }
+  std::vector<telemetry::SeriesName> usage_series() override {
+    return {{"host", "cpu_cores"}, {"vm/web-1", "memory_bytes"}};
+  }
+  Result<UsageInfo> usage(const UsageRequest& asked) override {
+    usage_request = asked;
+    return or_error(UsageInfo{asked.name, telemetry::Resolution::k1min, {{1790000040, 0.5, 1.5}}});
+  }
+  Status push_metrics(const std::string& name, const PushRequest& values) override {
+    asked_name = name;
+    push_request = values;
+    if (error) return std::unexpected(*error);
+    return {};
+  }
   Result<VmInfo> set_vm_share(const std::string& name, const ShareRequest& asked) override {
     asked_name = name;
     share_request = asked;
@@ -219,6 +232,8 @@ class FakeService : public Service {
   StopRequest stop_request;
   CollectRequest collect_request;
   ShareRequest share_request;
+  UsageRequest usage_request;
+  PushRequest push_request;
 
  private:
   OperationInfo verified() const {

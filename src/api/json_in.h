@@ -23,6 +23,10 @@ Result<GcRequest> parse_gc_request(std::string_view body);          // empty: al
 Result<ExportRequest> parse_export_request(std::string_view body);
 Result<SignRequest> parse_sign_request(std::string_view body);
 Result<RunRequest> parse_run_request(std::string_view body);
+// The path's words and the query of a question for a series: last_seconds, points_max, resolution.
+Result<UsageRequest> parse_usage_request(std::string entity, std::string_view metric,
+                                         std::string_view query);
+Result<PushRequest> parse_push_request(std::string_view body);
 Result<ShareRequest> parse_share_request(std::string_view body);
 Result<LaunchImportRequest> parse_launch_import_request(std::string_view body);
 Result<CollectRequest> parse_collect_request(std::string_view body);

@@ -21,11 +21,13 @@ std::string to_json(const RecordedRequests& recorded);
 std::string to_json(const HistoryExportInfo& info);
 std::string to_json(const HistoryImportInfo& info);
 std::string to_json(const HostStats& stats, int64_t as_of);
+std::string to_json(const UsageInfo& usage);
 std::string to_json(const LaunchReport& report, int64_t as_of);
 std::string to_json(const LaunchImportInfo& info);
 
 // Return {"items": […], "as_of": "…"}.
 std::string to_json(const std::vector<ImageInfo>& images, int64_t as_of);
+std::string to_json(const std::vector<telemetry::SeriesName>& names, int64_t as_of);
 std::string to_json(const std::vector<ComponentInfo>& components, int64_t as_of);
 std::string to_json(const ComponentDetails& component);
 std::string to_json(const std::vector<TagInfo>& tags, int64_t as_of);

@@ -107,6 +107,7 @@ HttpResponse Router::v1(const HttpRequest& request, const Segments& path) const 
   if (path[0] == "operations") return operations(request, path);
   if (path[0] == "launches") return launches(request, path);
   if (path[0] == "vms") return vms(request, path);
+  if (path[0] == "usage") return usage(request, path);
   if (path.size() != 1 || (path[0] != "host" && path[0] != "checks")) return no_such_path(request);
   if (request.method != "GET") return wrong_method(request, "GET");
   if (path[0] == "host") return ok(to_json(service_.host_stats(), unix_seconds_()));
@@ -233,6 +234,19 @@ HttpResponse Router::vms(const HttpRequest& request, const Segments& path) const
   return response;
 }
 
+// usage, usage/host/METRIC, usage/vm/NAME/METRIC
+HttpResponse Router::usage(const HttpRequest& request, const Segments& path) const {
+  const bool is_host = path.size() == 3 && path[1] == "host";
+  const bool is_vm = path.size() == 4 && path[1] == "vm";
+  if (path.size() != 1 && !is_host && !is_vm) return no_such_path(request);
+  if (request.method != "GET") return wrong_method(request, "GET");
+  if (path.size() == 1) return ok(to_json(service_.usage_series(), unix_seconds_()));
+  const auto asked = parse_usage_request(is_host ? "host" : fmt::format("vm/{}", path[2]),
+                                         path.back(), request.query);
+  if (!asked) return problem(request, asked.error());
+  return answer(request, service_.usage(*asked));
+}
+
 HttpResponse Router::vm_profile(const HttpRequest& request, const std::string& name) const {
   if (request.method == "GET") {
     const auto profile = service_.vm_profile(name);
@@ -295,6 +309,13 @@ HttpResponse Router::one_vm(const HttpRequest& request, const Segments& path) co
     const auto asked = parse_share_request(request.body);
     if (!asked) return problem(request, asked.error());
     return answer(request, service_.set_vm_share(name, *asked));
+  }
+  if (path.size() == 3 && path[2] == "metrics") {
+    if (request.method != "POST") return wrong_method(request, "POST");
+    if (!is_json(request)) return no_json(request);
+    const auto asked = parse_push_request(request.body);
+    if (!asked) return problem(request, asked.error());
+    return removed(request, service_.push_metrics(name, *asked));
   }
   if (path[2] == "recording") return recording(request, path);
   if (path[2] == "history") return history(request, path);

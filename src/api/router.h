@@ -29,6 +29,7 @@ class Router {
   net::HttpResponse launches(const net::HttpRequest& request, const Segments& path) const;
   net::HttpResponse vms(const net::HttpRequest& request, const Segments& path) const;
   net::HttpResponse one_vm(const net::HttpRequest& request, const Segments& path) const;
+  net::HttpResponse usage(const net::HttpRequest& request, const Segments& path) const;
   net::HttpResponse vm_profile(const net::HttpRequest& request, const std::string& name) const;
   net::HttpResponse recording(const net::HttpRequest& request, const Segments& path) const;
   net::HttpResponse history(const net::HttpRequest& request, const Segments& path) const;

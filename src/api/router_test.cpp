@@ -170,6 +170,34 @@ TEST_F(RouterTest, AShareIsChangedByWhatIsSaid) {
   EXPECT_EQ(get(path).status, 405);
 }
 
+TEST_F(RouterTest, AsksForASeriesOfTheHistory) {
+  const auto response = get("/api/v1/usage/vm/web-1/cpu_cores");
+  EXPECT_EQ(response.status, 200);
+  EXPECT_THAT(response.body, HasSubstr(R"("points":[[1790000040,5E-1,1.5E0]])"));
+  EXPECT_EQ(service_.usage_request.name, (telemetry::SeriesName{"vm/web-1", "cpu_cores"}));
+  EXPECT_EQ(service_.usage_request.last_seconds, 3600);
+  const auto ask = [&](std::string query) {
+    return router_.handle({"GET", "/api/v1/usage/host/memory_bytes", std::move(query), "", ""});
+  };
+  EXPECT_EQ(ask("last_seconds=86400&points_max=10&resolution=5m").status, 200);
+  EXPECT_EQ(service_.usage_request.last_seconds, 86400);
+  EXPECT_EQ(service_.usage_request.points_max, 10u);
+  EXPECT_EQ(service_.usage_request.resolution, telemetry::Resolution::k5min);
+  for (const char* query : {"last_seconds=0", "last_seconds=1x", "points_max=-1", "resolution=2m",
+                            "colour=red", "last_seconds"})
+    EXPECT_EQ(ask(query).status, 400) << query;
+  EXPECT_EQ(get("/api/v1/usage/host/CPU").status, 400);
+  EXPECT_EQ(get("/api/v1/usage/zone/cpu_cores").status, 404);
+}
+
+TEST_F(RouterTest, TakesAVmsOwnMetrics) {
+  const std::string path = "/api/v1/vms/web-1/metrics";
+  EXPECT_EQ(send("POST", path, R"({"values":{"queue":3,"rate":1.5}})").status, 204);
+  EXPECT_EQ(service_.push_request, (PushRequest{{"queue", 3}, {"rate", 1.5}}));
+  EXPECT_EQ(send("POST", path, R"({"values":{"queue":"long"}})").status, 400);
+  EXPECT_EQ(send("POST", path, R"({"queue":3})").status, 400);
+}
+
 TEST_F(RouterTest, MetricsAndHealthAreText) {
   EXPECT_EQ(get("/metrics").body, "forerun_x_total 1\n");
   EXPECT_THAT(get("/metrics").content_type, HasSubstr("version=0.0.4"));

@@ -10,6 +10,7 @@
 
 #include "api/launch_info.h"
 #include "api/repository_info.h"
+#include "api/usage_info.h"
 #include "api/vm_history_info.h"
 #include "core/result.h"
 #include "core/time.h"
@@ -409,6 +410,14 @@ class Service {
   // Gives the VM another share of each link, now and whenever it runs. ERRORS: kNotFound; kInvalid:
   // what iosched::check() says; kIo, kNoSpace: nothing is changed then.
   virtual Result<VmInfo> set_vm_share(const std::string& name, const ShareRequest& asked) = 0;
+
+  // Returns the names of all series of the history.
+  virtual std::vector<telemetry::SeriesName> usage_series() = 0;
+  // ERRORS: kNotFound: no such series; kCorrupt, kIo.
+  virtual Result<UsageInfo> usage(const UsageRequest& asked) = 0;
+  // Takes values of a VM's own metrics for the history. ERRORS: kNotFound: no such VM; kInvalid,
+  // kTooLarge: none of them is taken.
+  virtual Status push_metrics(const std::string& vm, const PushRequest& values) = 0;
 
   // Returns what the VM's agent said last. ERRORS: kNotFound: no VM that has run here.
   virtual Result<VmProfile> vm_profile(const std::string& name) = 0;

@@ -81,6 +81,7 @@ int run_cli(int argc, const char* const* argv) {
   add_model_commands(app, context, chosen);
   add_migration_commands(app, context, chosen);
   add_lab_commands(app, context, chosen);
+  add_usage_commands(app, context, chosen);
   add_doctor_command(app, context, chosen);
   app.footer(std::string(kExamples));  // last: subcommands copy what is there when they are added
 

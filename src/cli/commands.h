@@ -30,6 +30,7 @@ void add_record_command(CLI::App& app, const Context& context, Command& chosen);
 void add_model_commands(CLI::App& app, const Context& context, Command& chosen);
 void add_migration_commands(CLI::App& app, const Context& context, Command& chosen);
 void add_lab_commands(CLI::App& app, const Context& context, Command& chosen);
+void add_usage_commands(CLI::App& app, const Context& context, Command& chosen);  // usage, top
 void add_doctor_command(CLI::App& app, const Context& context, Command& chosen);
 
 }  // namespace forerun::cli

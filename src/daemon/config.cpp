@@ -43,6 +43,7 @@ std::vector<Setting> settings_of(Config& config) {
       {"daemon", "run_dir", &config.run_dir},
       {"daemon", "socket", &config.socket},
       {"daemon", "log_level", &config.log_level},
+      {"history", "bytes", &config.history_bytes},
       {"tier", "memory_bytes", &config.tier_memory_bytes},
       {"tier", "memory_bytes_min", &config.tier_memory_bytes_min},
       {"tier", "file_bytes", &config.tier_file_bytes},

@@ -77,6 +77,8 @@ struct Config {
   double rate_bytes_per_s_max =
       0;  // all prefetches together; 0: a little over the link's measured rate
 
+  uint64_t history_bytes = 1ull << 30;  // of how the host and its VMs were used
+
   PrefetchPolicy launches = PrefetchPolicy::kOn;  // kOn, kObserve or kOff
   uint32_t launch_period_s = 60;                  // how often launches are foreseen
   uint32_t launch_horizon_s = 600;                // how far ahead: a multiple of the period

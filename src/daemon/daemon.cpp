@@ -146,6 +146,8 @@ struct Daemon::Parts {
   std::unique_ptr<AgentPorts> agents;
   std::unique_ptr<Recorder> recorder;
   std::unique_ptr<VmManager> vms;
+  std::unique_ptr<store::HistoryStore> history;
+  std::unique_ptr<UsageWatch> usage;
   std::unique_ptr<DaemonService> service;
   std::unique_ptr<api::Router> router;
   std::unique_ptr<net::HttpServer> http;
@@ -327,10 +329,34 @@ Status Daemon::Parts::build_control_plane(uint64_t epoch) {
   // VMs are exported before anyone can connect, so that a QEMU that comes back finds its disk.
   FR_CHECK(vms->recover());
   FR_CHECK(listen_nbd());
-  service = std::make_unique<DaemonService>(DaemonService::Parts{
-      config, clock, repositories.sources, repositories.store, repositories.plain_store,
-      *plain_repositories, repositories.store_trust, *catalog, *histories, *marks, tier->tier(),
-      *fetches, *vms, *composer, *memory, *launches, *agents, *recorder, *vm_histories});
+  store::HistoryStoreOptions kept;
+  kept.path = config.state_dir + "/history.db";
+  kept.bytes_max = config.history_bytes;
+  FR_TRY(history, store::HistoryStore::open(kept));
+  usage = std::make_unique<UsageWatch>("", clock, os::unix_seconds, *history,
+                                       [this] { return vms->watched(); });
+  usage->start();
+  service = std::make_unique<DaemonService>(DaemonService::Parts{config,
+                                                                 clock,
+                                                                 repositories.sources,
+                                                                 repositories.store,
+                                                                 repositories.plain_store,
+                                                                 *plain_repositories,
+                                                                 repositories.store_trust,
+                                                                 *catalog,
+                                                                 *histories,
+                                                                 *marks,
+                                                                 tier->tier(),
+                                                                 *fetches,
+                                                                 *vms,
+                                                                 *composer,
+                                                                 *memory,
+                                                                 *launches,
+                                                                 *agents,
+                                                                 *recorder,
+                                                                 *vm_histories,
+                                                                 *history,
+                                                                 *usage});
   router = std::make_unique<api::Router>(*service, os::unix_seconds);
   net::HttpServerOptions options;
   options.unix_path = config.api_socket();

@@ -42,6 +42,8 @@ class DaemonService final : public api::Service {
     AgentPorts& agents;
     Recorder& recorder;
     VmHistories& vm_histories;
+    store::HistoryStore& history;
+    UsageWatch& usage;
   };
   explicit DaemonService(Parts parts);
 
@@ -83,6 +85,9 @@ class DaemonService final : public api::Service {
                                    const api::ShareRequest& asked) override {
     return parts_.vms.set_share(name, asked);
   }
+  std::vector<telemetry::SeriesName> usage_series() override { return parts_.history.names(); }
+  Result<api::UsageInfo> usage(const api::UsageRequest& asked) override;
+  Status push_metrics(const std::string& vm, const api::PushRequest& values) override;
   Result<api::HistoryExportInfo> export_history(const std::string& vm,
                                                 const api::HistoryExportRequest& request) override;
   Result<api::HistoryImportInfo> import_history(const std::string& vm,

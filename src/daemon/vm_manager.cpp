@@ -328,6 +328,24 @@ Result<std::set<Digest>> VmManager::disks() {
   return disks;
 }
 
+std::vector<WatchedVm> VmManager::watched() {
+  std::vector<std::shared_ptr<Vm>> all;
+  {
+    const std::lock_guard lock(mutex_);
+    for (const auto& [name, vm] : vms_) all.push_back(vm);
+  }
+  std::vector<WatchedVm> watched;
+  for (const auto& vm : all) {
+    // One that is being started or stopped is not waited for.
+    const std::unique_lock lock(vm->mutex, std::try_to_lock);
+    if (!lock || vm->state != api::VmState::kRunning || !vm->disk) continue;
+    const auto stats = vm->disk->figures().stats;
+    watched.push_back({vm->record.name, vm->process ? vm->process->id().pid : 0, stats.read_bytes,
+                       stats.written_bytes, stats.stall_seconds});
+  }
+  return watched;
+}
+
 size_t VmManager::running_count() {
   const auto infos = list();
   return static_cast<size_t>(std::count_if(

@@ -24,6 +24,7 @@
 #include "daemon/pmem_store.h"
 #include "daemon/recorder.h"
 #include "daemon/served_disk.h"
+#include "daemon/usage_watch.h"
 #include "daemon/vm_histories.h"
 #include "export/nbd_server.h"
 #include "vmm/accelerator.h"
@@ -84,6 +85,8 @@ class VmManager {
   // Returns the digests of the disks that VMs began with, running or not. ERRORS: kCorrupt: a VM's
   // record is unreadable, so nobody knows its disk.
   Result<std::set<Digest>> disks();
+  // Returns the VMs that run, as their use is watched.
+  std::vector<WatchedVm> watched();
   size_t running_count();
   const vmm::AcceleratorProbe& accelerator() const { return accelerator_; }
 
