@@ -4,6 +4,7 @@
 
 #include "core/log.h"
 #include "daemon/prefetch_words.h"
+#include "daemon/vm_in_manager.h"
 #include "daemon/vm_info.h"
 #include "daemon/vm_stats.h"
 #include "os/clock.h"
@@ -11,21 +12,6 @@
 #include "os/process.h"
 
 namespace forerun::daemon {
-
-struct VmManager::Vm {
-  std::mutex mutex;  // guards all below, and orders operations on this VM
-  vmm::VmRecord record;
-  VmId id{};
-  std::shared_ptr<ServedDisk> disk;  // null while stopped
-  ImageCatalog::LayoutPtr layout;    // null before its first start
-  std::optional<vmm::VmProcess> process;
-  std::vector<PmemStore::FilePtr> pmem;  // that the record names
-  api::VmState state = api::VmState::kStopped;
-  std::string detail;
-  bool is_removed = false;
-  // Figures of the last session, kept after its end.
-  std::shared_ptr<const ServedDisk::Figures> last_figures;
-};
 
 VmManager::VmManager(Parts parts)
     : parts_(std::move(parts)), accelerator_(vmm::probe_accelerator()) {
@@ -328,24 +314,6 @@ Result<std::set<Digest>> VmManager::disks() {
   return disks;
 }
 
-std::vector<WatchedVm> VmManager::watched() {
-  std::vector<std::shared_ptr<Vm>> all;
-  {
-    const std::lock_guard lock(mutex_);
-    for (const auto& [name, vm] : vms_) all.push_back(vm);
-  }
-  std::vector<WatchedVm> watched;
-  for (const auto& vm : all) {
-    // One that is being started or stopped is not waited for.
-    const std::unique_lock lock(vm->mutex, std::try_to_lock);
-    if (!lock || vm->state != api::VmState::kRunning || !vm->disk) continue;
-    const auto stats = vm->disk->figures().stats;
-    watched.push_back({vm->record.name, vm->process ? vm->process->id().pid : 0, stats.read_bytes,
-                       stats.written_bytes, stats.stall_seconds});
-  }
-  return watched;
-}
-
 size_t VmManager::running_count() {
   const auto infos = list();
   return static_cast<size_t>(std::count_if(
@@ -374,43 +342,6 @@ Result<api::VmStats> VmManager::stats(const std::string& name) {
   add_prefetching(parts_.foresight.read(id), stats);
   stats.observations_dropped = parts_.foresight.observations_dropped();
   return stats;
-}
-
-Result<api::VmProfile> VmManager::set_profile(const std::string& name,
-                                              const telemetry::Control& asked) {
-  const auto vm = find(name);
-  if (!vm) return fail(ErrorCode::kNotFound, fmt::format("no VM {}", name));
-  const std::lock_guard lock(vm->mutex);
-  if (is_disk_only(vm->record))
-    return fail(ErrorCode::kUnsupported,
-                fmt::format("VM {} is a disk only: no agent of it can be asked", name));
-  const telemetry::Control before = vm->record.profile;
-  vm->record.profile.update(asked);
-  if (auto saved = vmm::save_vm_record(records_folder(), vm->record); !saved) {
-    vm->record.profile = before;
-    return std::unexpected(std::move(saved.error()));
-  }
-  parts_.agents.ask(name, vm->record.profile);
-  return parts_.agents.profile(name);
-}
-
-Result<api::VmInfo> VmManager::set_share(const std::string& name, const api::ShareRequest& asked) {
-  const auto vm = find(name);
-  if (!vm) return fail(ErrorCode::kNotFound, fmt::format("no VM {}", name));
-  const std::lock_guard lock(vm->mutex);
-  const iosched::Share before = vm->record.share;
-  iosched::Share share = before;
-  share.weight = asked.weight.value_or(share.weight);
-  share.reserved_bytes_per_s = asked.reserved_bytes_per_s.value_or(share.reserved_bytes_per_s);
-  share.limit_bytes_per_s = asked.limit_bytes_per_s.value_or(share.limit_bytes_per_s);
-  FR_CHECK(iosched::check(share));
-  vm->record.share = share;
-  if (auto saved = vmm::save_vm_record(records_folder(), vm->record); !saved) {
-    vm->record.share = before;
-    return std::unexpected(std::move(saved.error()));
-  }
-  if (vm->disk) parts_.fetches.set_share(vm->id, share);
-  return info(*vm);
 }
 
 Result<VmManager::Known> VmManager::look_up(const std::string& name) {

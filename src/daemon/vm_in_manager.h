@@ -1,0 +1,23 @@
+// What the manager keeps of a VM.
+#pragma once
+
+#include "daemon/vm_manager.h"
+
+namespace forerun::daemon {
+
+struct VmManager::Vm {
+  std::mutex mutex;  // guards all below, and orders operations on this VM
+  vmm::VmRecord record;
+  VmId id{};
+  std::shared_ptr<ServedDisk> disk;  // null while stopped
+  ImageCatalog::LayoutPtr layout;    // null before its first start
+  std::optional<vmm::VmProcess> process;
+  std::vector<PmemStore::FilePtr> pmem;  // that the record names
+  api::VmState state = api::VmState::kStopped;
+  std::string detail;
+  bool is_removed = false;
+  // Figures of the last session, kept after its end.
+  std::shared_ptr<const ServedDisk::Figures> last_figures;
+};
+
+}  // namespace forerun::daemon
