@@ -29,8 +29,8 @@ class Qmp:
 
     def __init__(self, path, process):
         deadline = time.monotonic() + 30
+        self.socket = socket.socket(socket.AF_UNIX)
         while True:
-            self.socket = socket.socket(socket.AF_UNIX)
             try:
                 self.socket.connect(path)
                 break
@@ -42,7 +42,8 @@ class Qmp:
         self.lock = threading.Lock()
         self.file = self.socket.makefile("rw")
         self.file.readline()
-        threading.Thread(target=self.read, daemon=True).start()
+        self.reader = threading.Thread(target=self.read, daemon=True)
+        self.reader.start()
         self.ask("qmp_capabilities")
 
     def read(self):
@@ -69,6 +70,11 @@ class Qmp:
         if "error" in answer:
             raise children.Failure(f"{command}: {answer['error']['desc']}")
         return answer["return"]
+
+    def close(self):
+        self.reader.join(5)
+        self.file.close()
+        self.socket.close()
 
     def event(self, name, state=None):
         """Returns when it last happened, or None."""
@@ -120,6 +126,7 @@ class Qemu:
 
     def close(self):
         children.stop(self.process)
+        self.qmp.close()
 
 
 def build_guest(root, work, guest_folder):
@@ -171,7 +178,8 @@ class Relay:
                                         stdout=subprocess.PIPE, text=True)
         self.events = {}
         self.changed = threading.Condition()
-        threading.Thread(target=self.read, daemon=True).start()
+        self.reader = threading.Thread(target=self.read, daemon=True)
+        self.reader.start()
 
     def read(self):
         for line in self.process.stdout:
@@ -193,6 +201,8 @@ class Relay:
     def close(self):
         self.process.kill()
         self.process.wait()
+        self.reader.join(5)
+        self.process.stdout.close()
 
 
 def move(mode, saved, work, link, bin_folder, memory_kib=MEMORY_KIB, hold_target=False, settle_s=1.5, precopy_limit_ms=2000):
@@ -229,7 +239,7 @@ def move(mode, saved, work, link, bin_folder, memory_kib=MEMORY_KIB, hold_target
                 what.close()
 
 
-def _profile(source, relay, path):
+def profile(source, relay, path):
     source.capabilities(postcopy_ram=False, return_path=False, events=True)
     source.ask("migrate-set-parameters", **{"max-bandwidth": 10**10, "downtime-limit": 1})
     source.ask("migrate", uri=f"unix:{path}")
@@ -247,7 +257,7 @@ def _move(mode, source, target, relay, paths, is_post, hold_target, precopy_limi
     began = time.time()
     result = {"mode": mode}
     if mode in PROFILED:
-        result["profile"] = _profile(source, relay, paths["profile"])
+        result["profile"] = profile(source, relay, paths["profile"])
     result["profile_s"] = time.time() - began
     source.capabilities(events=True, postcopy_ram=is_post, return_path=is_post)
     source.ask("migrate-set-parameters", **{
