@@ -35,7 +35,34 @@ class Failed(Exception):
         self.problem = problem
 
 
-class Daemon:
+class Api:
+    """Asks the daemon that listens on `self.socket`."""
+
+    def request(self, method, path, body=None):
+        connection = UnixConnection(self.socket)
+        try:
+            payload = None if body is None else json.dumps(body)
+            connection.request(method, path, payload, {"Content-Type": "application/json"} if payload else {})
+            answer = connection.getresponse()
+            text = answer.read().decode()
+            value = json.loads(text) if text and "json" in answer.getheader("Content-Type", "") else text
+            if answer.status >= 400:
+                raise Failed(answer.status, value)
+            return value
+        finally:
+            connection.close()
+
+    def get(self, path):
+        return self.request("GET", path)
+
+    def post(self, path, body):
+        return self.request("POST", path, body)
+
+    def delete(self, path):
+        return self.request("DELETE", path)
+
+
+class Daemon(Api):
     """forerund in a temporary folder; kill() is SIGKILL, stop() is SIGTERM, start() begins again on the same state."""
 
     def __init__(self, config=""):
@@ -88,31 +115,12 @@ class Daemon:
         with open(self.log_path, encoding="utf-8", errors="replace") as text:
             return text.read()
 
-    def request(self, method, path, body=None):
-        connection = UnixConnection(os.path.join(self.run_dir, "forerund.sock"))
-        try:
-            payload = None if body is None else json.dumps(body)
-            connection.request(method, path, payload, {"Content-Type": "application/json"} if payload else {})
-            answer = connection.getresponse()
-            text = answer.read().decode()
-            value = json.loads(text) if text and "json" in answer.getheader("Content-Type", "") else text
-            if answer.status >= 400:
-                raise Failed(answer.status, value)
-            return value
-        finally:
-            connection.close()
-
-    def get(self, path):
-        return self.request("GET", path)
-
-    def post(self, path, body):
-        return self.request("POST", path, body)
-
-    def delete(self, path):
-        return self.request("DELETE", path)
+    @property
+    def socket(self):
+        return os.path.join(self.run_dir, "forerund.sock")
 
     def cli(self, *arguments, check=True, timeout=300):
-        command = [os.path.join(BIN_DIR, "forerun"), "--socket", os.path.join(self.run_dir, "forerund.sock"), *arguments]
+        command = [os.path.join(BIN_DIR, "forerun"), "--socket", self.socket, *arguments]
         done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
         if check and done.returncode != 0:
             raise AssertionError(f"{command} exited {done.returncode}: {done.stderr}\n{self.log()[-2000:]}")
@@ -152,3 +160,14 @@ def random_disk(path, mib, seed=1):
             out.seek(i << 20)
             out.write(generator.randbytes(1 << 20))
     return path
+
+
+def daemon_with_disk(case, mib):
+    """Returns a daemon that runs for as long as the test `case`, with the image "disk" of random_disk()."""
+    daemon = Daemon()
+    daemon.start()
+    case.addCleanup(daemon.close)
+    disk = os.path.join(daemon.folder, "disk.raw")
+    random_disk(disk, mib)
+    daemon.import_image(disk, "disk")
+    return daemon

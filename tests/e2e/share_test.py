@@ -1,5 +1,4 @@
 """A VM's share of the link to the repositories: kept with the VM, held while it runs."""
-import os
 import time
 import unittest
 
@@ -10,12 +9,7 @@ MIB = 8
 
 class ShareTest(unittest.TestCase):
     def setUp(self):
-        self.daemon = lab.Daemon()
-        self.daemon.start()
-        self.addCleanup(self.daemon.close)
-        disk = os.path.join(self.daemon.folder, "disk.raw")
-        lab.random_disk(disk, MIB)
-        self.daemon.import_image(disk, "disk")
+        self.daemon = lab.daemon_with_disk(self, MIB)
         self.daemon.cli("vm", "run", "held", "--image", "disk", "--disk-only", "--no-prefetch")
 
     def share(self):

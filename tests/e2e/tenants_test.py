@@ -1,5 +1,4 @@
 """Tenants on one host: what one's VMs teach serves the other's only where it is marked shareable."""
-import os
 import unittest
 
 import lab
@@ -10,12 +9,7 @@ READS = [arg for mib in (1, 9, 3, 10, 2) for arg in ("-c", f"read {mib}M 256k")]
 
 class TenantsTest(unittest.TestCase):
     def setUp(self):
-        self.daemon = lab.Daemon()
-        self.daemon.start()
-        self.addCleanup(self.daemon.close)
-        disk = os.path.join(self.daemon.folder, "disk.raw")
-        lab.random_disk(disk, MIB)
-        self.daemon.import_image(disk, "disk")
+        self.daemon = lab.daemon_with_disk(self, MIB)
 
     def boot(self, name, tenant):
         """Boots a VM of the tenant that reads the disk. Returns how many blocks replay said."""

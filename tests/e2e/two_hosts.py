@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 
-from lab import BIN_DIR, Failed, UnixConnection
+from lab import Api, BIN_DIR
 
 
 def skip_unless_possible():
@@ -33,7 +33,7 @@ def skip_unless_possible():
         sys.exit(77)
 
 
-class Host:
+class Host(Api):
     """One of a lab's hosts: its API, its command line, programs in its network."""
 
     def __init__(self, lab, name):
@@ -51,29 +51,6 @@ class Host:
     @property
     def socket(self):
         return f"{self.lab.folder}/{self.name}/run/forerund.sock"
-
-    def request(self, method, path, body=None):
-        connection = UnixConnection(self.socket)
-        try:
-            payload = None if body is None else json.dumps(body)
-            connection.request(method, path, payload, {"Content-Type": "application/json"} if payload else {})
-            answer = connection.getresponse()
-            text = answer.read().decode()
-            value = json.loads(text) if text and "json" in answer.getheader("Content-Type", "") else text
-            if answer.status >= 400:
-                raise Failed(answer.status, value)
-            return value
-        finally:
-            connection.close()
-
-    def get(self, path):
-        return self.request("GET", path)
-
-    def post(self, path, body):
-        return self.request("POST", path, body)
-
-    def delete(self, path):
-        return self.request("DELETE", path)
 
     def answers(self):
         try:

@@ -11,12 +11,7 @@ MIB = 6
 
 class UsageTest(unittest.TestCase):
     def setUp(self):
-        self.daemon = lab.Daemon()
-        self.daemon.start()
-        self.addCleanup(self.daemon.close)
-        disk = os.path.join(self.daemon.folder, "disk.raw")
-        lab.random_disk(disk, MIB)
-        self.daemon.import_image(disk, "disk")
+        self.daemon = lab.daemon_with_disk(self, MIB)
         self.daemon.cli("vm", "run", "web", "--image", "disk", "--disk-only")
 
     def points(self, path):
