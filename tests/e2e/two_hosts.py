@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 
-from lab import Api, BIN_DIR
+from lab import Api, BIN_DIR, Failed  # noqa: F401: for those that use a lab
 
 
 def skip_unless_possible():
