@@ -6,6 +6,7 @@ Without the archive only the made-up trace is run.
 """
 import json
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -77,6 +78,24 @@ def check_made_up(work):
     expect(bad.returncode == 2 and "vm 07, line 289" in bad.stderr, f"a wrong line is not named: {bad.stderr}")
 
 
+# Forerun's policy against lr_mmt_1.2, as medians of ratios over the days, with idle VMs destroyed and kept.
+AIMS = {
+    False: {"kwh": 0.75, "migrations": 0.10, "unserved": 0.5, "slatah": 0.35, "slatah_corrected": 1.0},
+    True: {"kwh": 0.75, "migrations": 0.12, "unserved": 0.6, "slatah_corrected": 1.0},
+}
+
+
+def check_forerun(work):
+    for keep_idle, aims in AIMS.items():
+        done = run(os.path.join(work, "planetlab"), "--policy", "lr_mmt_1.2,forerun", "-o", "json",
+                   *(["--keep-idle"] if keep_idle else []))
+        expect(done.returncode == 0, done.stderr)
+        days = [trace["policies"] for trace in json.loads(done.stdout)["traces"].values()]
+        for key, aim in aims.items():
+            ratio = statistics.median(day["forerun"][key] / day["lr_mmt_1.2"][key] for day in days)
+            expect(ratio <= aim, f"{key} is {ratio:.3f} of lr_mmt_1.2's, the aim is {aim}, idle kept: {keep_idle}")
+
+
 def check_upstream(work, archive):
     subprocess.run(["tar", "--zstd", "-xf", archive, "-C", work], check=True)
     done = run(os.path.join(work, "planetlab"), "--policy", ",".join(UPSTREAM), "-o", "json")
@@ -94,6 +113,7 @@ def main():
         check_made_up(work)
         if os.path.exists(sys.argv[2]):
             check_upstream(work, sys.argv[2])
+            check_forerun(work)
         else:
             print("simulate: the PlanetLab days are not here; upstream's figures were not compared")
 
