@@ -185,6 +185,7 @@ class Relay:
         for line in self.process.stdout:
             with self.changed:
                 said = json.loads(line)
+                said["at"] = time.time()
                 self.events[said["event"]] = said
                 self.changed.notify_all()
 

@@ -208,7 +208,9 @@ class Relay {
       Buffer to_qemu;
       {
         std::lock_guard lock(receiver_mutex_);
+        const bool was = receiver_.stats().is_postcopy;
         check(receiver_.from_peer(bytes, to_qemu), "receiver");
+        if (!was && receiver_.stats().is_postcopy) say(R"({"event":"received"})");
       }
       if (!target_->write_bytes(to_qemu)) return;
     }
