@@ -1,6 +1,6 @@
 // Stands between two QEMUs that migrate a guest: a slow link with Forerun's sender and receiver at
 // its ends, or, with --mode raw, the link alone. With --profile, a pre-copy into a sink is read
-// first. Says what happens as lines of JSON.
+// first. The connection can be cut once. Says what happens as lines of JSON.
 #include <CLI/CLI.hpp>
 
 #include <condition_variable>
@@ -18,9 +18,9 @@ namespace forerun {
 namespace {
 
 struct Options {
-  std::string mode = "auto", profile, source, target;
+  std::string mode = "auto", profile, source, target, target_again;
   double rate_mbit = 200, delay_ms = 2;
-  bool no_compression = false, no_injection = false;
+  bool is_precopy = false, no_compression = false, no_injection = false;
 };
 
 void say(const std::string& line) {
@@ -40,8 +40,8 @@ class Direction {
 
   void push(ByteView bytes) {
     std::unique_lock lock(mutex_);
-    while (!bytes.empty()) {
-      while (!lane_.admits(clock_.now()))
+    while (!bytes.empty() && !is_cut_) {
+      while (!lane_.admits(clock_.now()) && !is_cut_)
         changed_.wait_for(lock,
                           std::max<Nanos>(lane_.admits_at(clock_.now()) - clock_.now(), 50us));
       const size_t count = std::min<size_t>(bytes.size(), 8 * kKiB);
@@ -56,10 +56,17 @@ class Direction {
     lane_.push(0, {}, true, clock_.now());
     changed_.notify_all();
   }
+  // What is under way is lost, and nothing more goes through.
+  void cut() {
+    std::lock_guard lock(mutex_);
+    is_cut_ = true;
+    changed_.notify_all();
+  }
   // Returns what arrives next; empty: the end.
   Buffer pop() {
     std::unique_lock lock(mutex_);
     while (true) {
+      if (is_cut_) return {};
       if (auto segment = lane_.pop_due(clock_.now())) return std::move(segment->data);
       const Time due = lane_.next_due();
       changed_.wait_for(
@@ -72,6 +79,7 @@ class Direction {
   std::condition_variable changed_;
   link::Lane lane_;
   const Clock& clock_;
+  bool is_cut_ = false;
 };
 
 // What a socket's buffer holds between the proxy and the link, so that both work at a time.
@@ -80,7 +88,8 @@ class SendBuffer {
   void push(Buffer bytes) {
     if (bytes.empty()) return;
     std::unique_lock lock(mutex_);
-    changed_.wait(lock, [&] { return held_bytes_ < kBytesMax; });
+    changed_.wait(lock, [&] { return held_bytes_ < kBytesMax || is_ended_; });
+    if (is_ended_) return;
     held_bytes_ += bytes.size();
     held_.push_back(std::move(bytes));
     changed_.notify_all();
@@ -117,39 +126,62 @@ class SendBuffer {
   bool is_ended_ = false;
 };
 
-class Relay {
+// The two halves, which outlive a connection.
+class Halves {
  public:
-  Relay(const Options& options, migrate::MemoryProfile profile)
-      : options_(options),
-        is_raw_(options.mode == "raw"),
-        forward_(link_of(options), clock_),
-        back_({.delay = from_seconds(options.delay_ms / 1000)}, clock_),
+  Halves(const Options& options, const migrate::MemoryProfile& profile)
+      : is_raw_(options.mode == "raw"),
         sender_(sender_options(options, profile), profile, clock_),
         receiver_({}) {}
 
-  void run(os::Fd source, os::Fd target) {
-    source_ = std::make_unique<os::SocketStream>(std::move(source));
-    target_ = std::make_unique<os::SocketStream>(std::move(target));
-    began_ = clock_.now();
+  Buffer begin(bool is_resumed) {
     migrate::SenderOutput out;
-    if (!is_raw_) sender_.begin(out);
-    send_buffer_.push(std::move(out.to_peer));
-    std::thread pump([this] { send_buffer_.pump(forward_); });
-    std::thread deliver([this] { deliver_forward(); }), answer([this] { read_target(); });
-    std::thread give_back([this] { deliver_back(); }), tick([this] { tick_often(); });
-    read_source();
-    send_buffer_.end();
-    deliver.join();
-    say(report());
-    std::cout.flush();
-    std::_Exit(0);  // the others wait for sockets that no one closes
+    if (is_raw_) return {};
+    if (is_resumed) {
+      check(sender_.resume(out), "sender");
+      receiver_.resume();
+    } else {
+      sender_.begin(out);
+      began_ = clock_.now();
+    }
+    return std::move(out.to_peer);
   }
+  // Each returns what goes to the other host; what goes to the source's QEMU is written to it.
+  Buffer from_source(ByteView bytes, os::SocketStream& source) {
+    bytes_ += bytes.size();
+    if (is_raw_) return {bytes.begin(), bytes.end()};
+    return by_sender(source, [&](auto& out) { return sender_.from_qemu(bytes, out); });
+  }
+  Buffer from_peer(ByteView bytes, os::SocketStream& source) {
+    if (is_raw_) {
+      (void)source.write_bytes(bytes);
+      return {};
+    }
+    return by_sender(source, [&](auto& out) { return sender_.from_peer(bytes, out); });
+  }
+  Buffer tick(os::SocketStream& source) {
+    if (is_raw_) return {};
+    return by_sender(source, [&](auto& out) { return sender_.tick(out); });
+  }
+  // Returns what goes to the target's QEMU.
+  Buffer to_target(Buffer bytes) {
+    if (is_raw_) return bytes;
+    std::lock_guard lock(receiver_mutex_);
+    Buffer to_qemu;
+    check(receiver_.from_peer(bytes, to_qemu), "receiver");
+    return to_qemu;
+  }
+  Buffer from_target(ByteView bytes) {
+    if (is_raw_) return {bytes.begin(), bytes.end()};
+    std::lock_guard lock(receiver_mutex_);
+    Buffer to_peer;
+    check(receiver_.from_qemu_return(bytes, to_peer), "return path");
+    return to_peer;
+  }
+  std::string report();
+  bool is_raw() const { return is_raw_; }
 
  private:
-  static link::LinkSettings link_of(const Options& options) {
-    return {.rate_bytes_per_s = static_cast<uint64_t>(options.rate_mbit * 1e6 / 8),
-            .delay = from_seconds(options.delay_ms / 1000)};
-  }
   static migrate::MemorySender::Options sender_options(const Options& options,
                                                        const migrate::MemoryProfile& profile) {
     using migrate::HotPages;
@@ -157,34 +189,22 @@ class Relay {
                          : options.mode == "hold" ? HotPages::kHold
                          : options.mode == "send" ? HotPages::kSend
                                                   : migrate::hot_pages_for(profile);
-    return {.hot = hot, .compress = !options.no_compression, .inject = !options.no_injection};
+    return {.hot = hot,
+            .switches = !options.is_precopy,
+            .compress = !options.no_compression,
+            .inject = !options.no_injection};
   }
-  double elapsed() const { return to_seconds(clock_.now() - began_); }
-
-  void read_source() {
-    Buffer bytes(128 * kKiB);
-    while (true) {
-      const auto count = source_->read_some(bytes);
-      if (!count || *count == 0) return;
-      const ByteView read = ByteView(bytes).first(*count);
-      if (is_raw_) {
-        // QEMU's own socket is buffer enough.
-        bytes_ += read.size();
-        forward_.push(read);
-        continue;
-      }
-      migrate::SenderOutput out;
-      {
-        std::lock_guard lock(mutex_);
-        check(sender_.from_qemu(read, out), "sender");
-        write_source(out.to_qemu);
-        announce();
-      }
-      send_buffer_.push(std::move(out.to_peer));
-    }
+  template <typename Step>
+  Buffer by_sender(os::SocketStream& source, Step step) {
+    std::lock_guard lock(mutex_);
+    migrate::SenderOutput out;
+    check(step(out), "sender");
+    if (!out.to_qemu.empty()) (void)source.write_bytes(out.to_qemu);
+    announce();
+    return std::move(out.to_peer);
   }
   void announce() {
-    if (!said_due_ && sender_.switch_is_due()) {
+    if (!said_due_ && sender_.first_pass_is_done()) {
       said_due_ = true;
       say(fmt::format(R"({{"event":"switch_is_due","s":{:.3f}}})", elapsed()));
     }
@@ -193,120 +213,139 @@ class Relay {
       say(fmt::format(R"({{"event":"switched","s":{:.3f}}})", elapsed()));
     }
   }
-  // Under the mutex: order counts.
-  void write_source(const Buffer& bytes) {
-    if (!bytes.empty()) (void)source_->write_bytes(bytes);
+  double elapsed() const { return to_seconds(clock_.now() - began_); }
+
+  const bool is_raw_;
+  const os::SystemClock clock_;
+  std::mutex mutex_, receiver_mutex_;
+  migrate::MemorySender sender_;
+  migrate::MemoryReceiver receiver_;
+  std::atomic<uint64_t> bytes_{0};
+  Time began_{};
+  bool said_due_ = false, said_switch_ = false;
+};
+
+std::string Halves::report() {
+  if (is_raw_)
+    return fmt::format(R"({{"event":"end","s":{:.3f},"peer_bytes":{}}})", elapsed(), bytes_);
+  std::lock_guard lock(mutex_);
+  const migrate::SenderStats stats = sender_.stats();
+  const migrate::InjectorStats& injector = stats.injector;
+  std::string said = fmt::format(R"({{"event":"end","s":{:.3f},"codecs":[{}])", elapsed(),
+                                 fmt::join(stats.batches_by_codec, ","));
+  const std::initializer_list<std::pair<const char*, uint64_t>> counts{
+      {"peer_bytes", stats.peer_bytes},
+      {"qemu_bytes", stats.qemu_bytes},
+      {"pages", stats.pages},
+      {"filled", stats.filled},
+      {"recent", stats.recent},
+      {"deltas", stats.deltas},
+      {"delta_bytes", stats.delta_bytes},
+      {"whole", stats.whole},
+      {"held", stats.held},
+      {"held_stale", stats.held_stale},
+      {"kept", stats.kept},
+      {"rounds", stats.rounds.size()},
+      {"plain_bytes", stats.plain_bytes},
+      {"packed_bytes", stats.packed_bytes},
+      {"requested", injector.requested},
+      {"unforeseen", injector.unforeseen},
+      {"injected", injector.injected},
+      {"late", injector.late},
+      {"foreseen", injector.foreseen},
+      {"cancelled", injector.cancelled},
+      {"link_bytes_per_s", static_cast<uint64_t>(stats.link_bytes_per_s)}};
+  for (const auto& [name, count] : counts) said += fmt::format(R"(,"{}":{})", name, count);
+  return said + "}";
+}
+
+// One connection between the halves, from the QEMUs' sockets on.
+class Session {
+ public:
+  Session(const Options& options, Halves& halves, os::Fd source, os::Fd target)
+      : halves_(halves),
+        forward_({.rate_bytes_per_s = static_cast<uint64_t>(options.rate_mbit * 1e6 / 8),
+                  .delay = from_seconds(options.delay_ms / 1000)},
+                 clock_),
+        back_({.delay = from_seconds(options.delay_ms / 1000)}, clock_),
+        source_(std::move(source)),
+        target_(std::move(target)) {}
+
+  // Returns when the source's stream has ended, and all of it was handed over, or after cut().
+  void run(bool is_resumed) {
+    send_buffer_.push(halves_.begin(is_resumed));
+    std::vector<std::thread> threads;
+    threads.emplace_back([this] { send_buffer_.pump(forward_); });
+    threads.emplace_back([this] { read_target(); });
+    threads.emplace_back([this] { deliver_back(); });
+    threads.emplace_back([this] { tick_often(); });
+    std::thread deliver([this] { deliver_forward(); });
+    read_source();
+    send_buffer_.end();
+    deliver.join();
+    if (!is_cut_) {
+      say(halves_.report());
+      std::_Exit(0);  // the others wait for sockets that no one closes
+    }
+    for (std::thread& thread : threads) thread.join();
+  }
+  void cut() {
+    is_cut_ = true;
+    forward_.cut();
+    back_.cut();
+    send_buffer_.end();
+    source_.shut_down();
+    target_.shut_down();
+  }
+
+ private:
+  void read_source() {
+    Buffer bytes(128 * kKiB);
+    while (true) {
+      const auto count = source_.read_some(bytes);
+      if (!count || *count == 0) return;
+      Buffer to_peer = halves_.from_source(ByteView(bytes).first(*count), source_);
+      // QEMU's own socket is buffer enough.
+      if (halves_.is_raw())
+        forward_.push(to_peer);
+      else
+        send_buffer_.push(std::move(to_peer));
+    }
   }
   void deliver_forward() {
     while (true) {
-      const Buffer bytes = forward_.pop();
-      if (bytes.empty()) break;
-      if (is_raw_) {
-        if (!target_->write_bytes(bytes)) return;
-        continue;
-      }
-      Buffer to_qemu;
-      {
-        std::lock_guard lock(receiver_mutex_);
-        const bool was = receiver_.stats().is_postcopy;
-        check(receiver_.from_peer(bytes, to_qemu), "receiver");
-        if (!was && receiver_.stats().is_postcopy) say(R"({"event":"received"})");
-      }
-      if (!target_->write_bytes(to_qemu)) return;
+      Buffer bytes = forward_.pop();
+      if (bytes.empty() || !target_.write_bytes(halves_.to_target(std::move(bytes)))) return;
     }
   }
   void read_target() {
     Buffer bytes(64 * kKiB);
     while (true) {
-      const auto count = target_->read_some(bytes);
+      const auto count = target_.read_some(bytes);
       if (!count || *count == 0) return;
-      const ByteView read = ByteView(bytes).first(*count);
-      if (is_raw_) {
-        back_.push(read);
-        continue;
-      }
-      Buffer to_peer;
-      {
-        std::lock_guard lock(receiver_mutex_);
-        check(receiver_.from_qemu_return(read, to_peer), "return path");
-      }
-      back_.push(to_peer);
+      back_.push(halves_.from_target(ByteView(bytes).first(*count)));
     }
   }
   void deliver_back() {
     while (true) {
       const Buffer bytes = back_.pop();
-      if (is_raw_) {
-        if (!source_->write_bytes(bytes)) return;
-        continue;
-      }
-      migrate::SenderOutput out;
-      {
-        std::lock_guard lock(mutex_);
-        check(sender_.from_peer(bytes, out), "return path at the source");
-        write_source(out.to_qemu);
-      }
-      send_buffer_.push(std::move(out.to_peer));
+      if (bytes.empty()) return;
+      send_buffer_.push(halves_.from_peer(bytes, source_));
     }
   }
   void tick_often() {
-    while (!is_raw_) {
+    while (!is_cut_) {
       std::this_thread::sleep_for(2ms);
-      migrate::SenderOutput out;
-      {
-        std::lock_guard lock(mutex_);
-        check(sender_.tick(out), "tick");
-        write_source(out.to_qemu);
-      }
-      send_buffer_.push(std::move(out.to_peer));
+      send_buffer_.push(halves_.tick(source_));
     }
   }
-  std::string report() {
-    if (is_raw_)
-      return fmt::format(R"({{"event":"end","s":{:.3f},"peer_bytes":{}}})", elapsed(), bytes_);
-    std::lock_guard lock(mutex_);
-    const migrate::SenderStats stats = sender_.stats();
-    const migrate::InjectorStats& injector = stats.injector;
-    std::string said = fmt::format(R"({{"event":"end","s":{:.3f},"codecs":[{}])", elapsed(),
-                                   fmt::join(stats.batches_by_codec, ","));
-    const std::initializer_list<std::pair<const char*, uint64_t>> counts{
-        {"peer_bytes", stats.peer_bytes},
-        {"qemu_bytes", stats.qemu_bytes},
-        {"pages", stats.pages},
-        {"filled", stats.filled},
-        {"recent", stats.recent},
-        {"deltas", stats.deltas},
-        {"delta_bytes", stats.delta_bytes},
-        {"whole", stats.whole},
-        {"held", stats.held},
-        {"held_stale", stats.held_stale},
-        {"kept", stats.kept},
-        {"rounds", stats.rounds.size()},
-        {"plain_bytes", stats.plain_bytes},
-        {"packed_bytes", stats.packed_bytes},
-        {"requested", injector.requested},
-        {"unforeseen", injector.unforeseen},
-        {"injected", injector.injected},
-        {"late", injector.late},
-        {"foreseen", injector.foreseen},
-        {"cancelled", injector.cancelled},
-        {"link_bytes_per_s", static_cast<uint64_t>(stats.link_bytes_per_s)}};
-    for (const auto& [name, count] : counts) said += fmt::format(R"(,"{}":{})", name, count);
-    return said + "}";
-  }
 
-  const Options options_;
-  const bool is_raw_;
+  Halves& halves_;
   const os::SystemClock clock_;
   Direction forward_, back_;
   SendBuffer send_buffer_;
-  std::mutex mutex_, receiver_mutex_;
-  migrate::MemorySender sender_;
-  migrate::MemoryReceiver receiver_;
-  std::unique_ptr<os::SocketStream> source_, target_;
-  std::atomic<uint64_t> bytes_{0};
-  Time began_{};
-  bool said_due_ = false, said_switch_ = false;
+  os::SocketStream source_, target_;
+  std::atomic<bool> is_cut_{false};
 };
 
 migrate::MemoryProfile read_profile(const os::Fd& listener) {
@@ -359,15 +398,28 @@ int run(const Options& options) {
   } else {
     say(R"({"event":"listening"})");
   }
-  auto accepted = os::accept_connection(source->get(), 120s);
-  if (!accepted) return 1;
-  auto target = os::connect_unix(options.target);
-  if (!target) {
-    fmt::print(stderr, "migrate_relay: {}\n", target.error().message);
-    return 1;
+  Halves halves(options, profile);
+  std::vector<std::string> targets{options.target};
+  if (!options.target_again.empty()) targets.push_back(options.target_again);
+  for (size_t i = 0; i < targets.size(); ++i) {
+    auto accepted = os::accept_connection(source->get(), 120s);
+    if (!accepted) return 1;
+    auto target = os::connect_unix(targets[i]);
+    if (!target) {
+      fmt::print(stderr, "migrate_relay: {}\n", target.error().message);
+      return 1;
+    }
+    Session session(options, halves, std::move(*accepted), std::move(*target));
+    std::thread cutter;
+    if (i + 1 < targets.size())
+      cutter = std::thread([&] {
+        std::string line;
+        if (std::getline(std::cin, line)) session.cut();
+      });
+    session.run(i > 0);
+    if (cutter.joinable()) cutter.join();
+    say(R"({"event":"cut"})");
   }
-  Relay relay(options, std::move(profile));
-  relay.run(std::move(*accepted), std::move(*target));
   return 0;
 }
 
@@ -381,8 +433,11 @@ int main(int argc, char** argv) {
   app.add_option("--profile", options.profile, "socket of the sink");
   app.add_option("--source", options.source, "socket to listen on for the source")->required();
   app.add_option("--target", options.target, "socket of the target")->required();
+  app.add_option("--target-again", options.target_again,
+                 "socket of the target after a line on standard input cut the connection");
   app.add_option("--rate-mbit", options.rate_mbit)->capture_default_str();
   app.add_option("--delay-ms", options.delay_ms, "one way")->capture_default_str();
+  app.add_flag("--precopy", options.is_precopy, "no switch to post-copy will come");
   app.add_flag("--no-compression", options.no_compression);
   app.add_flag("--no-injection", options.no_injection);
   CLI11_PARSE(app, argc, argv);

@@ -21,11 +21,23 @@ constexpr TableLimits kTables{.kept_pages = 8, .recent_pages = 4};
 
 // What reached a QEMU: pages by number, if all of it could be read.
 struct Target final : StreamVisitor {
+  Status on_command(Command command, ByteView) override {
+    is_postcopy = is_postcopy || command == Command::kPackaged;
+    return {};
+  }
+  Status on_discard(uint32_t block, const ByteRange& range) override {
+    for (uint64_t at = range.offset; at < range.end(); at += kPageBytes)
+      memory.erase(PageKey::of(block, at).value);
+    return {};
+  }
   Status on_page(const PageRecord& page) override {
     require(fits({page.offset, kPageBytes}, kBlocks.at(page.block).used_bytes));
     Buffer data(page.data.begin(), page.data.end());
     if (data.empty()) data.assign(kPageBytes, page.fill);
-    memory[PageKey::of(page.block, page.offset).value] = std::move(data);
+    const uint64_t key = PageKey::of(page.block, page.offset).value;
+    // QEMU gives up at one that is there.
+    require(!is_guest || !is_postcopy || !memory.contains(key));
+    memory[key] = std::move(data);
     return {};
   }
   Status on_bytes(Piece piece, ByteView bytes) override {
@@ -34,6 +46,7 @@ struct Target final : StreamVisitor {
   }
   std::map<uint64_t, Buffer> memory;
   size_t opaque = 0;
+  bool is_guest = false, is_postcopy = false;  // is_guest: of one that is migrated as QEMU does
 };
 
 template <typename Take>
@@ -118,6 +131,7 @@ void any_guest(FuzzedDataProvider& fuzz) {
   const auto hot = static_cast<HotPages>(fuzz.ConsumeIntegralInRange(0, 2));
   MemorySender sender({.tables = kTables,
                        .hot = hot,
+                       .switches = fuzz.ConsumeBool(),
                        .held_pages_max = fuzz.ConsumeIntegralInRange<size_t>(0, 10),
                        .compress = fuzz.ConsumeBool()},
                       any_profile(fuzz), clock);
@@ -132,7 +146,7 @@ void any_guest(FuzzedDataProvider& fuzz) {
     const auto at = fuzz.ConsumeIntegralInRange<size_t>(0, kPageBytes - 1);
     const auto length = fuzz.ConsumeIntegralInRange<size_t>(0, kPageBytes - at);
     std::fill_n(page.begin() + static_cast<ptrdiff_t>(at), length,
-                fuzz.ConsumeIntegral<std::byte>());
+                static_cast<std::byte>(fuzz.ConsumeIntegral<uint8_t>()));
     stale[number] = true;
   };
   const auto send = [&](uint64_t number) {
@@ -169,6 +183,7 @@ void any_guest(FuzzedDataProvider& fuzz) {
     return true;
   });
   Target target;
+  target.is_guest = true;
   StreamReader reader({}, target);
   require(reader.feed(to_qemu).has_value() && reader.finish().has_value());
   require(target.opaque == 1'000);

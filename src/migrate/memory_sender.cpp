@@ -19,10 +19,6 @@ constexpr double kRateUnknown = 125e6;
 // Differences that save less than this are not worth their page's first copy.
 constexpr double kDeltaRatioMax = 0.7;
 constexpr uint64_t kDeltaSamplesMin = 16;
-// When to switch: after so many rounds, or so many pages into one whose differences are so short.
-constexpr size_t kRoundsToSwitch = 3;
-constexpr uint64_t kRoundSample = 64;
-constexpr uint64_t kShortPage = 256, kLongPage = 2048;  // bytes, mean of a round
 constexpr size_t kPackedStreamMin = 256;
 
 // What the link carries, told from how fast what was put out is taken.
@@ -65,6 +61,7 @@ struct MemorySender::Impl final : StreamVisitor, ReturnPathVisitor {
         return_path(std::make_unique<ReturnPathReader>(*this)),
         encoder(options.tables),
         held(options.hot == HotPages::kHold ? options.held_pages_max : 0),
+        late(options.switches ? options.held_pages_max : 0),
         injector(options.injector) {
     link.set(options.link_bytes_per_s);
   }
@@ -82,8 +79,9 @@ struct MemorySender::Impl final : StreamVisitor, ReturnPathVisitor {
 
   void count_round(PageKey key);
   bool is_to_keep(PageKey key) const;
+  bool hold(PageKey key, ByteView data, bool is_new);
   void send(const PageRecord& page, bool keep);
-  void send_held(size_t pages_max);
+  void send_held(PageStore& from, size_t pages_max);
   void flush() {
     flush_stream();
     flush_pages();
@@ -101,7 +99,8 @@ struct MemorySender::Impl final : StreamVisitor, ReturnPathVisitor {
   std::unique_ptr<ReturnPathReader> return_path;
   std::vector<RamBlock> blocks;
   PageEncoder encoder;
-  PageStore held;
+  PageStore held;  // that the target has nothing of
+  PageStore late;  // that it has an earlier content of
   PageInjector injector;
   WorkingSet working_set;
   CodecChooser chooser;
@@ -115,8 +114,7 @@ struct MemorySender::Impl final : StreamVisitor, ReturnPathVisitor {
   Time round_began{};
   uint64_t opaque_left = 0;  // of the package, which nothing may interrupt
   uint64_t hot_kept = 0;
-  uint64_t round_bytes = 0;  // of its pages, before they were packed
-  Buffer stream;             // to go before the pages of the encoder's batch; one of both is empty
+  Buffer stream;  // to go before the pages of the encoder's batch; one of both is empty
   Buffer packed;
   SenderStats stats;
 };
@@ -139,6 +137,8 @@ Status MemorySender::Impl::on_blocks(const std::vector<RamBlock>& its_blocks) {
 
 Status MemorySender::Impl::on_command(Command command, ByteView data) {
   if (command != Command::kPackaged) return {};
+  send_held(late, SIZE_MAX);
+  flush();
   opaque_left = BigEndianReader(data).u32();
   stats.phase = Phase::kPostCopy;
   if (options.inject) injector.start(working_set.ranked(kRankedMax));
@@ -151,7 +151,6 @@ void MemorySender::Impl::count_round(PageKey key) {
     round.took = clock.now() - round_began;
     if (stats.rounds.size() < SenderStats::kRoundsMax) stats.rounds.push_back(round);
     round = {};
-    round_bytes = 0;
     round_began = clock.now();
     for (auto& pages : in_round) pages.assign(pages.size(), false);
   }
@@ -167,6 +166,17 @@ bool MemorySender::Impl::is_to_keep(PageKey key) const {
   return working_set.is_hot(key) || encoder.kept_pages() + hot_to_come < options.tables.kept_pages;
 }
 
+// Returns whether the page was held back: with those the target has nothing of, or, once it has an
+// earlier content, with those that it must have before the switch. After it, a page that is there
+// already would end the migration.
+bool MemorySender::Impl::hold(PageKey key, ByteView data, bool is_new) {
+  if (stats.phase != Phase::kPreCopy) return false;
+  if (held.find(key) != nullptr ||
+      (is_new && options.hot == HotPages::kHold && working_set.is_hot(key)))
+    return held.set(key, data);
+  return !is_new && options.switches && late.set(key, data);
+}
+
 Status MemorySender::Impl::on_page(const PageRecord& page) {
   const PageKey key = PageKey::of(page.block, page.offset);
   ++stats.pages;
@@ -179,10 +189,9 @@ Status MemorySender::Impl::on_page(const PageRecord& page) {
   injector.on_sent(key);
   PageRecord sent = page;
   if (!page.data.empty() && all_zero(page.data)) sent.data = {};
-  if (stats.phase == Phase::kPreCopy && options.hot == HotPages::kHold && !sent.data.empty() &&
-      (working_set.is_hot(key) || held.find(key) != nullptr) && held.set(key, page.data))
-    return {};
+  if (!sent.data.empty() && hold(key, page.data, is_new)) return {};
   held.erase(key);
+  late.erase(key);
   const bool keep = is_to_keep(key);
   hot_kept += keep && is_new && working_set.is_hot(key) ? 1 : 0;
   send(sent, keep);
@@ -193,7 +202,6 @@ Status MemorySender::Impl::on_page(const PageRecord& page) {
 void MemorySender::Impl::send(const PageRecord& page, bool keep) {
   flush_stream();
   const auto told = encoder.add(page, keep);
-  round_bytes += told.bytes;
   switch (told.form) {
     case PageForm::kFill:
       ++stats.filled;
@@ -248,8 +256,8 @@ void MemorySender::Impl::flush_pages() {
   encoder.clear_batch();
 }
 
-void MemorySender::Impl::send_held(size_t pages_max) {
-  while (pages_max-- > 0 && held.take_any([&](PageKey key, const PageBytes& data) {
+void MemorySender::Impl::send_held(PageStore& from, size_t pages_max) {
+  while (pages_max-- > 0 && from.take_any([&](PageKey key, const PageBytes& data) {
     wanted.erase(key);
     send({.block = key.block(), .offset = key.offset(), .data = data}, false);
   })) {
@@ -257,7 +265,7 @@ void MemorySender::Impl::send_held(size_t pages_max) {
 }
 
 Status MemorySender::Impl::on_discard(uint32_t block, const ByteRange& range) {
-  stats.held_stale += held.erase_range(block, range);
+  stats.held_stale += held.erase_range(block, range) + late.erase_range(block, range);
   // In a post-copy that began at once nearly all pages are named here that were never sent.
   for (uint64_t at = range.offset; at < range.end(); at += kPageBytes) {
     const PageKey key = PageKey::of(block, at);
@@ -268,7 +276,8 @@ Status MemorySender::Impl::on_discard(uint32_t block, const ByteRange& range) {
 }
 
 Status MemorySender::Impl::on_memory_end() {
-  send_held(SIZE_MAX);
+  send_held(late, SIZE_MAX);
+  send_held(held, SIZE_MAX);
   flush();
   BigEndianWriter end;
   write_memory_end(reader->section(), end);
@@ -333,7 +342,7 @@ Status MemorySender::from_qemu(ByteView stream, SenderOutput& out) {
   const size_t before = out.to_peer.size();
   impl_->out = &out;
   FR_CHECK(impl_->reader->feed(stream));
-  if (impl_->may_send_pages()) impl_->send_held(kHeldAtOnce);
+  if (impl_->may_send_pages()) impl_->send_held(impl_->held, kHeldAtOnce);
   impl_->flush();
   impl_->inject();
   const uint64_t put_out = out.to_peer.size() - before;
@@ -357,7 +366,7 @@ Status MemorySender::tick(SenderOutput& out) {
   const size_t before = out.to_peer.size();
   impl_->out = &out;
   if (impl_->may_send_pages()) {
-    impl_->send_held(kHeldAtOnce);
+    impl_->send_held(impl_->held, kHeldAtOnce);
     impl_->flush();
   }
   impl_->inject();
@@ -378,6 +387,7 @@ Status MemorySender::resume(SenderOutput& out) {
   impl_->stream.clear();
   // The target says itself what it has, and QEMU sends all else: also what was held back.
   impl_->held.clear();
+  impl_->late.clear();
   impl_->wanted.clear();
   impl_->injector.reset();
   impl_->opaque_left = 0;
@@ -393,26 +403,13 @@ bool MemorySender::first_pass_is_done() const {
   return stats.pages_total > 0 && (stats.pages_seen == stats.pages_total || !stats.rounds.empty());
 }
 
-bool MemorySender::switch_is_due() const {
-  if (!first_pass_is_done()) return false;
-  const SenderStats& stats = impl_->stats;
-  // Without differences a further round sends pages that will be written again.
-  if (impl_->options.hot != HotPages::kKeep || stats.rounds.size() >= kRoundsToSwitch) return true;
-  if (stats.rounds.empty() || impl_->round.pages < kRoundSample) return false;
-  // The differences of a pass may have grown long while it lasted; those to the round after it are
-  // shorter, if pages are not written whole. Its first pages also let the link drain what waits
-  // before the switch.
-  const uint64_t bytes = impl_->round_bytes / impl_->round.pages;
-  return bytes <= kShortPage || bytes >= kLongPage;
-}
-
 bool MemorySender::is_postcopy() const {
   return impl_->stats.phase >= SenderStats::Phase::kPostCopy;
 }
 
 SenderStats MemorySender::stats() const {
   SenderStats stats = impl_->stats;
-  stats.held = impl_->held.size();
+  stats.held = impl_->held.size() + impl_->late.size();
   stats.kept = impl_->encoder.kept_pages();
   stats.link_bytes_per_s = impl_->link.get();
   stats.injector = impl_->injector.stats();

@@ -26,7 +26,8 @@ namespace forerun::migrate {
 enum class HotPages : uint8_t {
   kSend,  // as any other
   kKeep,  // sent, and kept by both sides for differences
-  kHold,  // held back until the switch. REQUIRES: the migration switches to post-copy
+  kHold,  // held back until the switch; for migrations that switch to post-copy. Should the guest
+          // fall idle, QEMU ends in pre-copy, and what is held is sent while the guest stands still
 };
 
 // Returns what the profile speaks for, in a migration that switches to post-copy.
@@ -71,6 +72,10 @@ class MemorySender {
   struct Options {
     TableLimits tables;  // at most the receiver's
     HotPages hot = HotPages::kSend;
+    // It will switch to post-copy when first_pass_is_done(). Then a page that comes again before is
+    // not sent, but held back: it will be written once more, and what is under way, small as it is
+    // on the link, the target must take in before it can run.
+    bool switches = false;
     size_t held_pages_max = 65536;  // 256 MiB
     bool compress = true;
     bool inject = true;
@@ -99,12 +104,9 @@ class MemorySender {
 
   // What the link carries, where the caller knows better.
   void set_link_rate(double bytes_per_s);
-  // Returns whether every page was sent once.
+  // Returns whether now is the time to switch to post-copy: every page was sent once. A guest that
+  // writes next to nothing may end in pre-copy before.
   bool first_pass_is_done() const;
-  // Returns whether now is the time to switch to post-copy: every page was sent once, and what was
-  // written since is cheap to tell, or will not become cheaper. Once true, it stays true. A guest
-  // that writes next to nothing ends in pre-copy before.
-  bool switch_is_due() const;
   bool is_postcopy() const;
   SenderStats stats() const;
   // Returns the pages that the guest asked for, in order, the first 65536: what a later migration

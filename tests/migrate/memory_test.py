@@ -62,7 +62,8 @@ class MemoryTest(unittest.TestCase):
         target = self.qemu("target", "-S", "-incoming", "defer")
         target.capabilities(events=True, postcopy_ram=not is_precopy)
         target.ask("migrate-incoming", uri=f"unix:{self.path('target.sock')}")
-        relay = self.relay(mode, *(["--profile", self.path("profile.sock")] if is_profiled else []))
+        relay = self.relay(mode, *(["--profile", self.path("profile.sock")] if is_profiled else []),
+                           *(["--precopy"] if is_precopy else []))
         if is_profiled:
             migration.profile(source, relay, self.path("profile.sock"))
         source.capabilities(events=True, postcopy_ram=not is_precopy, return_path=not is_precopy)
