@@ -174,7 +174,7 @@ def percentile_us(classes, share):
 
 class Relay:
     def __init__(self, bin_folder, work, arguments):
-        self.process = subprocess.Popen([os.path.join(bin_folder, "migrate_relay"), *arguments], stdin=subprocess.DEVNULL,
+        self.process = subprocess.Popen([os.path.join(bin_folder, "migrate_relay"), *arguments], stdin=subprocess.PIPE,
                                         stdout=subprocess.PIPE, text=True)
         self.events = {}
         self.changed = threading.Condition()
@@ -199,10 +199,16 @@ class Relay:
                     return self.events[name]
         raise children.Failure(f"the relay does not say {event}: {self.events}")
 
+    def cut(self):
+        """Cuts the connection; the next one is to the socket of --target-again."""
+        self.process.stdin.write("cut\n")
+        self.process.stdin.flush()
+
     def close(self):
         self.process.kill()
         self.process.wait()
         self.reader.join(5)
+        self.process.stdin.close()
         self.process.stdout.close()
 
 
@@ -248,8 +254,14 @@ def profile(source, relay, path):
     if source.ask("query-migrate")["status"] == "active":
         source.ask("migrate_cancel")
     source.wait_migrated(("cancelled", "completed", "failed"))
-    if source.ask("query-status")["status"] != "running":
-        source.ask("cont")
+    deadline = time.monotonic() + 10
+    while source.ask("query-status")["status"] != "running":
+        try:
+            source.ask("cont")
+        except children.Failure:  # "Migration is not finalized yet"
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
     return said
 
 
