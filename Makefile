@@ -1,5 +1,5 @@
 # The two commands of the README: `make demo` and `make test`. The rest serves developers.
-.PHONY: demo test test-s3 build packages clean bench-boot bench-boot-replay bench-nbd bench-observe bench-launches bench-map bench-compose bench-storm bench-fairness bench-history bench-dedup bench-tier bench-predict bench-agent bench-patterns deb bench-pollution bench-migrate
+.PHONY: demo test test-s3 build packages clean bench-boot bench-boot-replay bench-nbd bench-observe bench-launches bench-map bench-compose bench-storm bench-fairness bench-history bench-dedup bench-tier bench-predict bench-agent bench-patterns deb bench-pollution bench-migrate bench-place
 
 BUILD := build/release
 JOBS  := 2
@@ -62,6 +62,10 @@ bench-dedup: build
 # LAUNCHES: the folder of the traces (docs/launches.md).
 bench-launches: build
 	bench/launches $(if $(LAUNCHES),--data $(LAUNCHES)) --out build/bench/launches.json
+
+# DAYS: a folder of days of PlanetLab, or an archive of one (docs/simulate.md).
+bench-place: build
+	bench/place $(if $(DAYS),--data $(DAYS)) --out build/bench/place.json
 
 # BLOCKS: traces of block requests (docs/replay.md).
 bench-predict: build

@@ -97,9 +97,8 @@ class Report {
       : progress_(Progress::style_for(context), clock_.now()), all_(all) {}
   void at(const std::string& what, double share) {
     const double whole = (static_cast<double>(done_) + share) / static_cast<double>(all_);
-    const auto text = progress_.update(
-        {.done_bytes = static_cast<uint64_t>(whole * 1000), .total_bytes = 1000, .message = what},
-        clock_.now());
+    const auto text =
+        progress_.update({.message = fmt::format("{:.0f} %, {}", 100 * whole, what)}, clock_.now());
     if (!text.empty()) fmt::print(stderr, "{}", text);
   }
   void next() { ++done_; }

@@ -125,6 +125,19 @@ TEST(Detectors, SpreadLowersTheThreshold) {
   EXPECT_TRUE(mad->is_over(0.926, past));
 }
 
+TEST(Balancers, SnapshotEvensOutAndThenWaits) {
+  const trace::VmTrace trace = constant(40, 60);
+  const SimResult packed = run(trace, "dvfs", 60, true);
+  const SimResult even = run(trace, "snapshot", 60, true);
+  EXPECT_GT(even.migrations, 0U);
+  EXPECT_GT(even.active_host_hours, packed.active_host_hours);  // idle hosts are hosts to it
+}
+
+TEST(Balancers, StddevDoesNothingBelowItsThreshold) {
+  EXPECT_EQ(run(constant(40, 5), "stddev", 60, true).migrations, 0U);
+  EXPECT_GT(run(constant(40, 99), "stddev", 60, true).migrations, 0U);
+}
+
 TEST(Policies, AreFoundByTheirNames) {
   for (const auto name : policy_names()) EXPECT_TRUE(make_policy(name)) << name;
   EXPECT_FALSE(make_policy("lr"));
