@@ -62,12 +62,17 @@ class MemoryTest(unittest.TestCase):
         time.sleep(0.3)
         relay.cut()
         for side in (source, target):
-            deadline = time.monotonic() + 20
-            while side.ask("query-migrate").get("status") != "postcopy-paused":
-                self.assertLess(time.monotonic(), deadline, side.ask("query-migrate"))
-                time.sleep(0.02)
+            self.wait(side, lambda status: status == "postcopy-paused")
         target.ask("migrate-recover", uri=f"unix:{self.path('again.sock')}")
         source.ask("migrate", uri=f"unix:{self.path('source.sock')}", resume=True)
+        for side in (source, target):
+            self.wait(side, lambda status: status != "postcopy-paused")
+
+    def wait(self, side, is_awaited):
+        deadline = time.monotonic() + 20
+        while not is_awaited(side.ask("query-migrate").get("status")):
+            self.assertLess(time.monotonic(), deadline, side.ask("query-migrate"))
+            time.sleep(0.02)
 
     def move(self, mode, at_once=False, is_profiled=False, is_precopy=False, is_cut=False):
         """Returns the target's and the source's memory, and what the relay says."""
