@@ -89,6 +89,18 @@ class FakeService : public Service {
     stop_request = request;
     return or_error(vm);
   }
+  Result<OperationInfo> migrate_vm(const std::string& name,
+                                   const MigrateRequest& request) override {
+    asked_name = name;
+    migrate_request = request;
+    return or_error(operation);
+  }
+  Status cancel_migration(const std::string& name) override {
+    asked_name = name;
+    if (error) return std::unexpected(*error);
+    return {};
+  }
+  std::vector<PeerInfo> list_peers() override { return peers; }
   Status remove_vm(const std::string& name) override {
     asked_name = name;
     if (error) return std::unexpected(*error);
@@ -230,6 +242,8 @@ class FakeService : public Service {
   SignRequest sign_request;
   RunRequest run_request;
   StopRequest stop_request;
+  MigrateRequest migrate_request;
+  std::vector<PeerInfo> peers{{"b", "10.0.0.2:7070", true, ""}};
   CollectRequest collect_request;
   ShareRequest share_request;
   UsageRequest usage_request;

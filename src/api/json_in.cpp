@@ -445,6 +445,24 @@ Result<HistoryImportRequest> parse_history_import_request(std::string_view body)
   return request;
 }
 
+Result<MigrateRequest> parse_migrate_request(std::string_view body) {
+  FR_TRY(const json::object object, parse_object(body));
+  Members members(object, "");
+  MigrateRequest request;
+  members.name("to", request.to);
+  members.choice("mode", request.mode,
+                 {{"auto", MigrateMode::kAuto},
+                  {"precopy", MigrateMode::kPrecopy},
+                  {"postcopy", MigrateMode::kPostcopy},
+                  {"hybrid", MigrateMode::kHybrid}});
+  members.whole<uint64_t>("downtime_ms_max", request.downtime_ms_max, 1, 600'000);
+  members.whole<uint64_t>("rate_bytes_per_s_max", request.rate_bytes_per_s_max, 0,
+                          uint64_t{1} << 40);
+  members.flag("without_forwards", request.without_forwards);
+  FR_CHECK(members.status());
+  return request;
+}
+
 Result<StopRequest> parse_stop_request(std::string_view body) {
   StopRequest request;
   if (body.empty()) return request;

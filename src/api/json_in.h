@@ -32,6 +32,7 @@ Result<LaunchImportRequest> parse_launch_import_request(std::string_view body);
 Result<CollectRequest> parse_collect_request(std::string_view body);
 Result<HistoryExportRequest> parse_history_export_request(std::string_view body);
 Result<HistoryImportRequest> parse_history_import_request(std::string_view body);
+Result<MigrateRequest> parse_migrate_request(std::string_view body);
 Result<StopRequest> parse_stop_request(std::string_view body);  // an empty body: all defaults
 
 }  // namespace forerun::api

@@ -44,6 +44,12 @@ std::string_view word(VmState state) {
       return "stopped";
     case VmState::kFailed:
       return "failed";
+    case VmState::kMigrating:
+      return "migrating";
+    case VmState::kIncoming:
+      return "incoming";
+    case VmState::kMoved:
+      return "moved";
   }
   return "failed";
 }
@@ -214,6 +220,7 @@ json::value value_of(const VmInfo& vm) {
   return {{"name", text(vm.name)},
           {"state", word(vm.state)},
           {"detail", text_or_null(vm.detail)},
+          {"peer", text_or_null(vm.peer)},
           {"pid", vm.pid == 0 ? json::value() : json::value(vm.pid)},
           {"image", text(vm.image)},
           {"image_digest", text_or_null(vm.image_digest)},
@@ -236,6 +243,13 @@ json::value value_of(const VmInfo& vm) {
             {"limit_bytes_per_s", vm.share.limit_bytes_per_s}}},
           {"created_at", moment(vm.created_unix_seconds)},
           {"started_at", moment(vm.started_unix_seconds)}};
+}
+
+json::value value_of(const PeerInfo& peer) {
+  return {{"name", text(peer.name)},
+          {"address", text(peer.address)},
+          {"reachable", peer.is_reachable},
+          {"detail", text_or_null(peer.detail)}};
 }
 
 json::value value_of(const Check& check) {
@@ -455,6 +469,9 @@ std::string to_json(const std::vector<OperationInfo>& operations, int64_t as_of)
 }
 std::string to_json(const std::vector<VmInfo>& vms, int64_t as_of) {
   return items_json(vms, as_of);
+}
+std::string to_json(const std::vector<PeerInfo>& peers, int64_t as_of) {
+  return items_json(peers, as_of);
 }
 std::string to_json(const std::vector<Check>& checks, int64_t as_of) {
   return items_json(checks, as_of);

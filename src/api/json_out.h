@@ -33,6 +33,7 @@ std::string to_json(const ComponentDetails& component);
 std::string to_json(const std::vector<TagInfo>& tags, int64_t as_of);
 std::string to_json(const std::vector<OperationInfo>& operations, int64_t as_of);
 std::string to_json(const std::vector<VmInfo>& vms, int64_t as_of);
+std::string to_json(const std::vector<PeerInfo>& peers, int64_t as_of);
 std::string to_json(const std::vector<Check>& checks, int64_t as_of);
 
 // Returns a problem of RFC 9457. `instance` is the path asked for.

@@ -108,8 +108,10 @@ HttpResponse Router::v1(const HttpRequest& request, const Segments& path) const 
   if (path[0] == "launches") return launches(request, path);
   if (path[0] == "vms") return vms(request, path);
   if (path[0] == "usage") return usage(request, path);
-  if (path.size() != 1 || (path[0] != "host" && path[0] != "checks")) return no_such_path(request);
+  if (path.size() != 1 || (path[0] != "host" && path[0] != "hosts" && path[0] != "checks"))
+    return no_such_path(request);
   if (request.method != "GET") return wrong_method(request, "GET");
+  if (path[0] == "hosts") return ok(to_json(service_.list_peers(), unix_seconds_()));
   if (path[0] == "host") return ok(to_json(service_.host_stats(), unix_seconds_()));
   return ok(to_json(service_.run_checks(), unix_seconds_()));
 }
@@ -288,6 +290,18 @@ HttpResponse Router::history(const HttpRequest& request, const Segments& path) c
   return answer(request, service_.import_history(name, *asked));
 }
 
+HttpResponse Router::migration(const HttpRequest& request, const Segments& path) const {
+  const bool cancels = path.size() == 4 && path[3] == "cancel";
+  if (path.size() != 3 && !cancels) return no_such_path(request);
+  if (request.method != "POST") return wrong_method(request, "POST");
+  if (!is_json(request)) return no_json(request);
+  const std::string name(path[1]);
+  if (cancels) return removed(request, service_.cancel_migration(name));
+  const auto asked = parse_migrate_request(request.body);
+  if (!asked) return problem(request, asked.error());
+  return started(request, service_.migrate_vm(name, *asked));
+}
+
 HttpResponse Router::one_vm(const HttpRequest& request, const Segments& path) const {
   const std::string name(path[1]);
   if (path.size() == 2) {
@@ -319,6 +333,7 @@ HttpResponse Router::one_vm(const HttpRequest& request, const Segments& path) co
   }
   if (path[2] == "recording") return recording(request, path);
   if (path[2] == "history") return history(request, path);
+  if (path[2] == "migrate") return migration(request, path);
   if (path.size() == 3 && path[2] == "stop") {
     if (request.method != "POST") return wrong_method(request, "POST");
     if (!is_json(request)) return no_json(request);

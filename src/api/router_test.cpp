@@ -91,6 +91,25 @@ TEST_F(RouterTest, RunsAndStopsAVm) {
   EXPECT_EQ(removed.body, "");
 }
 
+TEST_F(RouterTest, MovesAVm) {
+  const auto response =
+      send("POST", "/api/v1/vms/web-1/migrate",
+           R"({"to":"b","mode":"postcopy","downtime_ms_max":50,"without_forwards":true})");
+  EXPECT_EQ(response.status, 202);
+  EXPECT_EQ(service_.asked_name, "web-1");
+  EXPECT_EQ(service_.migrate_request.to, "b");
+  EXPECT_EQ(service_.migrate_request.mode, MigrateMode::kPostcopy);
+  EXPECT_EQ(service_.migrate_request.downtime_ms_max, 50u);
+  EXPECT_TRUE(service_.migrate_request.without_forwards);
+  const std::string path = "/api/v1/vms/web-1/migrate";
+  EXPECT_THAT(send("POST", path, R"({})").body, HasSubstr("to must be"));
+  EXPECT_EQ(send("POST", path, R"({"to":"b","downtime_ms_max":0})").status, 400);
+  EXPECT_EQ(send("POST", path, R"({"to":"b","mode":"teleport"})").status, 400);
+  EXPECT_EQ(send("GET", path, "").status, 405);
+  EXPECT_EQ(send("POST", path + "/cancel", "").status, 204);
+  EXPECT_THAT(get("/api/v1/hosts").body, HasSubstr(R"("reachable":true)"));
+}
+
 TEST_F(RouterTest, ErrorsAreProblems) {
   service_.error = Error{ErrorCode::kExists, "VM 'web-1' runs already", 0};
   const auto response = send("POST", "/api/v1/vms", R"({"name":"web-1","image":"debian"})");

@@ -155,7 +155,14 @@ enum class PrefetchMode : uint8_t {
   kObserve,  // models learn and are scored, nothing is fetched ahead
   kOff,
 };
-enum class VmState : uint8_t { kRunning, kStopped, kFailed };
+enum class VmState : uint8_t {
+  kRunning,
+  kStopped,
+  kFailed,
+  kMigrating,  // runs here, and is on its way to another host
+  kIncoming,   // is on its way from another host, and does not run here yet
+  kMoved,      // another host has it
+};
 
 struct PortForward {  // TCP
   std::string host_address = "127.0.0.1";
@@ -200,6 +207,7 @@ struct VmInfo {
   std::string name;
   VmState state = VmState::kStopped;
   std::string detail;  // why it failed; empty otherwise
+  std::string peer;    // the other host, if it migrates or has moved
   int pid = 0;         // 0 if it does not run
   std::string image;
   std::string image_digest;
@@ -219,6 +227,25 @@ struct VmInfo {
   iosched::Share share;
   int64_t created_unix_seconds = 0;
   int64_t started_unix_seconds = 0;
+};
+
+// How a VM's memory goes to another host: all of it before the VM does, or after it, or first one
+// pass over it and the rest after it.
+enum class MigrateMode : uint8_t { kAuto, kPrecopy, kPostcopy, kHybrid };
+
+struct MigrateRequest {
+  std::string to;  // a host of the configuration
+  MigrateMode mode = MigrateMode::kAuto;
+  uint64_t downtime_ms_max = 300;     // of pre-copy: it goes on until that will do
+  uint64_t rate_bytes_per_s_max = 0;  // of the memory before the switch; 0: none
+  bool without_forwards = false;      // its host's ports are not taken at the other host
+};
+
+// Another host of the configuration, and whether it answers.
+struct PeerInfo {
+  std::string name, address;
+  bool is_reachable = false;
+  std::string detail;  // why it does not
 };
 
 struct StopRequest {
@@ -403,6 +430,16 @@ class Service {
   virtual Result<VmInfo> get_vm(const std::string& name) = 0;
   // Returns once it is stopped; stopping a stopped VM is no error.
   virtual Result<VmInfo> stop_vm(const std::string& name, const StopRequest& request) = 0;
+  // Starts to move a running VM to another host and returns the operation. Until the VM is the
+  // other host's, whatever fails leaves it running here. ERRORS: kNotFound (VM, host), kInvalid,
+  // kUnsupported, kExists: it is being migrated.
+  virtual Result<OperationInfo> migrate_vm(const std::string& name,
+                                           const MigrateRequest& request) = 0;
+  // Asks a migration to end with the VM where it was. ERRORS: kNotFound: there is none; kExists: it
+  // is too late.
+  virtual Status cancel_migration(const std::string& name) = 0;
+  // Returns the other hosts, by name; asks each whether it answers.
+  virtual std::vector<PeerInfo> list_peers() = 0;
   // Forgets a stopped VM and deletes its own writes. ERRORS: kExists if it runs.
   virtual Status remove_vm(const std::string& name) = 0;
   virtual Result<VmStats> vm_stats(const std::string& name) = 0;

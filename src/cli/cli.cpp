@@ -71,6 +71,7 @@ int run_cli(int argc, const char* const* argv) {
   add_image_commands(app, context, chosen);
   add_component_commands(app, context, chosen);
   add_vm_commands(app, context, chosen);
+  add_host_commands(app, context, chosen);
   add_stats_commands(app, context, chosen);
   add_repository_commands(app, context, chosen);
   add_operation_commands(app, context, chosen);

@@ -19,6 +19,9 @@ void add_operation_commands(CLI::App& app, const Context& context, Command& chos
 void add_vm_commands(CLI::App& app, const Context& context, Command& chosen);
 // Adds to `vm`: history.
 void add_history_commands(CLI::App& vm, const Context& context, Command& chosen);
+// Adds to `vm`: migrate.
+void add_migrate_command(CLI::App& vm, const Context& context, Command& chosen);
+void add_host_commands(CLI::App& app, const Context& context, Command& chosen);
 void add_stats_commands(CLI::App& app, const Context& context, Command& chosen);  // stats, explain
 void add_launch_commands(CLI::App& app, const Context& context, Command& chosen);
 void add_explain_launch(CLI::App& explain, const Context& context, Command& chosen);

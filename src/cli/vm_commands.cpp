@@ -1,4 +1,4 @@
-// forerun vm run|list|show|stop|rm|stats|profile|history|console
+// forerun vm run|list|show|stop|rm|stats|profile|history|migrate|console
 #include <CLI/CLI.hpp>
 #include <boost/json.hpp>
 #include <filesystem>
@@ -136,13 +136,20 @@ std::string show_share(const json::object& vm) {
   return text;
 }
 
+// "moved → b"
+std::string show_state(const json::object& vm) {
+  const std::string state = text_of(vm, "state"), peer = text_of(vm, "peer");
+  if (peer.empty() || state == "running") return state;
+  return fmt::format("{} {} {}", state, state == "incoming" ? "←" : "→", peer);
+}
+
 void print_vm(const json::object& vm) {
   std::string text;
   const auto line = [&](std::string_view key, std::string_view value) {
     if (!value.empty()) text += fmt::format("{:<12} {}\n", key, value);
   };
   line("name", text_of(vm, "name"));
-  line("state", text_of(vm, "state"));
+  line("state", show_state(vm));
   line("why", text_of(vm, "detail"));
   line("image", text_of(vm, "image"));
   line("memory", show_bytes(number_of(vm, "memory_bytes")));
@@ -198,7 +205,7 @@ Result<int> list_vms(const Context& context) {
   for (const json::value& item : list_of(answer, "items")) {
     if (!item.is_object()) continue;
     const json::object& vm = item.as_object();
-    table.add({text_of(vm, "name"), text_of(vm, "state"), text_of(vm, "image"),
+    table.add({text_of(vm, "name"), show_state(vm), text_of(vm, "image"),
                show_bytes(number_of(vm, "memory_bytes")), show_count(count_of(vm, "cpus")),
                text_of(vm, "accelerator"), text_of(vm, "prefetch"), show_forwards(vm)});
   }
@@ -378,6 +385,7 @@ void add_vm_commands(CLI::App& app, const Context& context, Command& chosen) {
   add_profile(vm, context, chosen);
   add_share(vm, context, chosen);
   add_history_commands(*vm, context, chosen);
+  add_migrate_command(*vm, context, chosen);
 
   using Action = Result<int> (*)(const Context&, const std::string&);
   const auto add_named = [&](const char* verb, const char* help, Action action) {

@@ -8,6 +8,8 @@
 #include "daemon/kernels.h"
 #include "daemon/launches.h"
 #include "daemon/memory_keeper.h"
+#include "daemon/migrations.h"
+#include "daemon/peers.h"
 #include "daemon/repositories.h"
 #include "daemon/rnn_training.h"
 #include "daemon/service.h"
@@ -148,6 +150,8 @@ struct Daemon::Parts {
   std::unique_ptr<VmManager> vms;
   std::unique_ptr<store::HistoryStore> history;
   std::unique_ptr<UsageWatch> usage;
+  std::unique_ptr<Peers> peers;
+  std::unique_ptr<Migrations> migrations;
   std::unique_ptr<DaemonService> service;
   std::unique_ptr<api::Router> router;
   std::unique_ptr<net::HttpServer> http;
@@ -162,6 +166,7 @@ struct Daemon::Parts {
 
 Daemon::Parts::~Parts() {
   if (http) http->stop();
+  if (migrations) migrations->stop();
   // Connections are cut before waiting reads are ended: a guest whose connection broke sends its
   // requests again after the restart, one that was answered with an error would see it.
   if (nbd) nbd->shut_down_connections();
@@ -336,6 +341,8 @@ Status Daemon::Parts::build_control_plane(uint64_t epoch) {
   usage = std::make_unique<UsageWatch>("", clock, os::unix_seconds, *history,
                                        [this] { return vms->watched(); });
   usage->start();
+  FR_TRY(peers, Peers::open(config));
+  migrations = std::make_unique<Migrations>(MigrationParts{config, clock, *vms, *peers});
   service = std::make_unique<DaemonService>(DaemonService::Parts{config,
                                                                  clock,
                                                                  repositories.sources,
@@ -356,10 +363,12 @@ Status Daemon::Parts::build_control_plane(uint64_t epoch) {
                                                                  *recorder,
                                                                  *vm_histories,
                                                                  *history,
-                                                                 *usage});
+                                                                 *usage,
+                                                                 *migrations});
   router = std::make_unique<api::Router>(*service, os::unix_seconds);
   net::HttpServerOptions options;
   options.unix_path = config.api_socket();
+  FR_CHECK(migrations->start());
   FR_TRY(http, net::HttpServer::start(options, [this](const net::HttpRequest& request) {
            return router->handle(request);
          }));

@@ -74,6 +74,9 @@ class ServedDisk final : public disk::BlockDevice, public std::enable_shared_fro
   // Ends the waits for blocks of the other host: the guest is gone.
   void abandon_pull();
 
+  // The VM's own writes; null: it cannot write.
+  disk::Overlay* overlay() const { return disk_->overlay(); }
+
   struct Figures {
     api::VmStats stats;  // what the disk itself and the tier know
   };

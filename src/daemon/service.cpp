@@ -132,6 +132,15 @@ Result<api::VmInfo> DaemonService::run_vm(const api::RunRequest& request) {
   return vm;
 }
 
+Result<api::OperationInfo> DaemonService::migrate_vm(const std::string& name,
+                                                     const api::MigrateRequest& request) {
+  FR_CHECK(parts_.vms.get(name));
+  return operations_.start("vm_migrate", name,
+                           [this, name, request](Operations::Progress& progress) {
+                             return parts_.migrations.move(name, request, progress);
+                           });
+}
+
 Status DaemonService::remove_vm(const std::string& name) {
   FR_CHECK(parts_.vms.remove(name));
   return parts_.composer.forget(name);

@@ -12,6 +12,7 @@
 #include "daemon/image_catalog.h"
 #include "daemon/launches.h"
 #include "daemon/memory_keeper.h"
+#include "daemon/migrations.h"
 #include "daemon/operations.h"
 #include "daemon/tier_store.h"
 #include "daemon/vm_composer.h"
@@ -44,6 +45,7 @@ class DaemonService final : public api::Service {
     VmHistories& vm_histories;
     store::HistoryStore& history;
     UsageWatch& usage;
+    Migrations& migrations;
   };
   explicit DaemonService(Parts parts);
 
@@ -72,6 +74,12 @@ class DaemonService final : public api::Service {
   Result<api::VmInfo> stop_vm(const std::string& name, const api::StopRequest& request) override {
     return parts_.vms.stop(name, request);
   }
+  Result<api::OperationInfo> migrate_vm(const std::string& name,
+                                        const api::MigrateRequest& request) override;
+  Status cancel_migration(const std::string& name) override {
+    return parts_.migrations.cancel(name);
+  }
+  std::vector<api::PeerInfo> list_peers() override { return parts_.migrations.list_peers(); }
   Status remove_vm(const std::string& name) override;
   Result<api::VmStats> vm_stats(const std::string& name) override { return parts_.vms.stats(name); }
   Result<api::VmProfile> vm_profile(const std::string& name) override {

@@ -167,6 +167,10 @@ Result<api::VmInfo> VmManager::run(const api::RunRequest& asked) {
   const std::lock_guard lock(vm->mutex);
   if (vm->is_removed)
     return fail(ErrorCode::kExists, fmt::format("VM {} is being removed", request.name));
+  FR_CHECK(check_settled(*vm));
+  if (!vm->record.moved_to.empty())
+    return fail(ErrorCode::kExists, fmt::format("VM {} moved to host {}; remove it here first",
+                                                request.name, vm->record.moved_to));
   if (vm->state == api::VmState::kRunning)
     return fail(ErrorCode::kExists, fmt::format("VM {} runs already", request.name));
   if (vm->record.image_digest != digest.hex())
@@ -212,6 +216,7 @@ Result<api::VmInfo> VmManager::stop(const std::string& name, const api::StopRequ
   const auto vm = find(name);
   if (!vm) return fail(ErrorCode::kNotFound, fmt::format("no VM {}", name));
   const std::lock_guard lock(vm->mutex);
+  FR_CHECK(check_settled(*vm));
   if (vm->state != api::VmState::kRunning) return info(*vm);
   if (vm->process) {
     vmm::StopOptions options;
@@ -239,8 +244,16 @@ Status VmManager::remove(const std::string& name) {
   const auto vm = find(name);
   if (!vm) return fail(ErrorCode::kNotFound, fmt::format("no VM {}", name));
   const std::lock_guard lock(vm->mutex);
+  FR_CHECK(check_settled(*vm));
   if (vm->state == api::VmState::kRunning)
     return fail(ErrorCode::kExists, fmt::format("VM {} runs; stop it first", name));
+  return remove(*vm);
+}
+
+Status VmManager::remove(Vm& known) {
+  // `known` lives while the map or a caller has it: it is erased last.
+  const auto vm = &known;
+  const std::string name = vm->record.name;
   vm->is_removed = true;
   parts_.agents.forget(name);
   parts_.histories.remove(name);
@@ -263,6 +276,7 @@ api::VmInfo VmManager::info(const Vm& vm) const {
   api::VmInfo info = describe_vm(vm.record, parts_.config);
   info.state = vm.state;
   info.detail = vm.detail;
+  add_migration(vm, info);
   info.pid = vm.process ? vm.process->id().pid : 0;
   return info;
 }
@@ -367,6 +381,10 @@ Status VmManager::recover_one(const std::string& name) {
       vm->pmem.push_back(std::move(*file));
   }
   if (!is_disk_only(vm->record)) parts_.agents.ask(name, vm->record.profile);
+  if (vm->record.migration.role != vmm::MigrationRecord::Role::kNone) {
+    FR_TRY(const bool is_done, recover_migrating(*vm));
+    if (is_done) return {};
+  }
   if (!vm->record.should_run) return {};
   const bool is_here = is_disk_only(vm->record) ||
                        (vm->record.boot_id == boot_id_ && os::is_alive(vm->record.process));
@@ -405,6 +423,9 @@ Status VmManager::recover() {
 
 void VmManager::check_on(Vm& vm) {
   if (vm.state != api::VmState::kRunning || !vm.process || vm.process->is_alive()) return;
+  if (vm.record.migration.role == vmm::MigrationRecord::Role::kSource &&
+      vm.record.migration.is_decided)
+    return;  // it is no longer ours: the migration looks after it
   log::info("VM {} ended by itself", vm.record.name);
   vm.detail = "QEMU ended by itself";
   if (const auto saved = note_end(vm); !saved)

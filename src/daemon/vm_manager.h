@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <string>
 #include <thread>
@@ -90,8 +91,71 @@ class VmManager {
   size_t running_count();
   const vmm::AcceleratorProbe& accelerator() const { return accelerator_; }
 
+  // ---- A VM that goes to another host, or comes from there (vm_migration.cpp). Each call names
+  // the migration; kNotFound: the VM is in no such one. What a call says of the VM's ownership is
+  // durable when it returns.
+
+  struct Migrating {
+    vmm::VmRecord record;
+    std::shared_ptr<ServedDisk> disk;  // null: closed
+    ImageCatalog::LayoutPtr layout;
+    bool is_alive = false;  // its QEMU
+    std::string log_path;   // of what that says
+  };
+  Result<Migrating> migrating(const std::string& name, const std::string& id);
+  // Returns the VMs that are in a migration.
+  std::vector<vmm::VmRecord> all_migrating();
+  // From now on nobody else stops, starts or removes the VM. ERRORS: kNotFound; kInvalid: it does
+  // not run; kUnsupported: what it has cannot move; kExists: it is being migrated already.
+  Result<Migrating> begin_leaving(const std::string& name, const std::string& id,
+                                  const std::string& peer);
+  // It is the peer's: its disk takes no more writes, and it never runs here again.
+  Status give_away(const std::string& name, const std::string& id, bool is_postcopy);
+  // It stays: nothing is left of the migration.
+  Status stay(const std::string& name, const std::string& id);
+  // The peer needs nothing more: ends QEMU, and deletes the VM's own writes.
+  Status end_leaving(const std::string& name, const std::string& id);
+
+  struct Coming {
+    vmm::VmRecord record;  // the other host's
+    std::string id, peer;
+    std::string kernel_digest, initrd_digest;  // of its kernel's files; no such file: empty
+    uint64_t disk_bytes = 0;                   // of its own writes
+    bool without_forwards = false;
+  };
+  // Makes the VM, with an empty overlay, and starts a QEMU that waits for its memory. ERRORS: what
+  // cannot be had here; then nothing is left of it.
+  Result<Migrating> begin_coming(const Coming& coming);
+  // It is ours; whoever calls lets it run.
+  Status take_over(const std::string& name, const std::string& id, uint64_t ownership,
+                   bool is_postcopy);
+  // It has all that it needs.
+  Status end_coming(const std::string& name, const std::string& id);
+  // It does not come after all: nothing is left of it.
+  Status drop_coming(const std::string& name, const std::string& id);
+  // Returns whether the VM is ours as that owner.
+  Result<bool> is_owner(const std::string& name, uint64_t ownership);
+  // Returns what the other host compares its kernel's files by; of no file: nothing.
+  static Result<std::string> boot_file_digest(const std::string& path);
+  // Returns whether the VM of that migration was given to `peer`; nothing: that is not decided.
+  std::optional<bool> was_given_away(const std::string& name, const std::string& id,
+                                     const std::string& peer);
+
  private:
   struct Vm;
+  // ERRORS: kExists: the VM is in a migration.
+  static Status check_settled(const Vm& vm);
+  static void add_migration(const Vm& vm, api::VmInfo& info);
+  Result<std::shared_ptr<Vm>> find_migrating(const std::string& name, const std::string& id);
+  // Takes up a VM that was in a migration when the daemon ended. Returns false if it is to be taken
+  // up as any other.
+  Result<bool> recover_migrating(Vm& vm);
+  Status make_room_for(const Coming& coming);
+  Result<vmm::QemuOptions> incoming_options(const Coming& coming,
+                                            const ImageCatalog::Layout& layout);
+  Status start_coming(Vm& vm);
+  // Deletes the VM. REQUIRES: its lock is held, and it does not run.
+  Status remove(Vm& vm);
   std::shared_ptr<Vm> find(const std::string& name);
   // Returns the VM's own disk if it exists, otherwise that of the image named.
   Result<ImageCatalog::LayoutPtr> disk_of(const api::RunRequest& request);

@@ -127,19 +127,19 @@ class TlsStream final : public os::ByteStream {
     ERR_clear_error();
   }
 
-  // ERRORS: kDenied for a client without an acceptable certificate; kTimedOut.
-  Status handshake(const std::vector<std::string>& allowed_names, Nanos timeout) {
+  // ERRORS: kDenied for a peer without an acceptable certificate; kTimedOut.
+  Status handshake(std::string_view peer, Nanos timeout) {
     const os::SystemClock clock;
     const Time deadline = clock.now() + timeout;
     for (;;) {
       ERR_clear_error();
-      const int done = SSL_accept(ssl_.get());
-      if (done == 1) break;
+      const int done = SSL_do_handshake(ssl_.get());
+      if (done == 1) return {};
       const int error = SSL_get_error(ssl_.get(), done);
       const long verified = SSL_get_verify_result(ssl_.get());
       const Result<short> events = events_after(error);
       if (!events && verified != X509_V_OK)
-        return fail(ErrorCode::kDenied, fmt::format("the client's certificate is refused: {}",
+        return fail(ErrorCode::kDenied, fmt::format("the {}'s certificate is refused: {}", peer,
                                                     X509_verify_cert_error_string(verified)));
       if (!events)
         return fail(error == SSL_ERROR_SSL ? ErrorCode::kDenied : ErrorCode::kUnavailable,
@@ -149,7 +149,33 @@ class TlsStream final : public os::ByteStream {
         return fail(ErrorCode::kTimedOut, "the TLS handshake took too long");
       FR_CHECK(wait_for(plain_.fd(), *events, left));
     }
-    return check_name(allowed_names);
+  }
+
+  // ERRORS: kDenied: a client of another name.
+  Status check_name(const std::vector<std::string>& allowed_names) {
+    const CertificatePtr certificate(SSL_get1_peer_certificate(ssl_.get()));
+    if (certificate == nullptr) return fail(ErrorCode::kDenied, "the client showed no certificate");
+    const std::string name = subject_of(certificate.get(), NameOrder::kRfc4514);
+    const std::string name_as_in_certificate =
+        subject_of(certificate.get(), NameOrder::kCertificate);
+    if (allowed_names.empty()) return {};
+    for (const std::string& allowed : allowed_names)
+      if (allowed == name || allowed == name_as_in_certificate) return {};
+    return fail(ErrorCode::kDenied, fmt::format("client \"{}\" is not on the list", name));
+  }
+
+  // Returns which of these hosts the peer's certificate names. ERRORS: kDenied: none of them.
+  Result<std::string> host_of(const std::vector<std::string>& names) {
+    const CertificatePtr certificate(SSL_get1_peer_certificate(ssl_.get()));
+    if (certificate == nullptr) return fail(ErrorCode::kDenied, "the peer showed no certificate");
+    for (const std::string& name : names)
+      if (X509_check_host(certificate.get(), name.data(), name.size(), X509_CHECK_FLAG_NO_WILDCARDS,
+                          nullptr) == 1)
+        return name;
+    return fail(ErrorCode::kDenied,
+                fmt::format("the certificate of \"{}\" is not that of {}",
+                            subject_of(certificate.get(), NameOrder::kRfc4514),
+                            names.size() == 1 ? "host " + names[0] : "a host known here"));
   }
 
   Result<size_t> read_some(MutableByteView out) override {
@@ -192,20 +218,9 @@ class TlsStream final : public os::ByteStream {
   }
   void shut_down() override { plain_.shut_down(); }
   int fd() const override { return plain_.fd(); }
+  SSL* ssl() { return ssl_.get(); }
 
  private:
-  Status check_name(const std::vector<std::string>& allowed_names) {
-    const CertificatePtr certificate(SSL_get1_peer_certificate(ssl_.get()));
-    if (certificate == nullptr) return fail(ErrorCode::kDenied, "the client showed no certificate");
-    const std::string name = subject_of(certificate.get(), NameOrder::kRfc4514);
-    const std::string name_as_in_certificate =
-        subject_of(certificate.get(), NameOrder::kCertificate);
-    if (allowed_names.empty()) return {};
-    for (const std::string& allowed : allowed_names)
-      if (allowed == name || allowed == name_as_in_certificate) return {};
-    return fail(ErrorCode::kDenied, fmt::format("client \"{}\" is not on the list", name));
-  }
-
   Status write_record(size_t bytes) {
     size_t done = 0;
     while (done < bytes) {
@@ -278,17 +293,16 @@ Status load_revocations(SSL_CTX* context, const std::string& path) {
   return {};
 }
 
-Result<ContextPtr> load_context(const std::string& folder) {
-  const std::string ca = folder + "/ca-cert.pem";
-  const std::string certificate = folder + "/server-cert.pem";
-  const std::string key = folder + "/server-key.pem";
-  for (const std::string& path : {ca, certificate, key}) FR_CHECK(check_exists(path));
+// Both ends of every connection show a certificate of the CA.
+Result<ContextPtr> new_context(const TlsFiles& files, const SSL_METHOD* method, int version_min) {
+  for (const std::string& path : {files.ca, files.certificate, files.key})
+    FR_CHECK(check_exists(path));
   ERR_clear_error();
-  ContextPtr context(SSL_CTX_new(TLS_server_method()));
+  ContextPtr context(SSL_CTX_new(method));
   if (context == nullptr)
     return fail(ErrorCode::kInternal, fmt::format("cannot set up TLS: {}", last_reason()));
   SSL_CTX* const raw = context.get();
-  SSL_CTX_set_min_proto_version(raw, TLS1_2_VERSION);
+  SSL_CTX_set_min_proto_version(raw, version_min);
   SSL_CTX_set_options(raw, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_NO_TICKET |
                                SSL_OP_CIPHER_SERVER_PREFERENCE);
   // Every connection shows its certificate: nothing is resumed.
@@ -297,15 +311,33 @@ Result<ContextPtr> load_context(const std::string& folder) {
   SSL_CTX_set_mode(raw, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
                             SSL_MODE_RELEASE_BUFFERS);
   SSL_CTX_set_verify(raw, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nullptr);
-  if (SSL_CTX_load_verify_file(raw, ca.c_str()) != 1) return bad_file(ca);
-  SSL_CTX_set_client_CA_list(raw, SSL_load_client_CA_file(ca.c_str()));
-  if (SSL_CTX_use_certificate_chain_file(raw, certificate.c_str()) != 1)
-    return bad_file(certificate);
-  if (SSL_CTX_use_PrivateKey_file(raw, key.c_str(), SSL_FILETYPE_PEM) != 1) return bad_file(key);
-  if (SSL_CTX_check_private_key(raw) != 1) return bad_file(key);
-  FR_CHECK(check_own_certificate(raw, certificate));
-  FR_CHECK(load_revocations(raw, folder + "/ca-crl.pem"));
+  if (SSL_CTX_load_verify_file(raw, files.ca.c_str()) != 1) return bad_file(files.ca);
+  if (SSL_CTX_use_certificate_chain_file(raw, files.certificate.c_str()) != 1)
+    return bad_file(files.certificate);
+  if (SSL_CTX_use_PrivateKey_file(raw, files.key.c_str(), SSL_FILETYPE_PEM) != 1)
+    return bad_file(files.key);
+  if (SSL_CTX_check_private_key(raw) != 1) return bad_file(files.key);
   return context;
+}
+
+Result<ContextPtr> load_context(const std::string& folder) {
+  const TlsFiles files{folder + "/server-cert.pem", folder + "/server-key.pem",
+                       folder + "/ca-cert.pem"};
+  FR_TRY(ContextPtr context, new_context(files, TLS_server_method(), TLS1_2_VERSION));
+  SSL_CTX_set_client_CA_list(context.get(), SSL_load_client_CA_file(files.ca.c_str()));
+  FR_CHECK(check_own_certificate(context.get(), files.certificate));
+  FR_CHECK(load_revocations(context.get(), folder + "/ca-crl.pem"));
+  return context;
+}
+
+Result<std::unique_ptr<TlsStream>> new_stream(SSL_CTX* context, os::ByteStream& plain) {
+  ERR_clear_error();
+  SslPtr ssl(SSL_new(context));
+  BIO* bio = ssl == nullptr ? nullptr : new_socket_bio(plain.fd());
+  if (bio == nullptr)
+    return fail(ErrorCode::kInternal, fmt::format("cannot begin TLS: {}", last_reason()));
+  SSL_set_bio(ssl.get(), bio, bio);
+  return std::make_unique<TlsStream>(std::move(ssl), plain);
 }
 
 }  // namespace
@@ -341,15 +373,44 @@ Result<std::unique_ptr<os::ByteStream>> TlsServer::accept(os::ByteStream& plain,
     const std::lock_guard lock(impl_->mutex);
     context = impl_->context;
   }
-  ERR_clear_error();
-  SslPtr ssl(SSL_new(context.get()));
-  BIO* bio = ssl == nullptr ? nullptr : new_socket_bio(plain.fd());
-  if (bio == nullptr)
-    return fail(ErrorCode::kInternal, fmt::format("cannot begin TLS: {}", last_reason()));
-  SSL_set_bio(ssl.get(), bio, bio);
-  auto stream = std::make_unique<TlsStream>(std::move(ssl), plain);
-  FR_CHECK(stream->handshake(impl_->options.allowed_names, timeout));
+  FR_TRY(auto stream, new_stream(context.get(), plain));
+  SSL_set_accept_state(stream->ssl());
+  FR_CHECK(stream->handshake("client", timeout));
+  FR_CHECK(stream->check_name(impl_->options.allowed_names));
   return stream;
+}
+
+struct TlsPeer::Impl {
+  ContextPtr client, server;
+};
+
+TlsPeer::TlsPeer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+TlsPeer::~TlsPeer() = default;
+
+Result<std::unique_ptr<TlsPeer>> TlsPeer::load(const TlsFiles& files) {
+  auto impl = std::make_unique<Impl>();
+  FR_TRY(impl->client, new_context(files, TLS_client_method(), TLS1_3_VERSION));
+  FR_TRY(impl->server, new_context(files, TLS_server_method(), TLS1_3_VERSION));
+  FR_CHECK(check_own_certificate(impl->server.get(), files.certificate));
+  return std::unique_ptr<TlsPeer>(new TlsPeer(std::move(impl)));
+}
+
+Result<std::unique_ptr<os::ByteStream>> TlsPeer::connect(os::ByteStream& plain,
+                                                         const std::string& host, Nanos timeout) {
+  FR_TRY(auto stream, new_stream(impl_->client.get(), plain));
+  SSL_set_connect_state(stream->ssl());
+  FR_CHECK(stream->handshake("host", timeout));
+  FR_CHECK(stream->host_of({host}));
+  return stream;
+}
+
+Result<TlsPeer::Accepted> TlsPeer::accept(os::ByteStream& plain,
+                                          const std::vector<std::string>& hosts, Nanos timeout) {
+  FR_TRY(auto stream, new_stream(impl_->server.get(), plain));
+  SSL_set_accept_state(stream->ssl());
+  FR_CHECK(stream->handshake("host", timeout));
+  FR_TRY(std::string host, stream->host_of(hosts));
+  return Accepted{std::move(stream), std::move(host)};
 }
 
 }  // namespace forerun::net

@@ -1,4 +1,5 @@
-// The server's side of TLS over a connected socket, with client certificates.
+// TLS over a connected socket, with certificates on both sides: the server's side, for clients of
+// others' making, and both sides of a connection between two hosts.
 // SOURCE: RFC 8446 and RFC 5246 by OpenSSL 3; the folder's layout is QEMU's and libnbd's
 // (nbd_set_tls_certificates(3)).
 #pragma once
@@ -44,6 +45,36 @@ class TlsServer {
  private:
   struct Impl;
   explicit TlsServer(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+struct TlsFiles {  // PEM
+  std::string certificate, key, ca;
+};
+
+// TLS 1.3 between hosts whose certificates one CA signed. A host's name stands in its certificate
+// as a DNS name, or else as the common name. Immutable.
+class TlsPeer {
+ public:
+  // ERRORS: as TlsServer::load.
+  static Result<std::unique_ptr<TlsPeer>> load(const TlsFiles& files);
+  ~TlsPeer();
+
+  // Both do the handshake over `plain`, as TlsServer::accept does. ERRORS: kDenied: the
+  // certificate of the other side is none of the CA's, or not that of `host`, or of one of `hosts`;
+  // kTimedOut, kUnavailable. Whether this host's own is accepted, the first read tells.
+  Result<std::unique_ptr<os::ByteStream>> connect(os::ByteStream& plain, const std::string& host,
+                                                  Nanos timeout);
+  struct Accepted {
+    std::unique_ptr<os::ByteStream> stream;
+    std::string host;
+  };
+  Result<Accepted> accept(os::ByteStream& plain, const std::vector<std::string>& hosts,
+                          Nanos timeout);
+
+ private:
+  struct Impl;
+  explicit TlsPeer(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
 };
 

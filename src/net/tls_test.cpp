@@ -292,5 +292,64 @@ TEST_F(TlsTest, ReloadKeepsTheOldCertificatesAfterAnError) {
   peer.join();
 }
 
+// Two hosts of one CA, a and b, over a pair of sockets.
+class TlsPeerTest : public TlsTest {
+ protected:
+  std::unique_ptr<TlsPeer> peer_of(const std::string& name, const Identity& ca) {
+    const Identity own = issue({.common_name = name}, &ca);
+    const TlsFiles files{folder_ + "/" + name + ".pem", folder_ + "/" + name + ".key",
+                         folder_ + "/ca-cert.pem"};
+    write_pem(files.certificate, own.certificate, nullptr);
+    write_pem(files.key, nullptr, own.key);
+    auto loaded = TlsPeer::load(files);
+    EXPECT_TRUE(loaded) << loaded.error().message;
+    return std::move(*loaded);
+  }
+  // `a` connects to a host that it takes for `to`; `b` knows `hosts`.
+  struct Outcome {
+    Result<std::unique_ptr<os::ByteStream>> connected;
+    Result<TlsPeer::Accepted> accepted;
+  };
+  Outcome shake(const std::string& to, const std::vector<std::string>& hosts) {
+    const auto a = peer_of("a", ca_), b = peer_of("b", ca_);
+    peer_stream_ = std::make_unique<os::SocketStream>(std::move(peer_));
+    Outcome outcome{fail(ErrorCode::kInternal, "not done"), fail(ErrorCode::kInternal, "not done")};
+    {
+      const std::jthread connecting([&] {
+        outcome.connected = a->connect(*peer_stream_, to, 5s);
+        if (!outcome.connected) peer_stream_->shut_down();
+      });
+      outcome.accepted = b->accept(*plain_, hosts, 5s);
+      if (!outcome.accepted) plain_->shut_down();
+    }
+    return outcome;
+  }
+  std::unique_ptr<os::SocketStream> peer_stream_;
+};
+
+TEST_F(TlsPeerTest, BothEndsKnowEachOther) {
+  const Outcome outcome = shake("b", {"a", "c"});
+  ASSERT_TRUE(outcome.connected) << outcome.connected.error().message;
+  ASSERT_TRUE(outcome.accepted) << outcome.accepted.error().message;
+  EXPECT_EQ(outcome.accepted->host, "a");
+  ASSERT_TRUE((*outcome.connected)->write_bytes(as_bytes("hello")));
+  Buffer got(5);
+  ASSERT_TRUE(outcome.accepted->stream->read_exact(got));
+  EXPECT_EQ(as_text(got), "hello");
+}
+
+TEST_F(TlsPeerTest, RefusesAHostOfAnotherName) {
+  const Outcome outcome = shake("c", {"a"});
+  ASSERT_FALSE(outcome.connected);
+  EXPECT_EQ(outcome.connected.error().code, ErrorCode::kDenied);
+  EXPECT_NE(outcome.connected.error().message.find("is not that of host c"), std::string::npos);
+}
+
+TEST_F(TlsPeerTest, RefusesAHostThatIsNotConfigured) {
+  const Outcome outcome = shake("b", {"c"});
+  ASSERT_FALSE(outcome.accepted);
+  EXPECT_EQ(outcome.accepted.error().code, ErrorCode::kDenied);
+}
+
 }  // namespace
 }  // namespace forerun::net

@@ -167,6 +167,11 @@ Result<Fd> accept_connection(int listener, Nanos timeout) {
   return fail_errno("accept a connection", errno);
 }
 
+void limit_unsent(int fd, size_t bytes) {
+  const auto value = static_cast<int>(bytes);
+  ::setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &value, sizeof value);
+}
+
 Result<unsigned> peer_uid(int fd) {
   ucred credentials{};
   socklen_t size = sizeof credentials;

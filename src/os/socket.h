@@ -32,6 +32,9 @@ Result<Fd> connect_tcp(const std::string& host, uint16_t port, Nanos timeout);
 // Returns the next connection (close-on-exec). ERRORS: kTimedOut after `timeout`; kUnavailable once
 // shut down.
 Result<Fd> accept_connection(int listener, Nanos timeout);
+// Lets the kernel take at most so many bytes of a TCP connection that it cannot send yet: what is
+// written later waits behind them. Without effect on other sockets.
+void limit_unsent(int fd, size_t bytes);
 // Returns the uid of the process at the other end of a unix socket.
 Result<unsigned> peer_uid(int fd);
 

@@ -269,6 +269,7 @@ Result<std::vector<std::string>> qemu_argv(const QemuOptions& options) {
   add(argv, "-smp", fmt::to_string(options.cpus));
   add_memory(argv, options);
   if (options.start_paused) argv.emplace_back("-S");
+  if (options.is_incoming) add(argv, "-incoming", "defer");
   if (options.no_reboot) argv.emplace_back("-no-reboot");
   add(argv, "-chardev",
       fmt::format("socket,id=qmp0,path={},server=on,wait=off", escape_commas(options.qmp_socket)));

@@ -59,7 +59,8 @@ struct QemuOptions {
   std::string console_log;
   std::string agent_socket;  // of forerun-agent's virtio-serial port; empty: there is none
   bool start_paused = false;
-  bool no_reboot = false;  // a guest that reboots ends QEMU
+  bool is_incoming = false;  // waits for a migration; not kept in records
+  bool no_reboot = false;    // a guest that reboots ends QEMU
 
   bool operator==(const QemuOptions&) const = default;
 };

@@ -12,7 +12,8 @@ namespace {
 
 constexpr Nanos kQmpTimeout = std::chrono::seconds(10);
 
-// Returns the last lines of QEMU's output as one line, for an error message.
+}  // namespace
+
 std::string last_words(const std::string& output_path) {
   constexpr size_t kShownMax = 500;
   const auto file = os::PosixFile::open(output_path, os::PosixFile::Mode::kReadOnly);
@@ -26,8 +27,6 @@ std::string last_words(const std::string& output_path) {
   std::replace(text.begin(), text.end(), '\n', ' ');
   return text;
 }
-
-}  // namespace
 
 std::string_view stopped_by_name(StoppedBy how) {
   switch (how) {

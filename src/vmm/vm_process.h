@@ -64,6 +64,9 @@ class VmProcess {
   std::string qmp_socket_;
 };
 
+// Returns the last lines of QEMU's output as one line, for an error message.
+std::string last_words(const std::string& output_path);
+
 // Returns the identity of this boot of the host: pids and start times mean something only within
 // it.
 Result<std::string> host_boot_id();

@@ -163,6 +163,30 @@ void decode_pmem(Reader& reader, std::vector<PmemDevice>& devices) {
   }
 }
 
+json::object encode_migration(const MigrationRecord& migration) {
+  return {{"role", migration.role == MigrationRecord::Role::kSource ? "source" : "target"},
+          {"id", migration.id},
+          {"peer", migration.peer},
+          {"is_decided", migration.is_decided},
+          {"is_postcopy", migration.is_postcopy}};
+}
+
+void decode_migration(Reader& reader, MigrationRecord& migration) {
+  const json::value* value = reader.find("migration");
+  if (!value) return;
+  if (!value->is_object()) return reader.blame("migration");
+  Reader member(value->as_object());
+  std::string role;
+  member.read("role", role);
+  member.read("id", migration.id);
+  member.read("peer", migration.peer);
+  member.read("is_decided", migration.is_decided);
+  member.read("is_postcopy", migration.is_postcopy);
+  if (!member.status() || (role != "source" && role != "target")) return reader.blame("migration");
+  migration.role =
+      role == "source" ? MigrationRecord::Role::kSource : MigrationRecord::Role::kTarget;
+}
+
 Result<QemuOptions> decode_qemu(const json::object& object) {
   Reader reader(object);
   QemuOptions qemu;
@@ -203,25 +227,25 @@ std::string record_path(const std::string& folder, const std::string& name) {
 }  // namespace
 
 std::string encode_vm_record(const VmRecord& record) {
-  const json::object object{{"version", kVmRecordVersion},
-                            {"name", record.name},
-                            {"image", record.image},
-                            {"image_digest", record.image_digest},
-                            {"tenant", record.tenant},
-                            {"prefetch", record.prefetch},
-                            {"profile", encode_profile(record.profile)},
-                            {"share",
-                             {{"weight", record.share.weight},
-                              {"reserved_bytes_per_s", record.share.reserved_bytes_per_s},
-                              {"limit_bytes_per_s", record.share.limit_bytes_per_s}}},
-                            {"disk_bytes", record.disk_bytes},
-                            {"should_run", record.should_run},
-                            {"boot_id", record.boot_id},
-                            {"pid", record.process.pid},
-                            {"pid_start_ticks", record.process.start_ticks},
-                            {"created_unix_seconds", record.created_unix_seconds},
-                            {"started_unix_seconds", record.started_unix_seconds},
-                            {"qemu", encode_qemu(record.qemu)}};
+  json::object object{{"version", kVmRecordVersion},
+                      {"name", record.name},
+                      {"image", record.image},
+                      {"image_digest", record.image_digest},
+                      {"tenant", record.tenant},
+                      {"prefetch", record.prefetch},
+                      {"profile", encode_profile(record.profile)},
+                      {"disk_bytes", record.disk_bytes},
+                      {"should_run", record.should_run},
+                      {"boot_id", record.boot_id},
+                      {"pid", record.process.pid},
+                      {"pid_start_ticks", record.process.start_ticks},
+                      {"created_unix_seconds", record.created_unix_seconds},
+                      {"started_unix_seconds", record.started_unix_seconds},
+                      {"ownership", record.ownership},
+                      {"moved_to", record.moved_to},
+                      {"qemu", encode_qemu(record.qemu)}};
+  if (record.migration.role != MigrationRecord::Role::kNone)
+    object["migration"] = encode_migration(record.migration);
   return json::serialize(object) + "\n";
 }
 
@@ -244,9 +268,12 @@ Result<VmRecord> decode_vm_record(std::string_view text) {
   reader.read("image", record.image);
   reader.read("image_digest", record.image_digest);
   reader.read("prefetch", record.prefetch);
-  // The next two are not in records that older versions wrote.
+  // The next ones are not in records that older versions wrote.
   if (reader.find("tenant") != nullptr) reader.read("tenant", record.tenant);
   if (reader.find("disk_bytes") != nullptr) reader.read("disk_bytes", record.disk_bytes);
+  if (reader.find("ownership") != nullptr) reader.read("ownership", record.ownership);
+  if (reader.find("moved_to") != nullptr) reader.read("moved_to", record.moved_to);
+  decode_migration(reader, record.migration);
   decode_profile(reader, record.profile);
   decode_share(reader, record.share);
   reader.read("should_run", record.should_run);

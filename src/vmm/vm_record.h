@@ -15,6 +15,18 @@
 
 namespace forerun::vmm {
 
+// A migration that is under way, as its two sides remember it. The source's word decides: from
+// is_decided on the VM is the target's, whatever happens, and this host never lets it run again.
+struct MigrationRecord {
+  enum class Role : uint8_t { kNone, kSource, kTarget };
+  Role role = Role::kNone;   // kNone: there is none
+  std::string id;            // the same on both sides
+  std::string peer;          // the other host
+  bool is_decided = false;   // source: the VM is the peer's; target: it is ours
+  bool is_postcopy = false;  // the peer's QEMU still needs memory of ours, or ours of the peer's
+  bool operator==(const MigrationRecord&) const = default;
+};
+
 struct VmRecord {
   std::string name;
   std::string image;
@@ -29,6 +41,11 @@ struct VmRecord {
   os::ProcessId process{};
   int64_t created_unix_seconds = 0;
   int64_t started_unix_seconds = 0;
+  // Counts the VM's owners: who has the highest runs it. A host that gave it away keeps the
+  // new owner's.
+  uint64_t ownership = 1;
+  std::string moved_to;  // the host that has it now; empty: this one
+  MigrationRecord migration;
   QemuOptions qemu;
 
   bool operator==(const VmRecord&) const = default;

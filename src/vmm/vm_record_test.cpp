@@ -29,6 +29,9 @@ VmRecord full() {
   record.process = {4242, 18446744073709551615ull};
   record.created_unix_seconds = 1790000000;
   record.started_unix_seconds = 1790000001;
+  record.ownership = 7;
+  record.moved_to = "b";
+  record.migration = {MigrationRecord::Role::kSource, "m-1", "b", true, true};
   record.qemu.name = "web-1";
   record.qemu.accelerator = Accelerator::kKvm;
   record.qemu.memory_bytes = 1ull << 40;

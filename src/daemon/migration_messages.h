@@ -1,0 +1,63 @@
+// What two daemons say to each other about a VM that moves: JSON objects in the control channel.
+// Which members a kind has: docs/format_peer.md.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "core/result.h"
+#include "net/peer_connection.h"
+
+namespace forerun::daemon {
+
+inline constexpr int kPeerVersion = 1;
+
+enum class PeerMessageKind : uint8_t {
+  kPing,      // → is anybody there
+  kPong,      // ← yes
+  kPrepare,   // → this VM comes: can it
+  kPrepared,  // ← its QEMU waits
+  kReady,     // ← all that is needed to run it is here
+  kCommit,    // → it is yours: run it
+  kRunning,   // ← it runs
+  kComplete,  // ← nothing is needed of the source any more
+  kAbort,     // → it stays where it was
+  kFailed,    // ↔ what was asked cannot be done, or the migration is over
+  kResume,    // → the connection was cut after the commit: go on
+  kResumed,   // ← this is what is missing
+  kAsk,       // ← whose is the VM of this migration
+  kOutcome,   // → this is
+};
+std::string_view peer_message_name(PeerMessageKind kind);
+
+struct PeerMessage {
+  PeerMessageKind kind = PeerMessageKind::kPing;
+  int version = kPeerVersion;
+  std::string id;      // of the migration
+  std::string vm;      // its name
+  std::string code;    // kFailed: error_code_name
+  std::string text;    // for people
+  std::string record;  // kPrepare: the VM's, as vmm::encode_vm_record writes it
+  std::string qemu_version, machine;
+  std::string kernel_digest, initrd_digest;  // of files that QEMU was started with
+  uint64_t ownership = 0;
+  uint64_t disk_bytes = 0;  // that have to travel
+  uint64_t blocktime_ms = 0;
+  bool is_postcopy = false, is_decided = false, is_complete = false, without_forwards = false;
+
+  bool operator==(const PeerMessage&) const = default;
+};
+
+std::string encode(const PeerMessage& message);
+// ERRORS: kCorrupt: it is none; kUnsupported: of a version that is not known here.
+Result<PeerMessage> parse_peer_message(std::string_view text);
+
+Status send(net::PeerConnection& to, const PeerMessage& message);
+// Returns the next message. ERRORS: also what a kFailed says; kCorrupt: it is of none of these
+// kinds.
+Result<PeerMessage> receive(net::PeerConnection& from, std::initializer_list<PeerMessageKind> kinds,
+                            Nanos timeout);
+PeerMessage failure_message(const Error& error);
+
+}  // namespace forerun::daemon

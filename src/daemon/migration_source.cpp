@@ -1,0 +1,311 @@
+#include "daemon/migration_source.h"
+
+#include "core/log.h"
+#include "daemon/migration_disk.h"
+
+namespace forerun::daemon {
+namespace {
+
+constexpr Nanos kLook = std::chrono::milliseconds(20);
+constexpr Nanos kPrepareTimeout = std::chrono::minutes(3);  // images may have to be fetched
+constexpr Nanos kAnswerTimeout = std::chrono::seconds(30);
+constexpr Nanos kCancelTimeout = std::chrono::seconds(20);  // amid a last part over a slow link
+constexpr Nanos kRetryMin = std::chrono::milliseconds(200), kRetryMax = std::chrono::seconds(5);
+
+// Returns QEMU's socket of a migration, in the folder of its other sockets.
+std::string socket_path(const vmm::VmRecord& record) {
+  const std::string& qmp = record.qemu.qmp_socket;
+  return qmp.substr(0, qmp.rfind('/')) + "/migrate.sock";
+}
+
+std::string mib(uint64_t bytes) {
+  return fmt::format("{:.1f} MiB", static_cast<double>(bytes) / kMiB);
+}
+
+}  // namespace
+
+MigrationSource::~MigrationSource() { let_go(); }
+
+PeerMessage MigrationSource::message(PeerMessageKind kind) const {
+  PeerMessage made;
+  made.kind = kind;
+  made.id = id_;
+  made.vm = vm_;
+  made.ownership = leaving_.record.ownership + 1;
+  made.is_postcopy = is_postcopy_;
+  return made;
+}
+
+void MigrationSource::let_go() {
+  if (pipe_) earlier_bytes_ += connection_->sent_bytes();
+  pipe_.reset();
+  filter_.reset();
+  connection_.reset();
+}
+
+Result<std::string> MigrationSource::run() {
+  began_ = parts_.clock.now();
+  is_postcopy_ = request_.mode != api::MigrateMode::kPrecopy;
+  FR_TRY(leaving_, parts_.vms.begin_leaving(vm_, id_, request_.to));
+  Status decided = to_decision();
+  if (!decided) {
+    roll_back();
+    return std::unexpected(std::move(decided.error()));
+  }
+  return to_end();
+}
+
+Status MigrationSource::to_decision() {
+  FR_TRY(connection_, parts_.peers.connect(request_.to));
+  FR_TRY(qemu_, vmm::MigrationControl::connect(leaving_.record.qemu.qmp_socket));
+  FR_CHECK(prepare());
+  FR_CHECK(start_memory());
+  FR_CHECK(until_ready());
+  FR_CHECK(parts_.vms.give_away(vm_, id_, is_postcopy_ && !last_.is_over()));
+  control_.on_decided();
+  return {};
+}
+
+Status MigrationSource::prepare() {
+  control_.report(0, 0, fmt::format("host {} prepares", request_.to));
+  PeerMessage asked = message(PeerMessageKind::kPrepare);
+  asked.record = vmm::encode_vm_record(leaving_.record);
+  asked.without_forwards = request_.without_forwards;
+  const vmm::QemuOptions& options = leaving_.record.qemu;
+  FR_TRY(asked.kernel_digest, VmManager::boot_file_digest(options.kernel));
+  FR_TRY(asked.initrd_digest, VmManager::boot_file_digest(options.initrd));
+  FR_TRY(asked.qemu_version, qemu_->version());
+  FR_TRY(asked.machine, qemu_->machine());
+  asked.disk_bytes = data_bytes(*leaving_.disk->overlay(), leaving_.disk->size_bytes());
+  FR_CHECK(send(*connection_, asked));
+  const auto prepared = receive(*connection_, {PeerMessageKind::kPrepared}, kPrepareTimeout);
+  if (!prepared)
+    return std::unexpected(
+        Error(prepared.error()).within(fmt::format("host {} cannot take VM {}", request_.to, vm_)));
+  return {};
+}
+
+Status MigrationSource::start_memory() {
+  filter_ = std::make_unique<PlainFilter>();
+  pipe_ = std::make_unique<MigrationPipe>(MigrationPipe::Side::kSource, *connection_, *filter_);
+  FR_CHECK(pipe_->open(socket_path(leaving_.record)));
+  std::vector<std::string> capabilities{"events", "return-path"};
+  if (is_postcopy_) capabilities.emplace_back("postcopy-ram");
+  FR_CHECK(qemu_->set_capabilities(capabilities));
+  FR_CHECK(qemu_->set_parameters({request_.rate_bytes_per_s_max, request_.downtime_ms_max}));
+  return qemu_->start(socket_path(leaving_.record));
+}
+
+Status MigrationSource::switch_if_due(const vmm::MigrationStatus& status) {
+  if (!is_postcopy_ || status.state != "active") return {};
+  const bool is_at_once = request_.mode == api::MigrateMode::kPostcopy;
+  // The first pass over the memory ends when its changes are looked for the second time.
+  if (!is_at_once && status.rounds < 2) return {};
+  if (is_at_once && status.transferred_bytes == 0) return {};
+  return qemu_->start_postcopy();  // again and again does no harm
+}
+
+Status MigrationSource::send_disk() {
+  control_.report(pipe_->qemu_bytes(), 0, "its own writes follow");
+  FR_CHECK(leaving_.disk->flush());
+  FR_CHECK(send_overlay(*leaving_.disk->overlay(), leaving_.disk->size_bytes(), *connection_,
+                        [this](uint64_t bytes) { disk_sent_bytes_ += bytes; }));
+  has_sent_disk_ = true;
+  return {};
+}
+
+Status MigrationSource::look(bool& is_ready) {
+  if (control_.should_cancel()) return fail(ErrorCode::kUnavailable, "it was cancelled");
+  const auto ready = receive(*connection_, {PeerMessageKind::kReady}, has_switched_ ? 2ms : kLook);
+  is_ready = ready.has_value();
+  if (!ready && ready.error().code != ErrorCode::kTimedOut)
+    return std::unexpected(Error(ready.error()).within("host " + request_.to));
+  FR_TRY(last_, qemu_->status());
+  if (last_.has_failed())
+    return fail(ErrorCode::kIo,
+                fmt::format("QEMU's migration {}: {}", last_.state,
+                            last_.error.empty() ? "it does not say why" : last_.error));
+  if (const auto failure = pipe_->failure()) return std::unexpected(*failure);
+  FR_CHECK(switch_if_due(last_));
+  if (!has_switched_ && (last_.state == "completed" || last_.state == "postcopy-active")) {
+    has_switched_ = true;
+    stopped_ = parts_.clock.now();
+  }
+  if (has_switched_ && !has_sent_disk_) FR_CHECK(send_disk());
+  report(last_);
+  return {};
+}
+
+Status MigrationSource::until_ready() {
+  for (bool is_ready = false; !is_ready || !has_sent_disk_;) FR_CHECK(look(is_ready));
+  return {};
+}
+
+void MigrationSource::report(const vmm::MigrationStatus& status) {
+  const uint64_t done = pipe_ ? pipe_->qemu_bytes() : 0;
+  std::string text;
+  if (runs_there_)
+    text = fmt::format("runs on {}, the rest of its memory follows, {} left", request_.to,
+                       mib(status.remaining_bytes));
+  else if (status.state == "postcopy-active")
+    text = "the guest goes over";
+  else
+    text = fmt::format("round {}, {}/s, {} left, {}/s written", status.rounds,
+                       mib(static_cast<uint64_t>(status.rate_bytes_per_s)),
+                       mib(status.remaining_bytes),
+                       mib(static_cast<uint64_t>(status.dirty_bytes_per_s)));
+  control_.report(done, done + status.remaining_bytes, std::move(text));
+}
+
+// The guest may have been stopped by then, and the target may have all of it; it does not run it
+// without this host's word.
+void MigrationSource::roll_back() {
+  if (connection_) {
+    if (!send(*connection_, message(PeerMessageKind::kAbort)))
+      log::info("VM {}: host {} is not told that the VM stays", vm_, request_.to);
+  }
+  // QEMU's socket is still open: a post-copy can be cancelled only then.
+  const auto run_on = [this]() -> Status {
+    if (!qemu_) return {};
+    FR_CHECK(qemu_->cancel());
+    const Time deadline = parts_.clock.now() + kCancelTimeout;
+    FR_TRY(auto status, qemu_->status());
+    while (!status.is_over() && status.state != "none" && parts_.clock.now() < deadline) {
+      control_.wait(kLook);
+      FR_TRY(status, qemu_->status());
+    }
+    FR_TRY(const std::string state, qemu_->run_state());
+    return state == "running" ? Status() : qemu_->resume();
+  };
+  const Status runs = run_on();
+  if (!runs) log::error("VM {} cannot be let run again: {}", vm_, runs.error().message);
+  qemu_.reset();
+  let_go();
+  if (const Status stays = parts_.vms.stay(vm_, id_); !stays)
+    log::error("VM {}: {}", vm_, stays.error().message);
+}
+
+Result<std::string> MigrationSource::to_end() {
+  Nanos pause = kRetryMin;
+  bool has_connection = connection_ != nullptr;
+  for (;;) {
+    const Status gone = has_connection ? go_on() : resume();
+    if (gone) break;
+    log::warn("VM {}, which is host {}'s: {}", vm_, request_.to, gone.error().message);
+    control_.report(0, 0,
+                    fmt::format("the way to host {} is cut; it is tried again: {}", request_.to,
+                                gone.error().message));
+    let_go();
+    has_connection = false;
+    FR_TRY(leaving_, parts_.vms.migrating(vm_, id_));
+    if (is_postcopy_ && !leaving_.is_alive)
+      return fail(ErrorCode::kCorrupt,
+                  fmt::format("VM {} is lost: QEMU ended here before all of its memory was at "
+                              "host {}",
+                              vm_, request_.to));
+    if (!control_.wait(pause))
+      return fail(ErrorCode::kUnavailable,
+                  fmt::format("the daemon is stopping; VM {} is host {}'s", vm_, request_.to));
+    pause = std::min(pause * 2, kRetryMax);
+  }
+  qemu_.reset();
+  let_go();
+  FR_CHECK(parts_.vms.end_leaving(vm_, id_));
+  log::info("VM {}: {}", vm_, outcome());
+  return outcome();
+}
+
+// What follows the decision, over the connection that there is.
+Status MigrationSource::go_on() {
+  if (!runs_there_) {
+    FR_CHECK(send(*connection_, message(PeerMessageKind::kCommit)));
+    FR_CHECK(receive(*connection_, {PeerMessageKind::kRunning}, kAnswerTimeout));
+    ran_ = parts_.clock.now();
+    runs_there_ = true;
+  }
+  for (;;) {
+    const auto complete = receive(*connection_, {PeerMessageKind::kComplete}, kLook);
+    if (complete) {
+      blocktime_ms_ = complete->blocktime_ms;
+      return {};
+    }
+    if (complete.error().code != ErrorCode::kTimedOut) return std::unexpected(complete.error());
+    if (pipe_)
+      if (const auto failure = pipe_->failure()) return std::unexpected(*failure);
+    if (!qemu_) continue;
+    FR_TRY(last_, qemu_->status());
+    if (last_.state == "postcopy-paused")
+      return fail(ErrorCode::kUnavailable, "the stream of its memory was cut");
+    report(last_);
+    if (!control_.wait(Nanos::zero()))
+      return fail(ErrorCode::kUnavailable, "the daemon is stopping");
+  }
+}
+
+Status MigrationSource::wait_paused() {
+  for (int i = 0; i < 500; ++i) {
+    FR_TRY(last_, qemu_->status());
+    if (last_.state == "postcopy-paused" || last_.state == "completed") return {};
+    if (!control_.wait(kLook)) break;
+  }
+  return fail(ErrorCode::kTimedOut,
+              fmt::format("QEMU does not pause its migration: {}", last_.state));
+}
+
+Status MigrationSource::resume() {
+  if (is_postcopy_ && !qemu_) {
+    FR_TRY(qemu_, vmm::MigrationControl::connect(leaving_.record.qemu.qmp_socket));
+  }
+  FR_TRY(connection_, parts_.peers.connect(request_.to));
+  PeerMessage asked = message(PeerMessageKind::kResume);
+  asked.ownership = leaving_.record.ownership;  // raised by the decision
+  FR_CHECK(send(*connection_, asked));
+  FR_TRY(const auto resumed, receive(*connection_, {PeerMessageKind::kResumed}, kAnswerTimeout));
+  if (!runs_there_) ran_ = parts_.clock.now();
+  runs_there_ = true;
+  if (resumed.is_complete) return {};
+  FR_CHECK(wait_paused());
+  if (last_.state == "postcopy-paused") {
+    filter_ = std::make_unique<PlainFilter>();
+    pipe_ = std::make_unique<MigrationPipe>(MigrationPipe::Side::kSource, *connection_, *filter_);
+    FR_CHECK(pipe_->open(socket_path(leaving_.record)));
+    FR_CHECK(qemu_->start(socket_path(leaving_.record), true));
+    log::info("VM {}: its memory goes on to host {}", vm_, request_.to);
+  }
+  return go_on();
+}
+
+Result<std::string> MigrationSource::take_up(const vmm::VmRecord& record) {
+  began_ = stopped_ = parts_.clock.now();
+  FR_TRY(leaving_, parts_.vms.migrating(vm_, id_));
+  is_postcopy_ = record.migration.is_postcopy;
+  if (record.migration.is_decided) return to_end();
+  if (leaving_.is_alive) {
+    FR_TRY(qemu_, vmm::MigrationControl::connect(record.qemu.qmp_socket));
+    FR_TRY(last_, qemu_->status());
+    if (last_.state == "postcopy-paused" || last_.state == "postcopy-active") {
+      // The guest has gone over, and QEMU cannot take that back; nobody else can have run it.
+      is_postcopy_ = true;
+      FR_CHECK(parts_.vms.give_away(vm_, id_, true));
+      FR_TRY(leaving_, parts_.vms.migrating(vm_, id_));
+      return to_end();
+    }
+  }
+  roll_back();
+  return fmt::format("VM {} stays: the daemon ended amid its migration", vm_);
+}
+
+std::string MigrationSource::outcome() const {
+  const double total = to_seconds(parts_.clock.now() - began_);
+  std::string text = fmt::format(
+      "runs on {} since {:.0f} ms after it stopped here; {:.1f} s in "
+      "all, {} of memory in {} rounds, {} of disk, {} on the wire",
+      request_.to, to_seconds(ran_ - stopped_) * 1000, total, mib(last_.transferred_bytes),
+      last_.rounds, mib(disk_sent_bytes_), mib(earlier_bytes_));
+  if (is_postcopy_)
+    text +=
+        fmt::format(", {} page requests, vCPUs waited {} ms", last_.page_requests, blocktime_ms_);
+  return text;
+}
+
+}  // namespace forerun::daemon

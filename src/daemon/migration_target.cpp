@@ -1,0 +1,248 @@
+#include "daemon/migration_target.h"
+
+#include "core/log.h"
+#include "daemon/migration_disk.h"
+
+namespace forerun::daemon {
+namespace {
+
+constexpr Nanos kLook = std::chrono::milliseconds(10);
+constexpr Nanos kPauseTimeout = std::chrono::seconds(10);
+
+std::string incoming_path(const vmm::VmRecord& record, std::string_view name) {
+  const std::string& qmp = record.qemu.qmp_socket;
+  return fmt::format("{}/{}", qmp.substr(0, qmp.rfind('/')), name);
+}
+
+}  // namespace
+
+MigrationTarget::~MigrationTarget() { end_pipe(); }
+
+void MigrationTarget::end_pipe() {
+  if (pipe_) pipe_->close();
+  pipe_.reset();
+  connection_.cut({ErrorCode::kUnavailable, "the migration has ended"});
+  if (disk_reader_.joinable()) disk_reader_.join();
+}
+
+Status MigrationTarget::say(PeerMessageKind kind) {
+  PeerMessage message;
+  message.kind = kind;
+  message.id = id_;
+  message.vm = vm_;
+  message.is_complete = is_complete_;
+  message.blocktime_ms = blocktime_ms_;
+  return send(connection_, message);
+}
+
+MigrationTarget::End MigrationTarget::prepare(const PeerMessage& asked) {
+  Status came = take_in(asked);
+  if (came) came = until_committed();
+  if (came) came = run();
+  if (came) came = rest();
+  if (!came && !is_ours_) {
+    if (const auto now = parts_.vms.migrating(vm_, id_); now && !now->is_alive)
+      came = fail(ErrorCode::kUnavailable,
+                  fmt::format("QEMU ended there: {}", vmm::last_words(now->log_path)));
+    log::info("VM {} does not come from host {}: {}", vm_, host_, came.error().message);
+    [[maybe_unused]] const Status told = send(connection_, failure_message(came.error()));
+    // The message is still on its way; the source ends the connection once it has read it.
+    [[maybe_unused]] const auto closed = connection_.receive_message(1s);
+  }
+  qemu_.reset();
+  end_pipe();
+  if (is_complete_) return End::kOurs;
+  if (is_ours_) return End::kRests;
+  if (is_ready_) return End::kInDoubt;
+  if (!is_taken_in_) return End::kGone;
+  if (const Status dropped = parts_.vms.drop_coming(vm_, id_); !dropped)
+    log::error("VM {}, which does not come: {}", vm_, dropped.error().message);
+  return End::kGone;
+}
+
+Status MigrationTarget::take_in(const PeerMessage& asked) {
+  vm_ = asked.vm;
+  id_ = asked.id;
+  VmManager::Coming coming;
+  FR_TRY(coming.record, vmm::decode_vm_record(asked.record));
+  if (coming.record.name != vm_ || id_.empty() || id_.size() > 64)
+    return fail(ErrorCode::kCorrupt, "the other host sent the record of another VM");
+  coming.id = id_;
+  coming.peer = host_;
+  coming.kernel_digest = asked.kernel_digest;
+  coming.initrd_digest = asked.initrd_digest;
+  coming.disk_bytes = asked.disk_bytes;
+  coming.without_forwards = asked.without_forwards;
+  log::info("VM {} comes from host {}", vm_, host_);
+  FR_TRY(coming_, parts_.vms.begin_coming(coming));
+  is_taken_in_ = true;
+  return start_qemu(asked);
+}
+
+Status MigrationTarget::compare_qemu(const PeerMessage& asked) {
+  FR_TRY(const std::string machine, qemu_->machine());
+  if (machine != asked.machine)
+    return fail(ErrorCode::kUnsupported,
+                fmt::format("its machine is {}, QEMU here makes {}", asked.machine, machine));
+  FR_TRY(const std::string version, qemu_->version());
+  // Machines of a version are made by all later ones; an older one may know less.
+  const auto parts = [](const std::string& text) {
+    std::array<int, 2> numbers{};
+    std::sscanf(text.c_str(), "%d.%d", &numbers[0], &numbers[1]);
+    return numbers;
+  };
+  if (parts(version) < parts(asked.qemu_version))
+    return fail(ErrorCode::kUnsupported,
+                fmt::format("it runs in QEMU {}, here is {}", asked.qemu_version, version));
+  return {};
+}
+
+Status MigrationTarget::start_qemu(const PeerMessage& asked) {
+  FR_TRY(qemu_, vmm::MigrationControl::connect(coming_.record.qemu.qmp_socket));
+  FR_CHECK(compare_qemu(asked));
+  std::vector<std::string> capabilities{"events"};
+  if (asked.is_postcopy) {
+    capabilities.emplace_back("postcopy-ram");
+    capabilities.emplace_back("postcopy-blocktime");
+  }
+  FR_CHECK(qemu_->set_capabilities(capabilities));
+  const std::string path = incoming_path(coming_.record, "incoming.sock");
+  FR_CHECK(qemu_->listen(path));
+  filter_ = std::make_unique<PlainFilter>();
+  pipe_ = std::make_unique<MigrationPipe>(MigrationPipe::Side::kTarget, connection_, *filter_);
+  FR_CHECK(pipe_->open(path));
+  disk_reader_ = std::jthread([this] {
+    Status end = receive_overlay(connection_, coming_.disk->size_bytes(), *coming_.disk->overlay());
+    const std::lock_guard lock(mutex_);
+    disk_end_ = std::move(end);
+  });
+  return say(PeerMessageKind::kPrepared);
+}
+
+Status MigrationTarget::until_committed() {
+  for (;;) {
+    const auto order =
+        receive(connection_, {PeerMessageKind::kCommit, PeerMessageKind::kAbort}, kLook);
+    if (!order && order.error().code != ErrorCode::kTimedOut) return std::unexpected(order.error());
+    if (order && order->kind == PeerMessageKind::kAbort) {
+      is_ready_ = false;  // the source has said it: it stays there
+      return fail(ErrorCode::kUnavailable, "the source has called it off");
+    }
+    if (order) {
+      if (!is_ready_) return fail(ErrorCode::kCorrupt, "the source commits what is not ready");
+      ownership_ = order->ownership;
+      is_postcopy_ = order->is_postcopy;
+      return {};
+    }
+    if (is_ready_) continue;
+    if (should_stop_()) return fail(ErrorCode::kUnavailable, "the daemon is stopping");
+    FR_TRY(const vmm::MigrationStatus status, qemu_->status());
+    if (status.has_failed())
+      return fail(ErrorCode::kIo, fmt::format("QEMU's migration failed {}", status.error));
+    FR_TRY(const std::string state, qemu_->run_state());
+    const bool is_loaded = state != "inmigrate";
+    if (const auto failure = pipe_->failure(); failure && !is_loaded)
+      return std::unexpected(*failure);
+    std::optional<Status> disk_end;
+    {
+      const std::lock_guard lock(mutex_);
+      disk_end = disk_end_;
+    }
+    if (disk_end && !*disk_end) return std::move(*disk_end);
+    if (!is_loaded || !disk_end) continue;
+    is_ready_ = true;
+    FR_CHECK(say(PeerMessageKind::kReady));
+  }
+}
+
+Status MigrationTarget::run() {
+  FR_CHECK(parts_.vms.take_over(vm_, id_, ownership_, is_postcopy_));
+  is_ours_ = true;
+  FR_CHECK(qemu_->resume());
+  log::info("VM {} runs here, from host {}, as its owner {}", vm_, host_, ownership_);
+  return say(PeerMessageKind::kRunning);
+}
+
+// Until the memory is here, too.
+Status MigrationTarget::rest() {
+  for (;;) {
+    FR_TRY(const vmm::MigrationStatus status, qemu_->status());
+    if (status.has_failed())
+      return fail(ErrorCode::kIo, fmt::format("QEMU's migration failed {}", status.error));
+    if (status.state == "completed") {
+      blocktime_ms_ = status.blocktime_ms;
+      break;
+    }
+    if (status.state == "postcopy-paused")
+      return fail(ErrorCode::kUnavailable, "the stream of its memory was cut");
+    const auto order = receive(connection_, {PeerMessageKind::kPing}, kLook);
+    if (!order && order.error().code != ErrorCode::kTimedOut) return std::unexpected(order.error());
+    if (should_stop_()) return fail(ErrorCode::kUnavailable, "the daemon is stopping");
+  }
+  is_complete_ = true;
+  FR_CHECK(parts_.vms.end_coming(vm_, id_));
+  FR_CHECK(say(PeerMessageKind::kComplete));
+  [[maybe_unused]] const auto closed = connection_.receive_message(2s);  // the source has read it
+  return {};
+}
+
+MigrationTarget::End MigrationTarget::resume(const PeerMessage& asked) {
+  vm_ = asked.vm;
+  id_ = asked.id;
+  ownership_ = asked.ownership;
+  is_postcopy_ = asked.is_postcopy;
+  Status resumed = resume_memory();
+  if (resumed) resumed = say(PeerMessageKind::kResumed);
+  if (resumed && !is_complete_) resumed = rest();
+  if (!resumed) {
+    log::warn("VM {} of host {}: {}", vm_, host_, resumed.error().message);
+    [[maybe_unused]] const Status told = send(connection_, failure_message(resumed.error()));
+  }
+  [[maybe_unused]] const auto closed = connection_.receive_message(1s);
+  qemu_.reset();
+  end_pipe();
+  if (is_complete_) return End::kOurs;
+  return is_ours_ ? End::kRests : End::kInDoubt;
+}
+
+Status MigrationTarget::resume_memory() {
+  auto found = parts_.vms.migrating(vm_, id_);
+  if (!found) {
+    // It came whole, and only the last word was lost.
+    FR_TRY(is_complete_, parts_.vms.is_owner(vm_, ownership_));
+    is_ours_ = true;
+    return {};
+  }
+  coming_ = std::move(*found);
+  if (coming_.record.migration.peer != host_)
+    return fail(ErrorCode::kDenied, fmt::format("VM {} comes from another host", vm_));
+  if (!coming_.is_alive)
+    return fail(ErrorCode::kCorrupt, fmt::format("QEMU of VM {} has ended", vm_));
+  FR_TRY(qemu_, vmm::MigrationControl::connect(coming_.record.qemu.qmp_socket));
+  FR_CHECK(parts_.vms.take_over(vm_, id_, ownership_, is_postcopy_));
+  is_ours_ = true;
+  FR_TRY(const std::string state, qemu_->run_state());
+  if (state != "running") {
+    FR_CHECK(qemu_->resume());
+    log::info("VM {} runs here, from host {}, as its owner {}", vm_, host_, ownership_);
+  }
+  const Time deadline = parts_.clock.now() + kPauseTimeout;
+  FR_TRY(vmm::MigrationStatus status, qemu_->status());
+  while (status.state == "postcopy-active" && parts_.clock.now() < deadline) {
+    [[maybe_unused]] const auto early = connection_.receive_message(kLook);
+    FR_TRY(status, qemu_->status());
+  }
+  if (status.state == "completed" || !is_postcopy_) {
+    is_complete_ = true;
+    return parts_.vms.end_coming(vm_, id_);
+  }
+  if (status.state != "postcopy-paused")
+    return fail(ErrorCode::kUnavailable, fmt::format("QEMU is {}, not paused", status.state));
+  const std::string path = incoming_path(coming_.record, "recover.sock");
+  FR_CHECK(qemu_->recover(path));
+  filter_ = std::make_unique<PlainFilter>();
+  pipe_ = std::make_unique<MigrationPipe>(MigrationPipe::Side::kTarget, connection_, *filter_);
+  return pipe_->open(path);
+}
+
+}  // namespace forerun::daemon

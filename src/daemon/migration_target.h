@@ -1,0 +1,67 @@
+// One VM on its way here from another host: this host's side.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <thread>
+
+#include "daemon/migration_messages.h"
+#include "daemon/migration_pipe.h"
+#include "daemon/migrations.h"
+#include "vmm/migration_control.h"
+
+namespace forerun::daemon {
+
+// One thread. What happens to the VM is the source's to say: from ready on, this side neither runs
+// it nor forgets it without the source's word.
+class MigrationTarget {
+ public:
+  // What became of the VM when the connection ended.
+  enum class End : uint8_t {
+    kGone,     // it does not come; nothing is left
+    kOurs,     // it runs here and needs nothing more
+    kRests,    // it runs here, and waits for the source to connect again
+    kInDoubt,  // it is ready, and the source has not said whose it is
+  };
+  MigrationTarget(MigrationParts parts, std::string host, net::PeerConnection& connection,
+                  std::function<bool()> should_stop)
+      : parts_(parts),
+        host_(std::move(host)),
+        connection_(connection),
+        should_stop_(std::move(should_stop)) {}
+  ~MigrationTarget();
+
+  End prepare(const PeerMessage& asked);
+  End resume(const PeerMessage& asked);
+
+ private:
+  Status take_in(const PeerMessage& asked);
+  Status start_qemu(const PeerMessage& asked);
+  Status compare_qemu(const PeerMessage& asked);
+  Status until_committed();
+  Status run();
+  Status rest();
+  Status resume_memory();
+  Status say(PeerMessageKind kind);
+  void end_pipe();
+
+  const MigrationParts parts_;
+  const std::string host_;
+  net::PeerConnection& connection_;
+  const std::function<bool()> should_stop_;
+  std::string vm_, id_;
+  uint64_t ownership_ = 0;
+  bool is_postcopy_ = false;
+  bool is_taken_in_ = false, is_ready_ = false, is_ours_ = false, is_complete_ = false;
+  uint64_t blocktime_ms_ = 0;
+  VmManager::Migrating coming_;
+  std::unique_ptr<vmm::MigrationControl> qemu_;
+  std::unique_ptr<MigrationFilter> filter_;
+  std::unique_ptr<MigrationPipe> pipe_;
+  std::jthread disk_reader_;
+  std::mutex mutex_;  // guards the next
+  std::optional<Status> disk_end_;
+};
+
+}  // namespace forerun::daemon

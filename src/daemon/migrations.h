@@ -1,0 +1,69 @@
+// VMs that go to other hosts, and VMs that come from there. docs/migration.md tells the protocol
+// and why a VM never runs twice.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "api/service.h"
+#include "core/time.h"
+#include "daemon/operations.h"
+#include "daemon/peers.h"
+#include "daemon/vm_manager.h"
+
+namespace forerun::daemon {
+
+// What all migrations of a daemon share.
+struct MigrationParts {
+  const Config& config;
+  const Clock& clock;
+  VmManager& vms;
+  Peers& peers;
+};
+
+// Thread-safe.
+class Migrations {
+ public:
+  explicit Migrations(MigrationParts parts) : parts_(parts) {}
+  ~Migrations() { stop(); }
+
+  // Takes up what an earlier run of the daemon left, and takes in VMs from now on.
+  Status start();
+  void stop();
+
+  // Moves a VM; an operation's work. Returns what came of it, for people.
+  Result<std::string> move(const std::string& vm, const api::MigrateRequest& request,
+                           Operations::Progress& progress);
+  Status cancel(const std::string& vm);
+  std::vector<api::PeerInfo> list_peers();
+
+ private:
+  void serve(const std::string& host, const Peers::Connection& connection);
+  void take_up(const vmm::VmRecord& record);
+  // Returns whether the VM of a migration, which this host is in doubt about, is ours.
+  std::optional<bool> ask_outcome(const vmm::VmRecord& record);
+  // Returns false once the daemon is stopping.
+  bool wait(Nanos time);
+
+  const MigrationParts parts_;
+  std::atomic<bool> is_stopping_{false};
+  std::mutex mutex_;  // guards all below
+  std::condition_variable stopping_;
+  struct Moving {
+    std::atomic<bool> is_cancelled{false};
+    bool is_decided = false;
+  };
+  std::map<std::string, Moving> moving_;             // by VM
+  std::map<std::string, Peers::Connection> coming_;  // by migration
+  std::condition_variable changed_;
+  std::vector<std::jthread> takers_;
+};
+
+}  // namespace forerun::daemon

@@ -1,0 +1,144 @@
+#include "vmm/migration_control.h"
+
+#include <boost/json.hpp>
+
+namespace forerun::vmm {
+namespace {
+
+namespace json = boost::json;
+
+constexpr Nanos kQmpTimeout = std::chrono::seconds(30);  // the big lock may be held for long
+// Those that are told of; what else QEMU has stays off, as it is at its start.
+constexpr std::string_view kCapabilities[] = {"events",           "return-path",
+                                              "postcopy-ram",     "postcopy-blocktime",
+                                              "postcopy-preempt", "auto-converge"};
+
+template <typename T>
+T number_of(const json::object& object, std::string_view key) {
+  const json::value* value = object.if_contains(key);
+  if (!value) return T{};
+  json::error_code error;
+  const T number = value->to_number<T>(error);
+  return error ? T{} : number;
+}
+
+std::string text_of(const json::object& object, std::string_view key) {
+  const json::value* value = object.if_contains(key);
+  return value && value->is_string() ? std::string(value->as_string()) : std::string();
+}
+
+Result<json::object> parse_answer(std::string_view text, std::string_view command) {
+  json::error_code error;
+  json::value value = json::parse(text, error);
+  if (error || !value.is_object())
+    return fail(ErrorCode::kCorrupt, fmt::format("QEMU's {} is no object", command));
+  return std::move(value.as_object());
+}
+
+std::string uri_of(const std::string& socket_path) {
+  return json::serialize(json::value{{"uri", "unix:" + socket_path}});
+}
+
+}  // namespace
+
+Result<MigrationStatus> parse_migration_status(std::string_view answer) {
+  FR_TRY(const json::object object, parse_answer(answer, "query-migrate"));
+  MigrationStatus status;
+  if (std::string state = text_of(object, "status"); !state.empty())
+    status.state = std::move(state);
+  status.error = text_of(object, "error-desc");
+  status.downtime_ms =
+      number_of<uint64_t>(object, object.contains("downtime") ? "downtime" : "expected-downtime");
+  status.blocktime_ms = number_of<uint64_t>(object, "postcopy-blocktime");
+  const json::value* ram = object.if_contains("ram");
+  if (!ram || !ram->is_object()) return status;
+  const json::object& memory = ram->as_object();
+  status.total_bytes = number_of<uint64_t>(memory, "total");
+  status.remaining_bytes = number_of<uint64_t>(memory, "remaining");
+  status.transferred_bytes = number_of<uint64_t>(memory, "transferred");
+  status.rounds = number_of<uint64_t>(memory, "dirty-sync-count");
+  status.page_requests = number_of<uint64_t>(memory, "postcopy-requests");
+  status.dirty_bytes_per_s =
+      number_of<double>(memory, "dirty-pages-rate") * number_of<double>(memory, "page-size");
+  status.rate_bytes_per_s = number_of<double>(memory, "mbps") * 1e6 / 8;
+  return status;
+}
+
+Result<std::unique_ptr<MigrationControl>> MigrationControl::connect(const std::string& qmp_socket) {
+  FR_TRY(auto qmp, QmpClient::connect(qmp_socket, kQmpTimeout));
+  return std::unique_ptr<MigrationControl>(new MigrationControl(std::move(qmp)));
+}
+
+Result<std::string> MigrationControl::version() {
+  FR_TRY(const std::string answer, qmp_->execute("query-version"));
+  FR_TRY(const json::object object, parse_answer(answer, "query-version"));
+  const json::value* qemu = object.if_contains("qemu");
+  if (!qemu || !qemu->is_object())
+    return fail(ErrorCode::kCorrupt, "QEMU's query-version names no version");
+  const json::object& parts = qemu->as_object();
+  return fmt::format("{}.{}.{}", number_of<int>(parts, "major"), number_of<int>(parts, "minor"),
+                     number_of<int>(parts, "micro"));
+}
+
+Result<std::string> MigrationControl::machine() {
+  FR_TRY(const std::string answer,
+         qmp_->execute("qom-get", R"({"path":"/machine","property":"type"})"));
+  json::error_code error;
+  const json::value value = json::parse(answer, error);
+  if (error || !value.is_string())
+    return fail(ErrorCode::kCorrupt, "QEMU does not name its machine");
+  return std::string(value.as_string());
+}
+
+Status MigrationControl::set_capabilities(const std::vector<std::string>& on) {
+  json::array list;
+  for (const std::string_view name : kCapabilities)
+    list.push_back(json::object{{"capability", name},
+                                {"state", std::find(on.begin(), on.end(), name) != on.end()}});
+  FR_CHECK(qmp_->execute("migrate-set-capabilities",
+                         json::serialize(json::value{{"capabilities", std::move(list)}})));
+  return {};
+}
+
+Status MigrationControl::set_parameters(const MigrationParameters& parameters) {
+  // 0 would mean "none" for the rate as well; QEMU's own default is 128 MiB/s.
+  FR_CHECK(
+      qmp_->execute("migrate-set-parameters",
+                    json::serialize(json::value{{"max-bandwidth", parameters.rate_bytes_per_s_max},
+                                                {"max-postcopy-bandwidth", 0},
+                                                {"downtime-limit", parameters.downtime_ms_max}})));
+  return {};
+}
+
+Status MigrationControl::listen(const std::string& socket_path) {
+  FR_CHECK(qmp_->execute("migrate-incoming", uri_of(socket_path)));
+  return {};
+}
+
+Status MigrationControl::start(const std::string& socket_path, bool resumes) {
+  FR_CHECK(qmp_->execute("migrate", json::serialize(json::value{{"uri", "unix:" + socket_path},
+                                                                {"resume", resumes}})));
+  return {};
+}
+
+Status MigrationControl::recover(const std::string& socket_path) {
+  FR_CHECK(qmp_->execute("migrate-recover", uri_of(socket_path)));
+  return {};
+}
+
+Status MigrationControl::start_postcopy() {
+  FR_CHECK(qmp_->execute("migrate-start-postcopy"));
+  return {};
+}
+
+Status MigrationControl::cancel() {
+  FR_CHECK(qmp_->execute("migrate_cancel"));
+  return {};
+}
+
+Result<MigrationStatus> MigrationControl::status() {
+  FR_TRY(const std::string answer, qmp_->execute("query-migrate"));
+  return parse_migration_status(answer);
+}
+
+}  // namespace forerun::vmm

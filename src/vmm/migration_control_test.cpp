@@ -1,0 +1,43 @@
+#include "vmm/migration_control.h"
+
+namespace forerun::vmm {
+namespace {
+
+TEST(MigrationStatus, ReadsWhatTheSourceSays) {
+  const auto status = parse_migration_status(
+      R"({"status":"active","expected-downtime":1041,"ram":{"total":168517632,"remaining":1000,
+          "transferred":151000000,"dirty-sync-count":3,"postcopy-requests":7,
+          "dirty-pages-rate":6000,"page-size":4096,"mbps":200.0}})");
+  ASSERT_TRUE(status);
+  EXPECT_EQ(status->state, "active");
+  EXPECT_FALSE(status->is_over());
+  EXPECT_EQ(status->total_bytes, 168517632u);
+  EXPECT_EQ(status->remaining_bytes, 1000u);
+  EXPECT_EQ(status->transferred_bytes, 151000000u);
+  EXPECT_EQ(status->rounds, 3u);
+  EXPECT_EQ(status->page_requests, 7u);
+  EXPECT_EQ(status->downtime_ms, 1041u);
+  EXPECT_DOUBLE_EQ(status->dirty_bytes_per_s, 6000 * 4096.0);
+  EXPECT_DOUBLE_EQ(status->rate_bytes_per_s, 25e6);
+}
+
+TEST(MigrationStatus, BeforeAnyMigrationItIsNone) {
+  const auto status = parse_migration_status("{}");
+  ASSERT_TRUE(status);
+  EXPECT_EQ(status->state, "none");
+}
+
+TEST(MigrationStatus, TellsFailureInQemusWords) {
+  const auto status = parse_migration_status(R"({"status":"failed","error-desc":"Broken pipe"})");
+  ASSERT_TRUE(status);
+  EXPECT_TRUE(status->has_failed());
+  EXPECT_EQ(status->error, "Broken pipe");
+}
+
+TEST(MigrationStatus, RefusesWhatIsNoObject) {
+  EXPECT_FALSE(parse_migration_status("[]"));
+  EXPECT_FALSE(parse_migration_status("{"));
+}
+
+}  // namespace
+}  // namespace forerun::vmm

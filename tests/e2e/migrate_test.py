@@ -1,0 +1,186 @@
+"""A guest that works on its memory and its disk moves between two hosts, in every mode; and what goes wrong leaves it
+running where it was.
+
+The guest is its own checker: it keeps random data in memory (tmpfs) and on its disk, writes some of it anew in every
+round, and compares all of it with what it remembers; a page or block that the move lost or brought too old is a
+GUEST-ERROR on its console, as is a kernel that stumbles.
+"""
+import os
+import re
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+import unittest
+
+import lab
+
+APPEND = "console=ttyS0 quiet loglevel=4 mitigations=off no_timer_check panic=1"
+DISK_MIB = 64
+
+INIT = """#!/bin/busybox sh
+/bin/busybox mkdir -p /proc /ram
+/bin/busybox mount -t proc proc /proc
+/bin/busybox mount -t tmpfs -o size=48m tmpfs /ram
+for i in 0 1 2 3 4 5 6 7; do
+  dd if=/dev/urandom of=/ram/f$i bs=64k count=32 2>/dev/null
+  md5sum < /ram/f$i > /ram/s$i
+done
+echo GUEST-UP
+i=0
+while true; do
+  i=$((i+1)); k=$((i % 8))
+  dd if=/dev/urandom of=/ram/f$k bs=64k count=8 conv=notrunc 2>/dev/null
+  md5sum < /ram/f$k > /ram/s$k
+  n=$(((i * 5) % 8))
+  [ "$(md5sum < /ram/f$n)" = "$(cat /ram/s$n)" ] || echo GUEST-ERROR memory $n
+  dd if=/ram/f$k of=/data/f$k bs=64k count=4 conv=fsync,notrunc 2>/dev/null || echo GUEST-ERROR write
+  dd if=/ram/f$k bs=64k count=4 2>/dev/null | md5sum > /data/s$k
+  echo 3 > /proc/sys/vm/drop_caches
+  if [ -e /data/s$n ]; then
+    [ "$(dd if=/data/f$n bs=64k count=4 2>/dev/null | md5sum)" = "$(cat /data/s$n)" ] || echo GUEST-ERROR disk $n
+  fi
+  md5sum -c /sums >/dev/null 2>&1 || echo GUEST-ERROR image
+  echo GUEST-BEAT $i
+  sleep 0.1
+done
+"""
+
+
+def build_disk(folder):
+    root = os.path.join(folder, "root")
+    for name in ("bin", "sbin", "data", "proc", "sys", "dev", "ram", "work", "m"):
+        os.makedirs(os.path.join(root, name))
+    shutil.copy("/bin/busybox", os.path.join(root, "bin/busybox"))
+    for name in ("sh", "dd", "md5sum", "cat", "sleep", "mount"):
+        os.symlink("busybox", os.path.join(root, "bin", name))
+    path = lab.random_disk(os.path.join(root, "data/image"), 2)
+    digest = subprocess.run(["md5sum", path], capture_output=True, text=True, check=True).stdout.split()[0]
+    with open(os.path.join(root, "sums"), "w", encoding="utf-8") as out:
+        out.write(f"{digest}  /data/image\n")
+    with open(os.path.join(root, "sbin/init"), "w", encoding="utf-8") as out:
+        out.write(INIT)
+    os.chmod(os.path.join(root, "sbin/init"), 0o755)
+    disk = os.path.join(folder, "disk.raw")
+    lab.run("truncate", "-s", f"{DISK_MIB}M", disk)
+    lab.run("mkfs.ext4", "-q", "-d", root, disk)
+    return disk
+
+
+def make_certificates(folder, names, ca="ca"):
+    """A CA, and a certificate of it for each host, as docs/migration.md has it."""
+    subject = ["-subj", f"/CN={ca}"]
+    lab.run("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
+            "-keyout", f"{folder}/{ca}.key", "-out", f"{folder}/{ca}.pem", *subject)
+    for name in names:
+        lab.run("openssl", "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", f"/CN={name}",
+                "-keyout", f"{folder}/{name}.key", "-out", f"{folder}/{name}.csr")
+        lab.run("openssl", "x509", "-req", "-in", f"{folder}/{name}.csr", "-CA", f"{folder}/{ca}.pem", "-CAkey",
+                f"{folder}/{ca}.key", "-CAcreateserial", "-days", "2", "-out", f"{folder}/{name}.pem")
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class MigrateTest(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        lab.build_guest()
+        cls.shared = tempfile.mkdtemp(prefix="forerun-migrate-")
+        make_certificates(cls.shared, ["a", "b"])
+        cls.disk = build_disk(cls.shared)
+
+    @classmethod
+    def tearDownClass(cls):
+        shutil.rmtree(cls.shared)
+
+    def setUp(self):
+        self.ports = {name: free_port() for name in "ab"}
+        self.hosts = {}
+        for name in "ab":
+            self.hosts[name] = self.host(name)
+        self.repository = os.path.join(self.hosts["a"].folder, "repository")
+        self.a, self.b = self.hosts["a"], self.hosts["b"]
+        for name, daemon in self.hosts.items():
+            daemon.config = self.config(name)
+            daemon.start()
+        self.a.import_image(self.disk, "checker")
+
+    def tearDown(self):
+        for daemon in (self.b, self.a):
+            daemon.close()
+
+    def host(self, _name):
+        return lab.Daemon()
+
+    def config(self, name, certificate=None, known="ab"):
+        own = certificate or name
+        text = (f'[[repository]]\npath = "{self.repository}"\n[tier]\nmemory_bytes = 16777216\nfile_bytes = 67108864\n'
+                f'[migration]\nlisten = "127.0.0.1:{self.ports[name]}"\ncertificate = "{self.shared}/{own}.pem"\n'
+                f'key = "{self.shared}/{own}.key"\nca = "{self.shared}/ca.pem"\n')
+        for other in known:
+            text += f'[hosts.{other}]\naddress = "127.0.0.1:{self.ports[other]}"\n'
+        return text
+
+    def console(self, daemon, vm="m"):
+        path = daemon.get(f"/api/v1/vms/{vm}")["log_path"]
+        if not os.path.exists(path):
+            return ""
+        with open(path, encoding="utf-8", errors="replace") as text:
+            return text.read()
+
+    def beats(self, daemon):
+        text = self.console(daemon)
+        for sign in ("GUEST-ERROR", "Oops", "BUG:", "general protection", "Kernel panic", "I/O error"):
+            self.assertNotIn(sign, text)
+        found = re.findall(r"GUEST-BEAT (\d+)", text)
+        return int(found[-1]) if found else 0
+
+    def wait_for_beat(self, daemon, number, seconds=60):
+        deadline = time.monotonic() + seconds
+        while self.beats(daemon) < number:
+            if time.monotonic() > deadline:
+                raise AssertionError(f"beat {self.beats(daemon)} of {number}\n{self.console(daemon)[-600:]}\n"
+                                     f"{self.a.log()[-1500:]}\n{self.b.log()[-1500:]}")
+            time.sleep(0.05)
+
+    def run_guest(self, daemon):
+        daemon.cli("vm", "run", "m", "--image", "checker", "--memory", "128M", "--kernel", f"{lab.GUEST}/vmlinuz", "--initrd",
+                   f"{lab.GUEST}/initrd.img", "--append", APPEND)
+        self.wait_for_beat(daemon, 10, 120)
+
+    def state(self, daemon, vm="m"):
+        return daemon.get(f"/api/v1/vms/{vm}")["state"]
+
+    def move(self, source, target, to, mode, *more):
+        before = self.beats(source)
+        done = source.cli("vm", "migrate", "m", "--to", to, "--mode", mode, *more, timeout=120, check=False)
+        self.assertEqual(done.returncode, 0, f"{done.stderr}\n{source.log()[-2000:]}\n{target.log()[-2000:]}")
+        print(f"{mode}: {done.stdout.strip()}", flush=True)
+        self.assertEqual(self.state(source), "moved")
+        self.assertEqual(self.state(target), "running")
+        self.assertEqual(source.get("/api/v1/vms/m")["pid"], None)
+        frozen = self.beats(source)
+        self.wait_for_beat(target, max(before, frozen) + 12)
+        self.assertEqual(self.beats(source), frozen, "the guest runs on at its source")
+
+    def test_there_and_back_again(self):
+        self.run_guest(self.a)
+        self.assertIn("yes", self.a.cli("host", "list").stdout)
+        self.move(self.a, self.b, "b", "postcopy")
+        self.move(self.b, self.a, "a", "precopy", "--max-downtime", "3s")
+        self.move(self.a, self.b, "b", "hybrid")
+        listed = self.a.cli("vm", "list").stdout
+        self.assertIn("moved → b", listed)
+        again = self.a.cli("vm", "run", "m", check=False)
+        self.assertIn("moved to host b", again.stderr)
+        self.a.cli("vm", "rm", "m")
+        self.b.cli("vm", "stop", "m", "--force")
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
