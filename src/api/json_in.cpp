@@ -458,6 +458,7 @@ Result<MigrateRequest> parse_migrate_request(std::string_view body) {
   members.whole<uint64_t>("downtime_ms_max", request.downtime_ms_max, 1, 600'000);
   members.whole<uint64_t>("rate_bytes_per_s_max", request.rate_bytes_per_s_max, 0,
                           uint64_t{1} << 40);
+  members.flag("stock", request.is_stock);
   members.flag("without_forwards", request.without_forwards);
   FR_CHECK(members.status());
   return request;

@@ -238,7 +238,8 @@ struct MigrateRequest {
   MigrateMode mode = MigrateMode::kAuto;
   uint64_t downtime_ms_max = 300;     // of pre-copy: it goes on until that will do
   uint64_t rate_bytes_per_s_max = 0;  // of the memory before the switch; 0: none
-  bool without_forwards = false;      // its host's ports are not taken at the other host
+  bool is_stock = false;  // QEMU's streams as they are: nothing foreseen, nothing compressed
+  bool without_forwards = false;  // its host's ports are not taken at the other host
 };
 
 // Another host of the configuration, and whether it answers.

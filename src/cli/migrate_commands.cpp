@@ -15,7 +15,7 @@ namespace json = boost::json;
 
 struct MigrateArguments {
   std::string name, to, mode = "auto", downtime = "300ms", rate;
-  bool without_forwards = false, no_wait = false, cancels = false;
+  bool is_stock = false, without_forwards = false, no_wait = false, cancels = false;
 };
 
 Result<int> migrate(const Context& context, const MigrateArguments& arguments) {
@@ -37,6 +37,7 @@ Result<int> migrate(const Context& context, const MigrateArguments& arguments) {
                                   {"mode", arguments.mode},
                                   {"downtime_ms_max", static_cast<uint64_t>(downtime * 1000)},
                                   {"rate_bytes_per_s_max", rate},
+                                  {"stock", arguments.is_stock},
                                   {"without_forwards", arguments.without_forwards}});
   return run_operation(
       context, path, request, arguments.no_wait,
@@ -84,6 +85,8 @@ void add_migrate_command(CLI::App& vm, const Context& context, Command& chosen) 
       ->capture_default_str();
   command->add_option("--rate", arguments->rate, "of memory before the VM goes, per second")
       ->type_name("SIZE");
+  command->add_flag("--stock", arguments->is_stock,
+                    "QEMU's streams as they are: nothing foreseen, nothing compressed");
   command->add_flag("--no-forwards", arguments->without_forwards,
                     "the other host does not listen on the VM's forwarded ports");
   command->add_flag("--no-wait", arguments->no_wait, "print the operation's id and return");

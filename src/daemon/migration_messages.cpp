@@ -10,16 +10,16 @@ namespace {
 
 namespace json = boost::json;
 
-constexpr std::array<std::string_view, 14> kNames{
-    "ping",     "pong",  "prepare", "prepared", "ready",   "commit", "running",
-    "complete", "abort", "failed",  "resume",   "resumed", "ask",    "outcome"};
+constexpr std::array<std::string_view, 16> kNames{
+    "ping",     "pong",     "prepare", "prepared", "frozen", "ready",   "commit", "running",
+    "progress", "complete", "abort",   "failed",   "resume", "resumed", "ask",    "outcome"};
 
 // A member that is left out has its default.
 struct Member {
   std::string_view name;
   std::variant<std::string PeerMessage::*, uint64_t PeerMessage::*, bool PeerMessage::*> field;
 };
-const std::array<Member, 16> kMembers{{{"id", &PeerMessage::id},
+const std::array<Member, 18> kMembers{{{"id", &PeerMessage::id},
                                        {"vm", &PeerMessage::vm},
                                        {"code", &PeerMessage::code},
                                        {"text", &PeerMessage::text},
@@ -34,7 +34,9 @@ const std::array<Member, 16> kMembers{{{"id", &PeerMessage::id},
                                        {"is_postcopy", &PeerMessage::is_postcopy},
                                        {"is_decided", &PeerMessage::is_decided},
                                        {"is_complete", &PeerMessage::is_complete},
-                                       {"without_forwards", &PeerMessage::without_forwards}}};
+                                       {"has_memory", &PeerMessage::has_memory},
+                                       {"without_forwards", &PeerMessage::without_forwards},
+                                       {"is_plain", &PeerMessage::is_plain}}};
 
 void read(const json::value& value, std::string& out, bool& is_good) {
   is_good = value.is_string();

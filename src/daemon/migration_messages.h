@@ -18,9 +18,11 @@ enum class PeerMessageKind : uint8_t {
   kPong,      // ← yes
   kPrepare,   // → this VM comes: can it
   kPrepared,  // ← its QEMU waits
+  kFrozen,    // → the guest has stopped: its own writes can be read
   kReady,     // ← all that is needed to run it is here
   kCommit,    // → it is yours: run it
   kRunning,   // ← it runs
+  kProgress,  // ← so much of the disk is still to come
   kComplete,  // ← nothing is needed of the source any more
   kAbort,     // → it stays where it was
   kFailed,    // ↔ what was asked cannot be done, or the migration is over
@@ -44,7 +46,9 @@ struct PeerMessage {
   uint64_t ownership = 0;
   uint64_t disk_bytes = 0;  // that have to travel
   uint64_t blocktime_ms = 0;
-  bool is_postcopy = false, is_decided = false, is_complete = false, without_forwards = false;
+  bool is_postcopy = false, is_decided = false, is_complete = false, has_memory = false;
+  bool without_forwards = false;
+  bool is_plain = false;  // QEMU's stream comes as it is
 
   bool operator==(const PeerMessage&) const = default;
 };

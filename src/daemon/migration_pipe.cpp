@@ -7,6 +7,7 @@ namespace forerun::daemon {
 namespace {
 
 constexpr size_t kReadBytes = 64 * kKiB;
+constexpr Nanos kTick = std::chrono::milliseconds(4);
 constexpr Nanos kConnectTimeout = std::chrono::seconds(30);  // of QEMU
 
 }  // namespace
@@ -42,10 +43,12 @@ void MigrationPipe::close() {
   {
     const std::lock_guard lock(mutex_);
     if (qemu_) qemu_->shut_down();
+    closing_.notify_all();
   }
   connection_.cut({ErrorCode::kUnavailable, "the migration has ended"});
   if (qemu_reader_.joinable()) qemu_reader_.join();
   if (peer_reader_.joinable()) peer_reader_.join();
+  if (ticker_.joinable()) ticker_.join();
   qemu_.reset();
   if (side_ == Side::kSource && listener_.is_open()) ::unlink(path_.c_str());
   listener_.reset();
@@ -90,6 +93,7 @@ Status MigrationPipe::pass_from_qemu() {
   }
   FR_CHECK(filtered([&](MigrationFilter::Output& out) { return filter_.begin(out); }));
   peer_reader_ = std::jthread([this] { from_peer(); });
+  if (filter_.has_ticks()) ticker_ = std::jthread([this] { tick(); });
   Buffer chunk(kReadBytes);
   for (;;) {
     FR_TRY(const size_t got, qemu_->read_some(chunk));
@@ -114,6 +118,19 @@ Status MigrationPipe::pass_from_peer() {
   }
   is_at_end_ = true;
   return {};
+}
+
+void MigrationPipe::tick() {
+  for (;;) {
+    {
+      std::unique_lock lock(mutex_);
+      if (closing_.wait_for(lock, kTick, [this] { return is_closing_.load(); })) return;
+      if (failure_) return;
+    }
+    if (Status ticked = filtered([&](MigrationFilter::Output& out) { return filter_.tick(out); });
+        !ticked)
+      return fail_with(std::move(ticked.error()).within("cannot ask for pages ahead"));
+  }
 }
 
 void MigrationPipe::from_qemu() {

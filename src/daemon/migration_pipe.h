@@ -1,8 +1,9 @@
 // One side's way between QEMU's migration socket and the connection to the other host: two threads
-// that pass on what comes, through a filter each way.
+// that pass on what comes, through a filter, and a third one for a filter that acts by itself.
 #pragma once
 
 #include <atomic>
+#include <condition_variable>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -12,22 +13,24 @@
 
 #include "core/bytes.h"
 #include "core/result.h"
+#include "migrate/memory_sender.h"
 #include "net/peer_connection.h"
 #include "os/socket.h"
 
 namespace forerun::daemon {
 
-// What the two directions do with the bytes. Calls come from two threads, one at a time.
+// What the two directions do with the bytes. Calls come from several threads, one at a time.
 class MigrationFilter {
  public:
-  struct Output {
-    Buffer to_peer, to_qemu;
-  };
+  using Output = migrate::SenderOutput;  // in order: to_peer, to_qemu
   virtual ~MigrationFilter() = default;
   // What is said before anything came.
   virtual Status begin(Output&) { return {}; }
   virtual Status from_qemu(ByteView bytes, Output& out) = 0;
   virtual Status from_peer(ByteView bytes, Output& out) = 0;
+  // With ticks, tick() is called every few milliseconds, too.
+  virtual bool has_ticks() const { return false; }
+  virtual Status tick(Output&) { return {}; }
 };
 
 // Passes everything on as it is.
@@ -67,6 +70,7 @@ class MigrationPipe {
  private:
   void from_qemu();
   void from_peer();
+  void tick();
   Status pass_from_qemu();
   Status pass_from_peer();
   // Has the filter do a step, and sends what it gave.
@@ -88,7 +92,8 @@ class MigrationPipe {
   std::mutex peer_write_mutex_, qemu_write_mutex_;
   mutable std::mutex mutex_;  // guards failure_ and qemu_ until it is set
   std::optional<Error> failure_;
-  std::jthread qemu_reader_, peer_reader_;
+  std::condition_variable closing_;  // is_closing_ changed
+  std::jthread qemu_reader_, peer_reader_, ticker_;
 };
 
 }  // namespace forerun::daemon

@@ -1,7 +1,7 @@
 #include "daemon/migration_source.h"
 
 #include "core/log.h"
-#include "daemon/migration_disk.h"
+#include "daemon/memory_dry_run.h"
 
 namespace forerun::daemon {
 namespace {
@@ -9,6 +9,7 @@ namespace {
 constexpr Nanos kLook = std::chrono::milliseconds(20);
 constexpr Nanos kPrepareTimeout = std::chrono::minutes(3);  // images may have to be fetched
 constexpr Nanos kAnswerTimeout = std::chrono::seconds(30);
+constexpr Nanos kProfilePatience = std::chrono::seconds(5);
 constexpr Nanos kCancelTimeout = std::chrono::seconds(20);  // amid a last part over a slow link
 constexpr Nanos kRetryMin = std::chrono::milliseconds(200), kRetryMax = std::chrono::seconds(5);
 
@@ -37,8 +38,11 @@ PeerMessage MigrationSource::message(PeerMessageKind kind) const {
 }
 
 void MigrationSource::let_go() {
-  if (pipe_) earlier_bytes_ += connection_->sent_bytes();
+  if (connection_) earlier_bytes_ += connection_->sent_bytes();
+  if (disk_server_) disk_bytes_ += disk_server_->sent_bytes();
+  disk_server_.reset();
   pipe_.reset();
+  sender_ = nullptr;
   filter_.reset();
   connection_.reset();
 }
@@ -58,6 +62,7 @@ Result<std::string> MigrationSource::run() {
 Status MigrationSource::to_decision() {
   FR_TRY(connection_, parts_.peers.connect(request_.to));
   FR_TRY(qemu_, vmm::MigrationControl::connect(leaving_.record.qemu.qmp_socket));
+  profile_memory();
   FR_CHECK(prepare());
   FR_CHECK(start_memory());
   FR_CHECK(until_ready());
@@ -71,12 +76,13 @@ Status MigrationSource::prepare() {
   PeerMessage asked = message(PeerMessageKind::kPrepare);
   asked.record = vmm::encode_vm_record(leaving_.record);
   asked.without_forwards = request_.without_forwards;
+  asked.is_plain = request_.is_stock;
   const vmm::QemuOptions& options = leaving_.record.qemu;
   FR_TRY(asked.kernel_digest, VmManager::boot_file_digest(options.kernel));
   FR_TRY(asked.initrd_digest, VmManager::boot_file_digest(options.initrd));
   FR_TRY(asked.qemu_version, qemu_->version());
   FR_TRY(asked.machine, qemu_->machine());
-  asked.disk_bytes = data_bytes(*leaving_.disk->overlay(), leaving_.disk->size_bytes());
+  asked.disk_bytes = leaving_.disk->overlay()->allocated_bytes();
   FR_CHECK(send(*connection_, asked));
   const auto prepared = receive(*connection_, {PeerMessageKind::kPrepared}, kPrepareTimeout);
   if (!prepared)
@@ -85,8 +91,29 @@ Status MigrationSource::prepare() {
   return {};
 }
 
+void MigrationSource::profile_memory() {
+  if (request_.is_stock || !is_postcopy_) return;
+  control_.report(0, 0, "learns what the guest writes");
+  auto profile = dry_run(*qemu_, socket_path(leaving_.record), kProfilePatience, parts_.clock);
+  if (profile)
+    profile_ = std::move(*profile);
+  else
+    log::warn("VM {}: what it writes is not known: {}", vm_, profile.error().message);
+}
+
 Status MigrationSource::start_memory() {
-  filter_ = std::make_unique<PlainFilter>();
+  if (request_.is_stock) {
+    filter_ = std::make_unique<PlainFilter>();
+  } else {
+    migrate::MemorySender::Options options;
+    // What is held back until the switch has to have one before it.
+    if (request_.mode == api::MigrateMode::kAuto || request_.mode == api::MigrateMode::kHybrid)
+      options.hot = migrate::hot_pages_for(profile_);
+    options.link_bytes_per_s = static_cast<double>(request_.rate_bytes_per_s_max);
+    auto sender = std::make_unique<SenderFilter>(options, std::move(profile_), parts_.clock);
+    sender_ = sender.get();
+    filter_ = std::move(sender);
+  }
   pipe_ = std::make_unique<MigrationPipe>(MigrationPipe::Side::kSource, *connection_, *filter_);
   FR_CHECK(pipe_->open(socket_path(leaving_.record)));
   std::vector<std::string> capabilities{"events", "return-path"};
@@ -100,17 +127,28 @@ Status MigrationSource::switch_if_due(const vmm::MigrationStatus& status) {
   if (!is_postcopy_ || status.state != "active") return {};
   const bool is_at_once = request_.mode == api::MigrateMode::kPostcopy;
   // The first pass over the memory ends when its changes are looked for the second time.
-  if (!is_at_once && status.rounds < 2) return {};
+  if (!is_at_once && !(sender_ ? sender_->first_pass_is_done() : status.rounds >= 2)) return {};
   if (is_at_once && status.transferred_bytes == 0) return {};
   return qemu_->start_postcopy();  // again and again does no harm
 }
 
-Status MigrationSource::send_disk() {
-  control_.report(pipe_->qemu_bytes(), 0, "its own writes follow");
-  FR_CHECK(leaving_.disk->flush());
-  FR_CHECK(send_overlay(*leaving_.disk->overlay(), leaving_.disk->size_bytes(), *connection_,
-                        [this](uint64_t bytes) { disk_sent_bytes_ += bytes; }));
-  has_sent_disk_ = true;
+Status MigrationSource::serve_disk() {
+  if (!frozen_) {
+    // Named by the migration: the same for a daemon that is started again amid it.
+    FR_TRY(frozen_, leaving_.disk->freeze(sha256(as_bytes(id_)).prefix() | 1));
+  }
+  disk_server_ = std::make_unique<PeerOverlayServer>(*connection_, frozen_);
+  return {};
+}
+
+// QEMU says "postcopy-active" before the guest has stopped; once it tells that that has, it has
+// flushed the guest's disk, too: both happen under the lock that it answers under.
+Status MigrationSource::note_switch() {
+  if (has_switched_ || (last_.state != "completed" && last_.state != "postcopy-active")) return {};
+  FR_TRY(const std::string state, qemu_->run_state());
+  if (state == "running") return {};
+  has_switched_ = true;
+  stopped_ = parts_.clock.now();
   return {};
 }
 
@@ -127,17 +165,17 @@ Status MigrationSource::look(bool& is_ready) {
                             last_.error.empty() ? "it does not say why" : last_.error));
   if (const auto failure = pipe_->failure()) return std::unexpected(*failure);
   FR_CHECK(switch_if_due(last_));
-  if (!has_switched_ && (last_.state == "completed" || last_.state == "postcopy-active")) {
-    has_switched_ = true;
-    stopped_ = parts_.clock.now();
+  FR_CHECK(note_switch());
+  if (has_switched_ && !disk_server_) {
+    FR_CHECK(serve_disk());
+    FR_CHECK(send(*connection_, message(PeerMessageKind::kFrozen)));
   }
-  if (has_switched_ && !has_sent_disk_) FR_CHECK(send_disk());
   report(last_);
   return {};
 }
 
 Status MigrationSource::until_ready() {
-  for (bool is_ready = false; !is_ready || !has_sent_disk_;) FR_CHECK(look(is_ready));
+  for (bool is_ready = false; !is_ready;) FR_CHECK(look(is_ready));
   return {};
 }
 
@@ -145,8 +183,8 @@ void MigrationSource::report(const vmm::MigrationStatus& status) {
   const uint64_t done = pipe_ ? pipe_->qemu_bytes() : 0;
   std::string text;
   if (runs_there_)
-    text = fmt::format("runs on {}, the rest of its memory follows, {} left", request_.to,
-                       mib(status.remaining_bytes));
+    text = fmt::format("runs on {}, the rest of its memory and disk follows, {} and {} left",
+                       request_.to, mib(status.remaining_bytes), mib(disk_left_bytes_));
   else if (status.state == "postcopy-active")
     text = "the guest goes over";
   else
@@ -160,6 +198,8 @@ void MigrationSource::report(const vmm::MigrationStatus& status) {
 // The guest may have been stopped by then, and the target may have all of it; it does not run it
 // without this host's word.
 void MigrationSource::roll_back() {
+  // First of all: QEMU may let the guest run on by itself. Nobody else has run it.
+  if (frozen_) leaving_.disk->thaw();
   if (connection_) {
     if (!send(*connection_, message(PeerMessageKind::kAbort)))
       log::info("VM {}: host {} is not told that the VM stays", vm_, request_.to);
@@ -181,6 +221,7 @@ void MigrationSource::roll_back() {
   if (!runs) log::error("VM {} cannot be let run again: {}", vm_, runs.error().message);
   qemu_.reset();
   let_go();
+  frozen_.reset();
   if (const Status stays = parts_.vms.stay(vm_, id_); !stays)
     log::error("VM {}: {}", vm_, stays.error().message);
 }
@@ -224,12 +265,15 @@ Status MigrationSource::go_on() {
     runs_there_ = true;
   }
   for (;;) {
-    const auto complete = receive(*connection_, {PeerMessageKind::kComplete}, kLook);
-    if (complete) {
+    const auto complete =
+        receive(*connection_, {PeerMessageKind::kComplete, PeerMessageKind::kProgress}, kLook);
+    if (complete && complete->kind == PeerMessageKind::kComplete) {
       blocktime_ms_ = complete->blocktime_ms;
       return {};
     }
-    if (complete.error().code != ErrorCode::kTimedOut) return std::unexpected(complete.error());
+    if (complete) disk_left_bytes_ = complete->disk_bytes;
+    if (!complete && complete.error().code != ErrorCode::kTimedOut)
+      return std::unexpected(complete.error());
     if (pipe_)
       if (const auto failure = pipe_->failure()) return std::unexpected(*failure);
     if (!qemu_) continue;
@@ -259,11 +303,13 @@ Status MigrationSource::resume() {
   FR_TRY(connection_, parts_.peers.connect(request_.to));
   PeerMessage asked = message(PeerMessageKind::kResume);
   asked.ownership = leaving_.record.ownership;  // raised by the decision
+  FR_CHECK(serve_disk());
   FR_CHECK(send(*connection_, asked));
   FR_TRY(const auto resumed, receive(*connection_, {PeerMessageKind::kResumed}, kAnswerTimeout));
   if (!runs_there_) ran_ = parts_.clock.now();
   runs_there_ = true;
   if (resumed.is_complete) return {};
+  if (!is_postcopy_ || resumed.has_memory) return go_on();
   FR_CHECK(wait_paused());
   if (last_.state == "postcopy-paused") {
     filter_ = std::make_unique<PlainFilter>();
@@ -301,7 +347,7 @@ std::string MigrationSource::outcome() const {
       "runs on {} since {:.0f} ms after it stopped here; {:.1f} s in "
       "all, {} of memory in {} rounds, {} of disk, {} on the wire",
       request_.to, to_seconds(ran_ - stopped_) * 1000, total, mib(last_.transferred_bytes),
-      last_.rounds, mib(disk_sent_bytes_), mib(earlier_bytes_));
+      last_.rounds, mib(disk_bytes_), mib(earlier_bytes_));
   if (is_postcopy_)
     text +=
         fmt::format(", {} page requests, vCPUs waited {} ms", last_.page_requests, blocktime_ms_);

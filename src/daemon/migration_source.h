@@ -7,23 +7,27 @@
 #include <string>
 
 #include "api/service.h"
+#include "daemon/memory_filter.h"
 #include "daemon/migration_messages.h"
 #include "daemon/migration_pipe.h"
 #include "daemon/migrations.h"
+#include "daemon/peer_overlay.h"
 #include "vmm/migration_control.h"
 
 namespace forerun::daemon {
 
-// One thread, but for what `should_stop` reads. The phases, in their order:
+// One thread. The phases, in their order; up to `decide` whatever fails is rolled back and the VM
+// runs on here, after it everything goes on, over new connections if need be:
 //
-//   prepare    the target makes the VM and a QEMU that waits                       ┐ whatever fails
-//   memory     QEMU sends; with post-copy, until the switch                        │ here: roll
-//   back, disk       the guest has stopped; its own writes follow                        │ the VM
-//   runs here ready      the target says that it can run the VM                              ┘
-//   decide     this host's record says that the VM is the target's: the commit point
-//   run        the target has recorded that, too, and runs the VM                  ┐ whatever fails
-//   rest       post-copy: the rest of the memory; connections are made again       │ here: on, and
-//   on end        the target needs nothing more: QEMU ends here                       ┘
+//   profile   a dry run tells what the guest writes
+//   prepare   the target makes the VM, and a QEMU that waits
+//   memory    QEMU sends; with post-copy, until the switch
+//   disk      the guest has stopped: its own writes can be read by the target
+//   ready     the target says that it can run the VM
+//   decide    this host's record says that the VM is the target's: the commit point
+//   run       the target has recorded that, too, and runs the VM
+//   rest      the rest of its memory, in post-copy, and of its disk
+//   end       the target needs nothing more: QEMU ends here
 class MigrationSource {
  public:
   using Report = std::function<void(uint64_t done_bytes, uint64_t total_bytes, std::string)>;
@@ -42,7 +46,7 @@ class MigrationSource {
         control_(std::move(control)) {}
   ~MigrationSource();
 
-  // ERRORS: of the first five phases: the VM runs on here. kUnavailable after them: the daemon is
+  // ERRORS: of the phases up to `decide`: the VM runs on here. kUnavailable after it: the daemon is
   // stopping, and its next start goes on.
   Result<std::string> run();
   // What an earlier run of the daemon left: before the commit point the VM stays here, after it all
@@ -52,11 +56,15 @@ class MigrationSource {
  private:
   Status to_decision();
   Status prepare();
+  // Learns what the guest writes, if that is of use.
+  void profile_memory();
   Status start_memory();
   Status until_ready();
   Status look(bool& is_ready);
+  Status note_switch();
   Status switch_if_due(const vmm::MigrationStatus& status);
-  Status send_disk();
+  // Gives the disk as it is now to the other host, over the connection that there is.
+  Status serve_disk();
   void roll_back();
   Result<std::string> to_end();
   Status go_on();
@@ -75,13 +83,16 @@ class MigrationSource {
   Peers::Connection connection_;
   std::unique_ptr<vmm::MigrationControl> qemu_;
   std::unique_ptr<MigrationFilter> filter_;
+  SenderFilter* sender_ = nullptr;  // it, if it is one
+  migrate::MemoryProfile profile_;
   std::unique_ptr<MigrationPipe> pipe_;
+  std::shared_ptr<disk::OverlaySource> frozen_;  // the disk, once the guest has stopped
+  std::unique_ptr<PeerOverlayServer> disk_server_;
   bool is_postcopy_ = false;   // asked for
   bool has_switched_ = false;  // the guest has stopped here
-  bool has_sent_disk_ = false;
   bool runs_there_ = false;
   Time began_{}, stopped_{}, ran_{};
-  uint64_t disk_sent_bytes_ = 0, earlier_bytes_ = 0, blocktime_ms_ = 0;
+  uint64_t disk_left_bytes_ = 0, disk_bytes_ = 0, earlier_bytes_ = 0, blocktime_ms_ = 0;
   vmm::MigrationStatus last_;
 };
 

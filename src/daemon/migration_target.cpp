@@ -1,7 +1,8 @@
 #include "daemon/migration_target.h"
 
 #include "core/log.h"
-#include "daemon/migration_disk.h"
+#include "daemon/memory_filter.h"
+#include "daemon/peer_overlay.h"
 
 namespace forerun::daemon {
 namespace {
@@ -22,7 +23,6 @@ void MigrationTarget::end_pipe() {
   if (pipe_) pipe_->close();
   pipe_.reset();
   connection_.cut({ErrorCode::kUnavailable, "the migration has ended"});
-  if (disk_reader_.joinable()) disk_reader_.join();
 }
 
 Status MigrationTarget::say(PeerMessageKind kind) {
@@ -31,6 +31,10 @@ Status MigrationTarget::say(PeerMessageKind kind) {
   message.id = id_;
   message.vm = vm_;
   message.is_complete = is_complete_;
+  message.has_memory = has_memory_;
+  if (coming_.disk)
+    if (const auto progress = coming_.disk->pull_progress())
+      message.disk_bytes = progress->remote_bytes;
   message.blocktime_ms = blocktime_ms_;
   return send(connection_, message);
 }
@@ -108,51 +112,63 @@ Status MigrationTarget::start_qemu(const PeerMessage& asked) {
   FR_CHECK(qemu_->set_capabilities(capabilities));
   const std::string path = incoming_path(coming_.record, "incoming.sock");
   FR_CHECK(qemu_->listen(path));
-  filter_ = std::make_unique<PlainFilter>();
+  if (asked.is_plain)
+    filter_ = std::make_unique<PlainFilter>();
+  else
+    filter_ = std::make_unique<ReceiverFilter>();
   pipe_ = std::make_unique<MigrationPipe>(MigrationPipe::Side::kTarget, connection_, *filter_);
   FR_CHECK(pipe_->open(path));
-  disk_reader_ = std::jthread([this] {
-    Status end = receive_overlay(connection_, coming_.disk->size_bytes(), *coming_.disk->overlay());
-    const std::lock_guard lock(mutex_);
-    disk_end_ = std::move(end);
-  });
   return say(PeerMessageKind::kPrepared);
+}
+
+Status MigrationTarget::learn_disk() {
+  auto source = std::make_shared<PeerOverlay>(held_);
+  FR_TRY(const disk::OverlayContents contents, source->contents());
+  FR_CHECK(coming_.disk->begin_pull(contents));
+  coming_.disk->start_pull(std::move(source), [] {});
+  is_disk_known_ = true;
+  return {};
+}
+
+// After a break: what is still missing, from the new connection.
+void MigrationTarget::pull_disk() {
+  if (coming_.disk && coming_.disk->pull_id() != 0)
+    coming_.disk->start_pull(std::make_shared<PeerOverlay>(held_), [] {});
 }
 
 Status MigrationTarget::until_committed() {
   for (;;) {
-    const auto order =
-        receive(connection_, {PeerMessageKind::kCommit, PeerMessageKind::kAbort}, kLook);
+    const auto order = receive(
+        connection_, {PeerMessageKind::kFrozen, PeerMessageKind::kCommit, PeerMessageKind::kAbort},
+        kLook);
     if (!order && order.error().code != ErrorCode::kTimedOut) return std::unexpected(order.error());
     if (order && order->kind == PeerMessageKind::kAbort) {
       is_ready_ = false;  // the source has said it: it stays there
       return fail(ErrorCode::kUnavailable, "the source has called it off");
     }
-    if (order) {
+    if (order && order->kind == PeerMessageKind::kFrozen) FR_CHECK(learn_disk());
+    if (order && order->kind == PeerMessageKind::kCommit) {
       if (!is_ready_) return fail(ErrorCode::kCorrupt, "the source commits what is not ready");
       ownership_ = order->ownership;
       is_postcopy_ = order->is_postcopy;
       return {};
     }
-    if (is_ready_) continue;
-    if (should_stop_()) return fail(ErrorCode::kUnavailable, "the daemon is stopping");
-    FR_TRY(const vmm::MigrationStatus status, qemu_->status());
-    if (status.has_failed())
-      return fail(ErrorCode::kIo, fmt::format("QEMU's migration failed {}", status.error));
-    FR_TRY(const std::string state, qemu_->run_state());
-    const bool is_loaded = state != "inmigrate";
-    if (const auto failure = pipe_->failure(); failure && !is_loaded)
-      return std::unexpected(*failure);
-    std::optional<Status> disk_end;
-    {
-      const std::lock_guard lock(mutex_);
-      disk_end = disk_end_;
-    }
-    if (disk_end && !*disk_end) return std::move(*disk_end);
-    if (!is_loaded || !disk_end) continue;
-    is_ready_ = true;
-    FR_CHECK(say(PeerMessageKind::kReady));
+    if (!is_ready_) FR_CHECK(look_if_ready());
   }
+}
+
+Status MigrationTarget::look_if_ready() {
+  if (should_stop_()) return fail(ErrorCode::kUnavailable, "the daemon is stopping");
+  FR_TRY(const vmm::MigrationStatus status, qemu_->status());
+  if (status.has_failed())
+    return fail(ErrorCode::kIo, fmt::format("QEMU's migration failed {}", status.error));
+  FR_TRY(const std::string state, qemu_->run_state());
+  const bool is_loaded = state != "inmigrate";
+  if (const auto failure = pipe_->failure(); failure && !is_loaded)
+    return std::unexpected(*failure);
+  if (!is_loaded || !is_disk_known_) return {};
+  is_ready_ = true;
+  return say(PeerMessageKind::kReady);
 }
 
 Status MigrationTarget::run() {
@@ -163,20 +179,27 @@ Status MigrationTarget::run() {
   return say(PeerMessageKind::kRunning);
 }
 
-// Until the memory is here, too.
+Status MigrationTarget::tell_progress() {
+  if (parts_.clock.now() < told_ + 200ms) return {};
+  told_ = parts_.clock.now();
+  return say(PeerMessageKind::kProgress);
+}
+
+// Until the memory and the disk are here, too.
 Status MigrationTarget::rest() {
-  for (;;) {
-    FR_TRY(const vmm::MigrationStatus status, qemu_->status());
-    if (status.has_failed())
-      return fail(ErrorCode::kIo, fmt::format("QEMU's migration failed {}", status.error));
-    if (status.state == "completed") {
+  while (!has_memory_ || coming_.disk->pull_id() != 0) {
+    if (!has_memory_) {
+      FR_TRY(const vmm::MigrationStatus status, qemu_->status());
+      if (status.has_failed())
+        return fail(ErrorCode::kIo, fmt::format("QEMU's migration failed {}", status.error));
+      if (status.state == "postcopy-paused")
+        return fail(ErrorCode::kUnavailable, "the stream of its memory was cut");
+      has_memory_ = status.state == "completed";
       blocktime_ms_ = status.blocktime_ms;
-      break;
     }
-    if (status.state == "postcopy-paused")
-      return fail(ErrorCode::kUnavailable, "the stream of its memory was cut");
     const auto order = receive(connection_, {PeerMessageKind::kPing}, kLook);
     if (!order && order.error().code != ErrorCode::kTimedOut) return std::unexpected(order.error());
+    FR_CHECK(tell_progress());
     if (should_stop_()) return fail(ErrorCode::kUnavailable, "the daemon is stopping");
   }
   is_complete_ = true;
@@ -232,10 +255,9 @@ Status MigrationTarget::resume_memory() {
     [[maybe_unused]] const auto early = connection_.receive_message(kLook);
     FR_TRY(status, qemu_->status());
   }
-  if (status.state == "completed" || !is_postcopy_) {
-    is_complete_ = true;
-    return parts_.vms.end_coming(vm_, id_);
-  }
+  has_memory_ = status.state == "completed" || !is_postcopy_;
+  pull_disk();
+  if (has_memory_) return {};
   if (status.state != "postcopy-paused")
     return fail(ErrorCode::kUnavailable, fmt::format("QEMU is {}, not paused", status.state));
   const std::string path = incoming_path(coming_.record, "recover.sock");

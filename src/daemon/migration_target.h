@@ -24,11 +24,12 @@ class MigrationTarget {
     kRests,    // it runs here, and waits for the source to connect again
     kInDoubt,  // it is ready, and the source has not said whose it is
   };
-  MigrationTarget(MigrationParts parts, std::string host, net::PeerConnection& connection,
+  MigrationTarget(MigrationParts parts, std::string host, Peers::Connection connection,
                   std::function<bool()> should_stop)
       : parts_(parts),
         host_(std::move(host)),
-        connection_(connection),
+        held_(std::move(connection)),
+        connection_(*held_),
         should_stop_(std::move(should_stop)) {}
   ~MigrationTarget();
 
@@ -40,14 +41,20 @@ class MigrationTarget {
   Status start_qemu(const PeerMessage& asked);
   Status compare_qemu(const PeerMessage& asked);
   Status until_committed();
+  Status look_if_ready();
   Status run();
+  // What the disk held where it comes from; from now on it is read there.
+  Status learn_disk();
+  void pull_disk();
   Status rest();
+  Status tell_progress();
   Status resume_memory();
   Status say(PeerMessageKind kind);
   void end_pipe();
 
   const MigrationParts parts_;
   const std::string host_;
+  const Peers::Connection held_;
   net::PeerConnection& connection_;
   const std::function<bool()> should_stop_;
   std::string vm_, id_;
@@ -59,9 +66,8 @@ class MigrationTarget {
   std::unique_ptr<vmm::MigrationControl> qemu_;
   std::unique_ptr<MigrationFilter> filter_;
   std::unique_ptr<MigrationPipe> pipe_;
-  std::jthread disk_reader_;
-  std::mutex mutex_;  // guards the next
-  std::optional<Status> disk_end_;
+  bool is_disk_known_ = false, has_memory_ = false;
+  Time told_{};
 };
 
 }  // namespace forerun::daemon

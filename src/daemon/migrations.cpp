@@ -144,7 +144,7 @@ void Migrations::serve(const std::string& host, const Peers::Connection& connect
     changed_.wait(lock, [&] { return !coming_.contains(first->id); });
     coming_[first->id] = connection;
   }
-  MigrationTarget target(parts_, host, *connection, [this] { return is_stopping_.load(); });
+  MigrationTarget target(parts_, host, connection, [this] { return is_stopping_.load(); });
   const auto end =
       first->kind == PeerMessageKind::kPrepare ? target.prepare(*first) : target.resume(*first);
   {
@@ -211,7 +211,10 @@ void Migrations::take_up(const vmm::VmRecord& record) {
     FR_TRY(const auto qemu, vmm::MigrationControl::connect(record.qemu.qmp_socket));
     FR_TRY(const std::string state, qemu->run_state());
     if (state != "running") FR_CHECK(qemu->resume());
-    return migration.is_postcopy ? Status() : parts_.vms.end_coming(record.name, migration.id);
+    // What is still missing of its memory or disk comes once the source has connected again.
+    FR_TRY(const auto vm, parts_.vms.migrating(record.name, migration.id));
+    if (migration.is_postcopy || !vm.disk || vm.disk->pull_id() != 0) return {};
+    return parts_.vms.end_coming(record.name, migration.id);
   };
   if (const Status runs = run(); !runs)
     log::error("VM {} is ours, and does not run: {}", record.name, runs.error().message);

@@ -77,22 +77,24 @@ uint64_t VmManager::boot_token() const {
   return boot_id_.empty() ? 0 : sha256(as_bytes(boot_id_)).prefix() | 1;
 }
 
-Status VmManager::open_disk(Vm& vm, bool is_boot) {
+Result<std::shared_ptr<ServedDisk>> VmManager::make_disk(Vm& vm, bool is_observed) {
   FR_TRY(const Digest digest, parse_digest(vm.record.image_digest));
-  FR_TRY(const auto layout, parts_.catalog.open_digest(digest));
+  FR_TRY(vm.layout, parts_.catalog.open_digest(digest));
   FR_TRY(auto storage, os::PosixFolder::open(folder(vm.record.name)));
   {
     const std::lock_guard lock(mutex_);
     vm.id = VmId{next_id_++};
   }
   parts_.fetches.set_share(vm.id, vm.record.share);
+  return ServedDisk::open({vm.layout, std::move(storage), parts_.owner_token, boot_token(), vm.id,
+                           is_observed, vm.record.disk_bytes, vm.record.tenant},
+                          parts_.clock, parts_.tier, parts_.fetches, parts_.foresight);
+}
+
+Status VmManager::open_disk(Vm& vm, bool is_boot) {
   const bool observed = prefetch_mode(vm.record) != api::PrefetchMode::kOff &&
                         parts_.config.prefetch != PrefetchPolicy::kOff;
-  FR_TRY(auto disk, ServedDisk::open({layout, std::move(storage), parts_.owner_token, boot_token(),
-                                      vm.id, observed, vm.record.disk_bytes, vm.record.tenant},
-                                     parts_.clock, parts_.tier, parts_.fetches, parts_.foresight));
-  vm.disk = std::move(disk);
-  vm.layout = layout;
+  FR_TRY(vm.disk, make_disk(vm, observed));
   if (observed) start_foresight(vm, is_boot);
   nbd::Export entry;
   entry.device = vm.disk;

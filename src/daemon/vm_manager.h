@@ -162,6 +162,8 @@ class VmManager {
   Result<std::shared_ptr<Vm>> prepare(const api::RunRequest& request, const Digest& image);
   uint64_t boot_token() const;
   Status open_disk(Vm& vm, bool is_boot);
+  // Opens the VM's disk, for whoever has a use for it.
+  Result<std::shared_ptr<ServedDisk>> make_disk(Vm& vm, bool is_observed);
   void close_disk(Vm& vm);
   // What a VM that ended leaves: its disk is closed, its record says so.
   Status note_end(Vm& vm);

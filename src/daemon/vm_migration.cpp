@@ -100,6 +100,9 @@ Result<VmManager::Migrating> VmManager::begin_leaving(const std::string& name,
     return fail(
         ErrorCode::kUnsupported,
         fmt::format("VM {} has persistent memory (--pmem), which cannot be migrated", name));
+  if (vm->disk->pull_id() != 0)
+    return fail(ErrorCode::kExists,
+                fmt::format("the disk of VM {} still comes from the host that it left", name));
   vm->record.migration = {Role::kSource, id, peer, false, false};
   if (auto saved = vmm::save_vm_record(records_folder(), vm->record); !saved) {
     vm->record.migration = {};
@@ -144,6 +147,7 @@ Status VmManager::end_leaving(const std::string& name, const std::string& id) {
       return fail(ErrorCode::kTimedOut, fmt::format("QEMU of VM {} outlives SIGKILL", name));
   }
   vm->process.reset();
+  vm->disk.reset();
   parts_.agents.close(name);
   if (vm->layout) parts_.launches.on_stop(vm->record.image, *vm->layout);
   FR_TRY(const auto storage, os::PosixFolder::open(folder(name)));
@@ -337,7 +341,11 @@ Result<bool> VmManager::recover_migrating(Vm& vm) {
   if ((migration.role == Role::kTarget) == migration.is_decided) return false;
   if (vm.record.boot_id == boot_id_ && os::is_alive(vm.record.process))
     vm.process = vmm::VmProcess::of(vm.record.process, vm.record.qemu.qmp_socket);
-  if (migration.role == Role::kSource) return true;
+  if (migration.role == Role::kSource) {
+    // The other host may still read of it.
+    FR_TRY(vm.disk, make_disk(vm, false));
+    return true;
+  }
   vm.state = api::VmState::kIncoming;
   if (!vm.process) return true;
   FR_CHECK(open_disk(vm, false));

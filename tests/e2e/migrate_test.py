@@ -92,6 +92,7 @@ class MigrateTest(unittest.TestCase):
         lab.build_guest()
         cls.shared = tempfile.mkdtemp(prefix="forerun-migrate-")
         make_certificates(cls.shared, ["a", "b"])
+        make_certificates(cls.shared, ["stranger"], ca="others")
         cls.disk = build_disk(cls.shared)
 
     @classmethod
@@ -180,6 +181,66 @@ class MigrateTest(unittest.TestCase):
         self.assertIn("moved to host b", again.stderr)
         self.a.cli("vm", "rm", "m")
         self.b.cli("vm", "stop", "m", "--force")
+
+    def refused(self, to, reason):
+        """The VM stays, runs on, and nothing of it is at the target."""
+        before = self.beats(self.a)
+        done = self.a.cli("vm", "migrate", "m", "--to", to, check=False, timeout=120)
+        self.assertNotEqual(done.returncode, 0)
+        self.assertRegex(done.stderr, reason)
+        self.assertEqual(self.state(self.a), "running")
+        self.wait_for_beat(self.a, before + 3)
+
+    def restart(self, name, **more):
+        daemon = self.hosts[name]
+        daemon.stop()
+        daemon.config = self.config(name, **more)
+        daemon.start()
+
+    def test_what_fails_leaves_it_running(self):
+        self.run_guest(self.a)
+        self.refused("c", "no host c")
+        self.b.cli("vm", "run", "m", "--image", "checker", "--disk-only")
+        self.refused("b", "there is a VM m already")
+        self.b.cli("vm", "stop", "m", "--force")
+        self.b.cli("vm", "rm", "m")
+
+        self.restart("b", certificate="stranger")
+        self.refused("b", "certificate is refused")
+        self.restart("b", certificate="a")
+        self.refused("b", "is not that of host b")
+        self.restart("b", known="b")
+        self.refused("b", "alert|cut|closed")
+        self.b.stop()
+        self.refused("b", "cannot connect|refused")
+        self.b.config = self.config("b").replace(self.repository, self.shared)
+        self.b.start()
+        self.refused("b", "host b cannot take VM m: .*not found|no such")
+        self.assertEqual(self.b.get("/api/v1/vms")["items"], [])
+
+    def test_a_migration_that_is_called_off(self):
+        self.run_guest(self.a)
+        before = self.beats(self.a)
+        operation = self.a.post("/api/v1/vms/m/migrate", {"to": "b", "mode": "precopy", "rate_bytes_per_s_max": 2 << 20})
+        deadline = time.monotonic() + 60
+        while "round" not in self.a.get(f"/api/v1/operations/{operation['id']}")["message"]:
+            self.assertLess(time.monotonic(), deadline)
+            time.sleep(0.05)
+        self.assertEqual(self.state(self.a), "migrating")
+        self.assertEqual(self.state(self.b), "incoming")
+        busy = self.a.cli("vm", "stop", "m", check=False)
+        self.assertIn("is being migrated to host b", busy.stderr)
+        self.a.cli("vm", "migrate", "m", "--cancel")
+        while self.a.get(f"/api/v1/operations/{operation['id']}")["state"] == "running":
+            self.assertLess(time.monotonic(), deadline)
+            time.sleep(0.05)
+        self.assertEqual(self.state(self.a), "running")
+        self.wait_for_beat(self.a, before + 12)
+        while self.b.get("/api/v1/vms")["items"]:
+            self.assertLess(time.monotonic(), deadline)
+            time.sleep(0.05)
+        # Nothing is in the way of another one.
+        self.move(self.a, self.b, "b", "postcopy")
 
 
 if __name__ == "__main__":
