@@ -2,6 +2,10 @@
 
 #include <unistd.h>
 
+#include <condition_variable>
+#include <mutex>
+#include <thread>
+
 #include "os/socket.h"
 
 namespace forerun::daemon {
@@ -11,22 +15,66 @@ constexpr Nanos kCancelTimeout = std::chrono::seconds(20);
 // Far above links: so that a round is short, and does not see as written what is not hot.
 constexpr uint64_t kBytesPerSecond = 400'000'000;
 
-// Reads what QEMU sends to `listener` into `sink` until that is enough.
-Status read_into(migrate::ProfileSink& sink, const os::Fd& listener, Time deadline,
-                 const Clock& clock, os::Fd& connection) {
-  FR_TRY(connection, os::accept_connection(listener.get(), deadline - clock.now()));
-  os::SocketStream stream(os::Fd(::dup(connection.get())));
-  FR_CHECK(stream.set_timeout(deadline - clock.now()));
-  Buffer chunk(256 * kKiB);
-  while (!sink.is_enough() && clock.now() < deadline) {
-    const auto got = stream.read_some(chunk);
-    if (!got && got.error().code == ErrorCode::kTimedOut) return {};
-    if (!got) return std::unexpected(got.error());
-    if (*got == 0) return {};
-    FR_CHECK(sink.feed(clock.now(), ByteView(chunk).first(*got)));
+// Reads all that QEMU sends, to its end: a QEMU that cannot write amid the last part of a pre-copy
+// answers no command. What comes once enough is known is thrown away.
+class Reader {
+ public:
+  Reader(os::Fd listener, Nanos patience, const Clock& clock)
+      : listener_(std::move(listener)), patience_(patience), clock_(clock), thread_([this] {
+          Status end = read();
+          const std::lock_guard lock(mutex_);
+          end_ = std::move(end);
+          changed_.notify_all();
+        }) {}
+
+  // Returns once enough is known, or there is no more to know, or `patience` is over.
+  void wait() {
+    std::unique_lock lock(mutex_);
+    changed_.wait_for(lock, patience_, [this] { return is_enough_ || end_.has_value(); });
   }
-  return {};
-}
+  // REQUIRES: QEMU's migration is over. ERRORS: what came could not be read.
+  Result<migrate::MemoryProfile> finish() {
+    {
+      const std::lock_guard lock(mutex_);
+      if (stream_) stream_->shut_down();
+    }
+    thread_.join();
+    FR_CHECK(std::move(failure_));
+    return sink_.take();
+  }
+
+ private:
+  Status read() {
+    FR_TRY(os::Fd fd, os::accept_connection(listener_.get(), patience_));
+    {
+      const std::lock_guard lock(mutex_);
+      stream_ = std::make_unique<os::SocketStream>(std::move(fd));
+    }
+    Buffer chunk(256 * kKiB);
+    for (;;) {
+      FR_TRY(const size_t got, stream_->read_some(chunk));
+      if (got == 0) return {};
+      if (failure_ && !sink_.is_enough())
+        failure_ = sink_.feed(clock_.now(), ByteView(chunk).first(got));
+      if (failure_ && !sink_.is_enough()) continue;
+      const std::lock_guard lock(mutex_);
+      is_enough_ = true;
+      changed_.notify_all();
+    }
+  }
+
+  const os::Fd listener_;
+  const Nanos patience_;
+  const Clock& clock_;
+  migrate::ProfileSink sink_;  // of the thread, and failure_ too
+  Status failure_;
+  std::mutex mutex_;  // guards all below
+  std::condition_variable changed_;
+  std::unique_ptr<os::SocketStream> stream_;
+  bool is_enough_ = false;
+  std::optional<Status> end_;
+  std::jthread thread_;
+};
 
 // Ends QEMU's migration, however it stands, with the guest running.
 Status call_off(vmm::MigrationControl& qemu, const Clock& clock) {
@@ -44,17 +92,19 @@ Status call_off(vmm::MigrationControl& qemu, const Clock& clock) {
 
 Result<migrate::MemoryProfile> dry_run(vmm::MigrationControl& qemu, const std::string& socket_path,
                                        Nanos patience, const Clock& clock) {
-  FR_TRY(const os::Fd listener, os::listen_unix(socket_path));
+  FR_TRY(os::Fd listener, os::listen_unix(socket_path));
   FR_CHECK(qemu.set_capabilities({"events"}));
   FR_CHECK(qemu.set_parameters({kBytesPerSecond, 1}));
-  FR_CHECK(qemu.start(socket_path));
-  migrate::ProfileSink sink;
-  os::Fd connection;  // open until QEMU is told: it must not see its stream end
-  const Status read = read_into(sink, listener, clock.now() + patience, clock, connection);
+  Reader reader(std::move(listener), patience, clock);
+  Status done = qemu.start(socket_path);
+  if (done) {
+    reader.wait();
+    done = call_off(qemu, clock);
+  }
   ::unlink(socket_path.c_str());
-  FR_CHECK(call_off(qemu, clock));
-  FR_CHECK(read);
-  return sink.take();
+  auto profile = reader.finish();
+  FR_CHECK(std::move(done));
+  return profile;
 }
 
 }  // namespace forerun::daemon

@@ -134,8 +134,15 @@ void MigrationPipe::tick() {
 }
 
 void MigrationPipe::from_qemu() {
-  if (Status passed = pass_from_qemu(); !passed)
-    fail_with(std::move(passed.error()).within("cannot pass on what QEMU sends"));
+  Status passed = pass_from_qemu();
+  if (passed) return;
+  fail_with(std::move(passed.error()).within("cannot pass on what QEMU sends"));
+  // A QEMU that cannot write holds the lock under which it would obey, be it to cancel.
+  Buffer chunk(kReadBytes);
+  while (side_ == Side::kSource && qemu_ && !is_closing_) {
+    const auto got = qemu_->read_some(chunk);
+    if (!got || *got == 0) return;
+  }
 }
 
 void MigrationPipe::from_peer() {

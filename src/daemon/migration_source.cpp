@@ -53,6 +53,9 @@ Result<std::string> MigrationSource::run() {
   FR_TRY(leaving_, parts_.vms.begin_leaving(vm_, id_, request_.to));
   Status decided = to_decision();
   if (!decided) {
+    if (const auto now = parts_.vms.migrating(vm_, id_); now && !now->is_alive)
+      decided = fail(ErrorCode::kUnavailable,
+                     fmt::format("QEMU ended here: {}", vmm::last_words(now->log_path)));
     roll_back();
     return std::unexpected(std::move(decided.error()));
   }
@@ -62,7 +65,7 @@ Result<std::string> MigrationSource::run() {
 Status MigrationSource::to_decision() {
   FR_TRY(connection_, parts_.peers.connect(request_.to));
   FR_TRY(qemu_, vmm::MigrationControl::connect(leaving_.record.qemu.qmp_socket));
-  profile_memory();
+  FR_CHECK(profile_memory());
   FR_CHECK(prepare());
   FR_CHECK(start_memory());
   FR_CHECK(until_ready());
@@ -91,14 +94,19 @@ Status MigrationSource::prepare() {
   return {};
 }
 
-void MigrationSource::profile_memory() {
-  if (request_.is_stock || !is_postcopy_) return;
+Status MigrationSource::profile_memory() {
+  if (request_.is_stock || !is_postcopy_) return {};
   control_.report(0, 0, "learns what the guest writes");
   auto profile = dry_run(*qemu_, socket_path(leaving_.record), kProfilePatience, parts_.clock);
-  if (profile)
+  if (profile) {
     profile_ = std::move(*profile);
-  else
-    log::warn("VM {}: what it writes is not known: {}", vm_, profile.error().message);
+    return {};
+  }
+  log::warn("VM {}: what it writes is not known: {}", vm_, profile.error().message);
+  qemu_.reset();  // an answer of QEMU's may still be on its way
+  FR_TRY(qemu_, vmm::MigrationControl::connect(leaving_.record.qemu.qmp_socket));
+  FR_TRY(const std::string state, qemu_->run_state());
+  return state == "running" ? Status() : qemu_->resume();
 }
 
 Status MigrationSource::start_memory() {

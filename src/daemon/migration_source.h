@@ -57,7 +57,7 @@ class MigrationSource {
   Status to_decision();
   Status prepare();
   // Learns what the guest writes, if that is of use.
-  void profile_memory();
+  Status profile_memory();
   Status start_memory();
   Status until_ready();
   Status look(bool& is_ready);

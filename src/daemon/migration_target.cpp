@@ -240,7 +240,9 @@ Status MigrationTarget::resume_memory() {
   if (coming_.record.migration.peer != host_)
     return fail(ErrorCode::kDenied, fmt::format("VM {} comes from another host", vm_));
   if (!coming_.is_alive)
-    return fail(ErrorCode::kCorrupt, fmt::format("QEMU of VM {} has ended", vm_));
+    return fail(
+        ErrorCode::kUnavailable,
+        fmt::format("QEMU of VM {} has ended; once it runs again the rest of its disk comes", vm_));
   FR_TRY(qemu_, vmm::MigrationControl::connect(coming_.record.qemu.qmp_socket));
   FR_CHECK(parts_.vms.take_over(vm_, id_, ownership_, is_postcopy_));
   is_ours_ = true;
@@ -255,7 +257,8 @@ Status MigrationTarget::resume_memory() {
     [[maybe_unused]] const auto early = connection_.receive_message(kLook);
     FR_TRY(status, qemu_->status());
   }
-  has_memory_ = status.state == "completed" || !is_postcopy_;
+  // Another QEMU than the one that took in the memory knows of no migration.
+  has_memory_ = status.state == "completed" || status.state == "none" || !is_postcopy_;
   pull_disk();
   if (has_memory_) return {};
   if (status.state != "postcopy-paused")

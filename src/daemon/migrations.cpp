@@ -8,7 +8,7 @@
 namespace forerun::daemon {
 namespace {
 
-constexpr Nanos kFirstMessageTimeout = std::chrono::seconds(10);
+constexpr Nanos kFirstMessageTimeout = std::chrono::seconds(30);
 constexpr Nanos kAskAgainMin = std::chrono::milliseconds(200);
 constexpr Nanos kAskAgainMax = std::chrono::seconds(5);
 

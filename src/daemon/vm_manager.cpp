@@ -169,7 +169,9 @@ Result<api::VmInfo> VmManager::run(const api::RunRequest& asked) {
   const std::lock_guard lock(vm->mutex);
   if (vm->is_removed)
     return fail(ErrorCode::kExists, fmt::format("VM {} is being removed", request.name));
-  FR_CHECK(check_settled(*vm));
+  // One that has come, and stopped before its disk had, goes on with that.
+  if (!vm->record.migration.is_decided || !vm->record.moved_to.empty())
+    FR_CHECK(check_settled(*vm));
   if (!vm->record.moved_to.empty())
     return fail(ErrorCode::kExists, fmt::format("VM {} moved to host {}; remove it here first",
                                                 request.name, vm->record.moved_to));

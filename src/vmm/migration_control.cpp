@@ -7,7 +7,7 @@ namespace {
 
 namespace json = boost::json;
 
-constexpr Nanos kQmpTimeout = std::chrono::seconds(30);  // the big lock may be held for long
+constexpr Nanos kQmpTimeout = std::chrono::minutes(2);  // the big lock may be held for long
 // Those that are told of; what else QEMU has stays off, as it is at its start.
 constexpr std::string_view kCapabilities[] = {"events",           "return-path",
                                               "postcopy-ram",     "postcopy-blocktime",

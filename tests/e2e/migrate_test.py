@@ -118,11 +118,11 @@ class MigrateTest(unittest.TestCase):
     def host(self, _name):
         return lab.Daemon()
 
-    def config(self, name, certificate=None, known="ab"):
+    def config(self, name, certificate=None, known="ab", ca="ca"):
         own = certificate or name
         text = (f'[[repository]]\npath = "{self.repository}"\n[tier]\nmemory_bytes = 16777216\nfile_bytes = 67108864\n'
                 f'[migration]\nlisten = "127.0.0.1:{self.ports[name]}"\ncertificate = "{self.shared}/{own}.pem"\n'
-                f'key = "{self.shared}/{own}.key"\nca = "{self.shared}/ca.pem"\n')
+                f'key = "{self.shared}/{own}.key"\nca = "{self.shared}/{ca}.pem"\n')
         for other in known:
             text += f'[hosts.{other}]\naddress = "127.0.0.1:{self.ports[other]}"\n'
         return text
@@ -205,7 +205,7 @@ class MigrateTest(unittest.TestCase):
         self.b.cli("vm", "stop", "m", "--force")
         self.b.cli("vm", "rm", "m")
 
-        self.restart("b", certificate="stranger")
+        self.restart("b", certificate="stranger", ca="others")
         self.refused("b", "certificate is refused")
         self.restart("b", certificate="a")
         self.refused("b", "is not that of host b")
