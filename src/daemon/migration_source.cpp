@@ -114,9 +114,9 @@ Status MigrationSource::start_memory() {
     filter_ = std::make_unique<PlainFilter>();
   } else {
     migrate::MemorySender::Options options;
+    options.switches = is_postcopy_ && request_.mode != api::MigrateMode::kPostcopy;
     // What is held back until the switch has to have one before it.
-    if (request_.mode == api::MigrateMode::kAuto || request_.mode == api::MigrateMode::kHybrid)
-      options.hot = migrate::hot_pages_for(profile_);
+    if (options.switches) options.hot = migrate::hot_pages_for(profile_);
     options.link_bytes_per_s = static_cast<double>(request_.rate_bytes_per_s_max);
     auto sender = std::make_unique<SenderFilter>(options, std::move(profile_), parts_.clock);
     sender_ = sender.get();

@@ -8,6 +8,7 @@
 #include "os/clock.h"
 #include "os/memory_pressure.h"
 #include "os/process.h"
+#include "vmm/bridge.h"
 
 namespace forerun::daemon {
 namespace {
@@ -199,6 +200,7 @@ Result<vmm::QemuOptions> VmManager::incoming_options(const Coming& coming,
   options.console_log = here.console_log;
   if (!options.agent_socket.empty()) options.agent_socket = here.agent_socket;
   if (coming.without_forwards) options.forwards.clear();
+  if (!options.bridge.empty()) FR_CHECK(vmm::check_bridge(options.bridge));
   options.start_paused = options.is_incoming = true;
   if (options.kernel.empty()) return options;
   if (is_file(options.kernel, coming.kernel_digest) &&

@@ -214,6 +214,7 @@ class MigrateTest(unittest.TestCase):
         self.b.stop()
         self.refused("b", "cannot connect|refused")
         self.b.config = self.config("b").replace(self.repository, self.shared)
+        shutil.rmtree(os.path.join(self.b.state_dir, "indexes"))
         self.b.start()
         self.refused("b", "host b cannot take VM m: .*not found|no such")
         self.assertEqual(self.b.get("/api/v1/vms")["items"], [])
