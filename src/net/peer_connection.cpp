@@ -22,6 +22,8 @@ PeerConnection::~PeerConnection() {
 
 void PeerConnection::fail_with(Error why) {
   if (failure_) return;
+  // To those who wait for a message a time-out would mean "none yet".
+  if (why.code == ErrorCode::kTimedOut) why.code = ErrorCode::kUnavailable;
   failure_ = std::move(why);
   stream_->shut_down();
   sendable_.notify_all();

@@ -63,6 +63,14 @@ TEST(PeerConnection, WakesWhoWaitsWhenThePeerIsGone) {
   EXPECT_FALSE(pair.b->write(PeerChannel::kDisk, as_bytes("x")));
 }
 
+TEST(PeerConnection, APeerThatWasSilentForTooLongIsGoneNotLate) {
+  Pair pair;
+  pair.b->cut({ErrorCode::kTimedOut, "the peer did not answer in time"});
+  const auto received = pair.b->receive_message(10s);
+  ASSERT_FALSE(received);
+  EXPECT_EQ(received.error().code, ErrorCode::kUnavailable);  // a time-out would mean: ask again
+}
+
 TEST(PeerConnection, AMessageThatDoesNotComeIsWaitedForAgain) {
   Pair pair;
   EXPECT_EQ(pair.b->receive_message(1ms).error().code, ErrorCode::kTimedOut);
