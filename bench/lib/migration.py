@@ -18,7 +18,9 @@ MEMORY_KIB = 262152
 LINKS = {"200mbit-2ms": (200, 2), "100mbit-5ms": (100, 5)}
 STOCK = ("stock_precopy", "stock_postcopy", "stock_hybrid")
 # How the relay treats hot pages. `forerun` is what is chosen for a guest that fits the tables: no profile is needed.
-FORERUN = {"forerun": "keep", "forerun_hold": "hold", "forerun_postcopy": "send"}
+FORERUN = {"forerun": "keep", "forerun_hold": "hold", "forerun_postcopy": "send", "forerun_precopy": "keep"}
+# The longest downtime that pre-copy is allowed; QEMU alone does not converge with less on any of the patterns.
+PRECOPY = {"stock_precopy": 2000, "forerun_precopy": 300}
 PROFILED = ("forerun_hold", "forerun_postcopy")
 MODES = STOCK + tuple(FORERUN)
 PAGE = 4096
@@ -212,7 +214,7 @@ class Relay:
         self.process.stdout.close()
 
 
-def move(mode, saved, work, link, bin_folder, memory_kib=MEMORY_KIB, hold_target=False, settle_s=1.5, precopy_limit_ms=2000):
+def move(mode, saved, work, link, bin_folder, memory_kib=MEMORY_KIB, hold_target=False, settle_s=1.5):
     """Moves the saved guest once. Returns what it took; with `hold_target`, the target runs only once all is there, and both
     sides' memory is compared."""
     rate, delay = LINKS[link]
@@ -226,17 +228,18 @@ def move(mode, saved, work, link, bin_folder, memory_kib=MEMORY_KIB, hold_target
         source.ask("migrate-incoming", uri=f"exec:cat {saved}")
         source.wait_migrated()
         target = Qemu(folder, "destination", "-incoming", "defer", "-S", memory_kib=memory_kib)
-        is_post = mode != "stock_precopy"
+        is_post = mode not in PRECOPY
         target.capabilities(events=True, postcopy_ram=is_post, postcopy_blocktime=is_post)
         target.ask("migrate-incoming", uri=f"unix:{paths['target']}")
         needs_profile = mode in PROFILED
         relay = Relay(bin_folder, folder, [
             "--mode", FORERUN.get(mode, "raw"), "--source", paths["source"], "--target", paths["target"],
-            "--rate-mbit", str(rate), "--delay-ms", str(delay)] + (["--profile", paths["profile"]] if needs_profile else []))
+            "--rate-mbit", str(rate), "--delay-ms", str(delay)] + (["--profile", paths["profile"]] if needs_profile else [])
+                      + ([] if is_post else ["--precopy"]))
         relay.wait("listening")
         source.ask("cont")
         time.sleep(settle_s)
-        result = _move(mode, source, target, relay, paths, is_post, hold_target, precopy_limit_ms)
+        result = _move(mode, source, target, relay, paths, is_post, hold_target)
         if hold_target:
             result["differing_pages"] = _compare(source, target, folder, memory_kib)
         return result
@@ -265,7 +268,7 @@ def profile(source, relay, path):
     return said
 
 
-def _move(mode, source, target, relay, paths, is_post, hold_target, precopy_limit_ms):
+def _move(mode, source, target, relay, paths, is_post, hold_target):
     marks = source.console_bytes(), target.console_bytes()
     began = time.time()
     result = {"mode": mode}
@@ -274,7 +277,7 @@ def _move(mode, source, target, relay, paths, is_post, hold_target, precopy_limi
     result["profile_s"] = time.time() - began
     source.capabilities(events=True, postcopy_ram=is_post, return_path=is_post)
     source.ask("migrate-set-parameters", **{
-        "max-bandwidth": 10**10, "max-postcopy-bandwidth": 0, "downtime-limit": 1 if is_post else precopy_limit_ms})
+        "max-bandwidth": 10**10, "max-postcopy-bandwidth": 0, "downtime-limit": PRECOPY.get(mode, 1)})
     moving = time.time()
     source.ask("migrate", uri=f"unix:{paths['source']}")
     if mode in ("stock_postcopy", "forerun_postcopy"):
@@ -283,7 +286,7 @@ def _move(mode, source, target, relay, paths, is_post, hold_target, precopy_limi
         while source.ask("query-migrate").get("ram", {}).get("dirty-sync-count", 0) < 2:
             time.sleep(0.01)
         source.ask("migrate-start-postcopy")
-    elif mode != "stock_precopy":
+    elif is_post:
         relay.wait(("switch_is_due", "end"), 120)
         if source.ask("query-migrate")["status"] == "active":
             source.ask("migrate-start-postcopy")

@@ -78,25 +78,19 @@ static void write_page(struct head* head) {
   for (size_t i = 4; i < PAGE / 8; ++i) words[i] = noise();
 }
 
+/* Text: any part of a megabyte of words that was made once. */
 static void fill(int is_text) {
   static const char* const kWords[] = {"user=", "GET /index", "session", " 200 OK ", "{\"id\":", "null,", "0.0.0.0 ", "the "};
+  static char text[(1 << 20) + PAGE];
+  for (size_t i = 0; is_text && i + 32 < sizeof text;)
+    i += (size_t)snprintf(text + i, 32, "%s%u", kWords[noise() % 8], (unsigned)(noise() % 1000));
   for (size_t page = 0; page < pages; ++page) {
-    char* const at = memory + page * PAGE;
-    for (size_t i = sizeof(struct head); i < PAGE;) {
-      if (is_text) {
-        char word[32];
-        const int length = snprintf(word, sizeof word, "%s%u", kWords[noise() % 8], (unsigned)(noise() % 1000));
-        const size_t count = (size_t)length < PAGE - i ? (size_t)length : PAGE - i;
-        memcpy(at + i, word, count);
-        i += count;
-      } else {
-        const uint64_t value = noise();
-        memcpy(at + i, &value, 8);
-        i += 8;
-      }
-    }
-    struct head* const head = page_at(page);
-    *head = (struct head){.number = page, .sum = page};
+    uint64_t* const words = (uint64_t*)(memory + page * PAGE);
+    if (is_text)
+      memcpy(words, text + noise() % (1 << 20), PAGE);
+    else
+      for (size_t i = 0; i < PAGE / 8; ++i) words[i] = noise();
+    *page_at(page) = (struct head){.number = page, .sum = page};
   }
 }
 

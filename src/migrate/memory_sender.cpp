@@ -60,7 +60,7 @@ struct MemorySender::Impl final : StreamVisitor, ReturnPathVisitor {
         reader(std::make_unique<StreamReader>(StreamReader::Options{}, *this)),
         return_path(std::make_unique<ReturnPathReader>(*this)),
         encoder(options.tables),
-        held(options.hot == HotPages::kHold ? options.held_pages_max : 0),
+        held(options.switches || options.hot == HotPages::kHold ? options.held_pages_max : 0),
         late(options.switches ? options.held_pages_max : 0),
         injector(options.injector) {
     link.set(options.link_bytes_per_s);
@@ -79,6 +79,7 @@ struct MemorySender::Impl final : StreamVisitor, ReturnPathVisitor {
 
   void count_round(PageKey key);
   bool is_to_keep(PageKey key) const;
+  void discard_late();
   bool hold(PageKey key, ByteView data, bool is_new);
   void send(const PageRecord& page, bool keep);
   void send_held(PageStore& from, size_t pages_max);
@@ -137,12 +138,31 @@ Status MemorySender::Impl::on_blocks(const std::vector<RamBlock>& its_blocks) {
 
 Status MemorySender::Impl::on_command(Command command, ByteView data) {
   if (command != Command::kPackaged) return {};
-  send_held(late, SIZE_MAX);
-  flush();
+  discard_late();
   opaque_left = BigEndianReader(data).u32();
   stats.phase = Phase::kPostCopy;
   if (options.inject) injector.start(working_set.ranked(kRankedMax));
   return {};
+}
+
+// The guest stands still now. So what the target has an earlier content of is not sent, but dropped
+// there, and sent after the switch as what was held back all along.
+void MemorySender::Impl::discard_late() {
+  std::vector<std::vector<ByteRange>> ranges(blocks.size());
+  for (const PageKey key : late.keys()) {
+    if (!held.set(key, *late.find(key))) continue;
+    auto& of_block = ranges[key.block()];
+    if (!of_block.empty() && of_block.back().end() == key.offset())
+      of_block.back().length += kPageBytes;
+    else
+      of_block.push_back({key.offset(), kPageBytes});
+    late.erase(key);
+  }
+  send_held(late, SIZE_MAX);  // those there was no room for
+  flush_pages();
+  BigEndianWriter commands;
+  for (size_t i = 0; i < blocks.size(); ++i) write_discard(blocks[i], ranges[i], commands);
+  stream.insert(stream.end(), commands.view().begin(), commands.view().end());
 }
 
 void MemorySender::Impl::count_round(PageKey key) {
@@ -167,7 +187,7 @@ bool MemorySender::Impl::is_to_keep(PageKey key) const {
 }
 
 // Returns whether the page was held back: with those the target has nothing of, or, once it has an
-// earlier content, with those that it must have before the switch. After it, a page that is there
+// earlier content, with those that it must drop before the switch. After it, a page that is there
 // already would end the migration.
 bool MemorySender::Impl::hold(PageKey key, ByteView data, bool is_new) {
   if (stats.phase != Phase::kPreCopy) return false;

@@ -65,6 +65,14 @@ size_t PageStore::erase_range(uint32_t block, const ByteRange& range) {
   return erased;
 }
 
+std::vector<PageKey> PageStore::keys() const {
+  std::vector<PageKey> all;
+  all.reserve(pages_.size());
+  for (const auto& [key, data] : pages_) all.push_back(key);
+  std::sort(all.begin(), all.end());
+  return all;
+}
+
 void RecentPages::push(ByteView data) {
   if (ring_.empty()) return;
   std::copy(data.begin(), data.end(), ring_[pushed_ % ring_.size()].begin());

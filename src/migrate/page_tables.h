@@ -61,6 +61,8 @@ class PageStore {
   // Erases the pages of this range of a block. Returns how many.
   size_t erase_range(uint32_t block, const ByteRange& range);
 
+  // Returns the pages, in their order.
+  std::vector<PageKey> keys() const;
   bool full() const { return pages_.size() >= pages_max_; }
   size_t size() const { return pages_.size(); }
   bool empty() const { return pages_.empty(); }

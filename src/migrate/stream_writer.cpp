@@ -39,6 +39,25 @@ void write_pages(std::span<const PageRecord> pages, const std::vector<RamBlock>&
   end_pages(section, out);
 }
 
+void write_discard(const RamBlock& block, std::span<const ByteRange> ranges, BigEndianWriter& out) {
+  constexpr size_t kRangesMax = 12;  // of one command, as QEMU has it
+  while (!ranges.empty()) {
+    const auto some = ranges.first(std::min(ranges.size(), kRangesMax));
+    out.u8(static_cast<uint8_t>(ItemType::kCommand));
+    out.u16(static_cast<uint16_t>(Command::kRamDiscard));
+    out.u16(static_cast<uint16_t>(3 + block.name.size() + 16 * some.size()));
+    out.u8(0);
+    out.u8(static_cast<uint8_t>(block.name.size()));
+    out.bytes(as_bytes(block.name));
+    out.u8(0);
+    for (const ByteRange& range : some) {
+      out.u64(range.offset);
+      out.u64(range.length);
+    }
+    ranges = ranges.subspan(some.size());
+  }
+}
+
 void write_memory_end(uint32_t section, BigEndianWriter& out) {
   begin_section(ItemType::kSectionEnd, section, out);
   end_pages(section, out);

@@ -16,6 +16,9 @@ void write_pages(std::span<const PageRecord> pages, const std::vector<RamBlock>&
 void begin_pages(uint32_t section, BigEndianWriter& out);
 void append_page(const PageRecord& page, const std::vector<RamBlock>& blocks, BigEndianWriter& out);
 void end_pages(uint32_t section, BigEndianWriter& out);
+// Appends commands that have the target drop these pages of a block, which come again after the
+// switch. REQUIRES: whole pages of `block`.
+void write_discard(const RamBlock& block, std::span<const ByteRange> ranges, BigEndianWriter& out);
 // Appends the memory's last section, without pages.
 void write_memory_end(uint32_t section, BigEndianWriter& out);
 
