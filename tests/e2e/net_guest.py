@@ -10,25 +10,52 @@ APPEND = "console=ttyS0 quiet loglevel=4 mitigations=off no_timer_check panic=1"
 # In order of dependence.
 MODULES = ["failover", "net_failover", "virtio_net"]
 
+# What it serves (a page on port 80, an echo on port 7) it holds in memory. It checks itself: random data in memory and on its disk, some of it written anew in
+# every round, all of it compared with what was remembered. A page or block that was lost, or that is too old, is a
+# GUEST-ERROR on the console.
 INIT = """#!/bin/busybox sh
 b=/bin/busybox
-$b mount -t devtmpfs dev /dev
-$b mount -t proc proc /proc
-$b mount -t sysfs sys /sys
-for module in virtio_ring virtio virtio_pci_modern_dev virtio_pci_legacy_dev virtio_pci MODULES; do
-  $b insmod /modules/$module.ko
+$b --install -s /bin
+export PATH=/bin
+mount -t devtmpfs dev /dev
+mount -t proc proc /proc
+mount -t sysfs sys /sys
+for module in virtio_ring virtio virtio_pci_modern_dev virtio_pci_legacy_dev virtio_pci virtio_blk MODULES; do
+  insmod /modules/$module.ko
 done
-address=$($b sed -n 's/.*guest_address=\\([^ ]*\\).*/\\1/p' /proc/cmdline)
-$b ip link set lo up
-$b ip addr add $address dev eth0
-$b ip link set eth0 up
-$b mkdir -p /www
+address=$(sed -n 's/.*guest_address=\\([^ ]*\\).*/\\1/p' /proc/cmdline)
+ip link set lo up
+ip addr add $address dev eth0
+ip link set eth0 up
+mkdir -p /www /ram
 echo "served by $address" >/www/index.html
-$b httpd -p 80 -h /www
+httpd -p 80 -h /www
+nc -ll -p 7 -e cat &
+mount -t tmpfs -o size=48m tmpfs /ram
+for i in 0 1 2 3 4 5 6 7; do
+  dd if=/dev/urandom of=/ram/f$i bs=64k count=32 2>/dev/null
+  md5sum </ram/f$i >/ram/s$i
+done
 echo GUEST-UP
-# Sends back what it is sent, on one connection after the other.
-while true; do $b nc -l -p 7 -e $b cat; done
+i=0
+while true; do
+  i=$((i+1)); k=$((i % 8)); n=$(((i * 5) % 8))
+  dd if=/dev/urandom of=/ram/f$k bs=64k count=4 conv=notrunc 2>/dev/null
+  md5sum </ram/f$k >/ram/s$k
+  [ "$(md5sum </ram/f$n)" = "$(cat /ram/s$n)" ] || echo GUEST-ERROR memory $n
+  dd if=/ram/f$k of=/dev/vda bs=64k count=2 seek=$((k * 8)) conv=notrunc,fsync 2>/dev/null || echo GUEST-ERROR write
+  dd if=/ram/f$k bs=64k count=2 2>/dev/null | md5sum >/ram/d$k
+  echo 3 >/proc/sys/vm/drop_caches
+  if [ -e /ram/d$n ]; then
+    [ "$(dd if=/dev/vda bs=64k count=2 skip=$((n * 8)) 2>/dev/null | md5sum)" = "$(cat /ram/d$n)" ] ||
+      echo GUEST-ERROR disk $n
+  fi
+  echo GUEST-BEAT $i
+  sleep 0.1
+done
 """
+# What must not be on a guest's console.
+SIGNS = ("GUEST-ERROR", "Oops", "BUG:", "general protection", "Kernel panic", "I/O error")
 
 
 def build(folder):
