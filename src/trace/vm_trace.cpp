@@ -87,19 +87,20 @@ Result<TimedVm> read_bitbrains_vm(StorageFile& file, const std::string& label, s
     FR_TRY(const bool more, lines.next(line));
     if (!more) break;
     strip_return(line);
-    const size_t count = parse_numbers(line, numbers);
-    if (count == 3) {
+    const bool is_provision = line.starts_with('#');
+    const size_t count = parse_numbers(std::string_view(line).substr(is_provision), numbers);
+    if (is_provision && count == 3) {
       provision = {static_cast<double>(numbers[1]), true};
       vm.capacity_mhz = std::max(vm.capacity_mhz, provision.mhz);
       vm.memory_mb =
           std::max(vm.memory_mb, static_cast<uint32_t>(std::min<uint64_t>(numbers[2], UINT32_MAX)));
-    } else if (count == 7) {
+    } else if (!is_provision && count == 7) {
       if (vm.rows.size() == limits.samples_max)
         return lines.wrong(fmt::format("more than {} samples", limits.samples_max),
                            ErrorCode::kTooLarge);
       FR_CHECK(add_row(lines, numbers, provision, vm));
     } else {
-      return lines.wrong("neither 3 nor 7 whole numbers between commas");
+      return lines.wrong("neither # and 3 nor 7 whole numbers between commas");
     }
   }
   if (vm.rows.empty()) return lines.wrong("there is no sample");

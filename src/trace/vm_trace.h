@@ -2,8 +2,8 @@
 //
 // Two public forms are read. PlanetLab (Beloglazov & Buyya, CCPE 24(13), 2012): a file per VM, a
 // line per sample of 300 s, each a whole percentage of the VM's CPU. Compact Bitbrains (from
-// GWA-T-12; Shen, van Beek, Iosup, CCGrid 2015): a file per VM; a line of three numbers says
-// "cores,MHz provisioned,MB provisioned" and stands at the start and at every change; a line of
+// GWA-T-12; Shen, van Beek, Iosup, CCGrid 2015): a file per VM; a line
+// "#cores,MHz provisioned,MB provisioned" stands at the start and at every change; a line of
 // seven says "seconds since the row before, CPU in permille of the provisioned, MB used, disk read
 // KB/s, written, network received KB/s, sent"; the first row's time is absolute.
 #pragma once

@@ -39,7 +39,7 @@ TEST(VmTrace, PlanetlabRefusesWhatIsNone) {
 
 TEST(VmTrace, BitbrainsFollowsWhatIsProvisioned) {
   const auto vm =
-      bitbrains("7.csv", "1,2000,1024\n1000,500,1,2,3,4,5\n2,4000,2048\n300,500,0,0,0,0,0\n");
+      bitbrains("7.csv", "#1,2000,1024\n1000,500,1,2,3,4,5\n#2,4000,2048\n300,500,0,0,0,0,0\n");
   ASSERT_TRUE(vm) << vm.error().message;
   EXPECT_EQ(vm->capacity_mhz, 4000);
   EXPECT_EQ(vm->memory_mb, 2048U);
@@ -51,9 +51,9 @@ TEST(VmTrace, BitbrainsFollowsWhatIsProvisioned) {
 
 TEST(VmTrace, BitbrainsRefusesWhatIsNone) {
   EXPECT_THAT(bitbrains("x", "1,2,3,4,5,6,7\n").error().message, HasSubstr("month/x, line 1"));
-  EXPECT_THAT(bitbrains("x", "1,2,3\n1,2\n").error().message, HasSubstr("line 2"));
-  EXPECT_THAT(bitbrains("x", "1,2,3\n1,a,1,1,1,1,1\n").error().message, HasSubstr("line 2"));
-  EXPECT_FALSE(bitbrains("x", "1,2,3\n"));
+  EXPECT_THAT(bitbrains("x", "#1,2,3\n1,2\n").error().message, HasSubstr("line 2"));
+  EXPECT_THAT(bitbrains("x", "#1,2,3\n1,a,1,1,1,1,1\n").error().message, HasSubstr("line 2"));
+  EXPECT_FALSE(bitbrains("x", "#1,2,3\n"));
 }
 
 TEST(VmTrace, GridFillsForwardAndSortsByName) {
