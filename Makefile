@@ -15,6 +15,7 @@ build: packages $(BUILD)/build.ninja
 
 demo: build
 	demo/run
+	demo/move
 
 test: build
 	cd $(BUILD) && ctest --output-on-failure
