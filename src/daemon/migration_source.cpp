@@ -284,13 +284,13 @@ Status MigrationSource::go_on() {
       return std::unexpected(complete.error());
     if (pipe_)
       if (const auto failure = pipe_->failure()) return std::unexpected(*failure);
+    if (!control_.wait(Nanos::zero()))
+      return fail(ErrorCode::kUnavailable, "the daemon is stopping");
     if (!qemu_) continue;
     FR_TRY(last_, qemu_->status());
     if (last_.state == "postcopy-paused")
       return fail(ErrorCode::kUnavailable, "the stream of its memory was cut");
     report(last_);
-    if (!control_.wait(Nanos::zero()))
-      return fail(ErrorCode::kUnavailable, "the daemon is stopping");
   }
 }
 
