@@ -41,12 +41,13 @@ class Direction {
   void push(ByteView bytes) {
     std::unique_lock lock(mutex_);
     while (!bytes.empty() && !is_cut_) {
-      while (!lane_.admits(clock_.now()) && !is_cut_)
+      while ((!lane_.admits(clock_.now()) || under_way_ >= kWindow) && !is_cut_)
         changed_.wait_for(lock,
                           std::max<Nanos>(lane_.admits_at(clock_.now()) - clock_.now(), 50us));
       const size_t count = std::min<size_t>(bytes.size(), 8 * kKiB);
       lane_.push(0, Buffer(bytes.begin(), bytes.begin() + static_cast<ptrdiff_t>(count)), false,
                  clock_.now());
+      under_way_ += count;
       bytes = bytes.subspan(count);
       changed_.notify_all();
     }
@@ -67,7 +68,11 @@ class Direction {
     std::unique_lock lock(mutex_);
     while (true) {
       if (is_cut_) return {};
-      if (auto segment = lane_.pop_due(clock_.now())) return std::move(segment->data);
+      if (auto segment = lane_.pop_due(clock_.now())) {
+        under_way_ -= segment->data.size();
+        changed_.notify_all();
+        return std::move(segment->data);
+      }
       const Time due = lane_.next_due();
       changed_.wait_for(
           lock, due == kTimeNever ? Nanos(100ms) : std::max<Nanos>(due - clock_.now(), 50us));
@@ -79,6 +84,9 @@ class Direction {
   std::condition_variable changed_;
   link::Lane lane_;
   const Clock& clock_;
+  // A receiver that is slower than the link stops the sender, as TCP's window does.
+  static constexpr size_t kWindow = 256 * kKiB;
+  size_t under_way_ = 0;
   bool is_cut_ = false;
 };
 
