@@ -247,11 +247,9 @@ Result<std::string> MigrationSource::to_end() {
     let_go();
     has_connection = false;
     FR_TRY(leaving_, parts_.vms.migrating(vm_, id_));
-    if (is_postcopy_ && !leaving_.is_alive)
-      return fail(ErrorCode::kCorrupt,
-                  fmt::format("VM {} is lost: QEMU ended here before all of its memory was at "
-                              "host {}",
-                              vm_, request_.to));
+    if (is_lost_) return note_loss(gone.error().message);
+    if (leaving_.record.migration.is_postcopy && !leaving_.is_alive)
+      return note_loss("QEMU ended here before all of its memory was there");
     if (!control_.wait(pause))
       return fail(ErrorCode::kUnavailable,
                   fmt::format("the daemon is stopping; VM {} is host {}'s", vm_, request_.to));
@@ -262,6 +260,15 @@ Result<std::string> MigrationSource::to_end() {
   FR_CHECK(parts_.vms.end_leaving(vm_, id_));
   log::info("VM {}: {}", vm_, outcome());
   return outcome();
+}
+
+std::unexpected<Error> MigrationSource::note_loss(const std::string& why) {
+  if (const Status noted = parts_.vms.note_memory(vm_, id_); !noted)
+    log::error("VM {}: {}", vm_, noted.error().message);
+  return fail(ErrorCode::kCorrupt,
+              fmt::format("VM {}, which is host {}'s, is lost: {}; its disk follows once it is "
+                          "started there",
+                          vm_, request_.to, why));
 }
 
 // What follows the decision, over the connection that there is.
@@ -279,7 +286,10 @@ Status MigrationSource::go_on() {
       blocktime_ms_ = complete->blocktime_ms;
       return {};
     }
-    if (complete) disk_left_bytes_ = complete->disk_bytes;
+    if (complete) {
+      disk_left_bytes_ = complete->disk_bytes;
+      if (complete->has_memory) FR_CHECK(parts_.vms.note_memory(vm_, id_));
+    }
     if (!complete && complete.error().code != ErrorCode::kTimedOut)
       return std::unexpected(complete.error());
     if (pipe_)
@@ -313,11 +323,15 @@ Status MigrationSource::resume() {
   asked.ownership = leaving_.record.ownership;  // raised by the decision
   FR_CHECK(serve_disk());
   FR_CHECK(send(*connection_, asked));
-  FR_TRY(const auto resumed, receive(*connection_, {PeerMessageKind::kResumed}, kAnswerTimeout));
+  const auto resumed = receive(*connection_, {PeerMessageKind::kResumed}, kAnswerTimeout);
+  if (!resumed) {
+    is_lost_ = is_postcopy_ && resumed.error().code == ErrorCode::kCorrupt;
+    return std::unexpected(resumed.error());
+  }
   if (!runs_there_) ran_ = parts_.clock.now();
   runs_there_ = true;
-  if (resumed.is_complete) return {};
-  if (!is_postcopy_ || resumed.has_memory) return go_on();
+  if (resumed->is_complete) return {};
+  if (!is_postcopy_ || resumed->has_memory) return go_on();
   FR_CHECK(wait_paused());
   if (last_.state == "postcopy-paused") {
     filter_ = std::make_unique<PlainFilter>();
@@ -332,7 +346,7 @@ Status MigrationSource::resume() {
 Result<std::string> MigrationSource::take_up(const vmm::VmRecord& record) {
   began_ = stopped_ = parts_.clock.now();
   FR_TRY(leaving_, parts_.vms.migrating(vm_, id_));
-  is_postcopy_ = record.migration.is_postcopy;
+  is_postcopy_ = leaving_.record.migration.is_postcopy;
   if (record.migration.is_decided) return to_end();
   if (leaving_.is_alive) {
     FR_TRY(qemu_, vmm::MigrationControl::connect(record.qemu.qmp_socket));

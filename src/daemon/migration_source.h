@@ -70,6 +70,8 @@ class MigrationSource {
   Status go_on();
   Status resume();
   Status wait_paused();
+  // What is left of a guest that is lost is its disk: a later attempt brings that.
+  std::unexpected<Error> note_loss(const std::string& why);
   void let_go();
   void report(const vmm::MigrationStatus& status);
   PeerMessage message(PeerMessageKind kind) const;
@@ -91,6 +93,7 @@ class MigrationSource {
   bool is_postcopy_ = false;   // asked for
   bool has_switched_ = false;  // the guest has stopped here
   bool runs_there_ = false;
+  bool is_lost_ = false;  // the guest: its memory was at both hosts, and one part is gone
   Time began_{}, stopped_{}, ran_{};
   uint64_t disk_left_bytes_ = 0, disk_bytes_ = 0, earlier_bytes_ = 0, blocktime_ms_ = 0;
   vmm::MigrationStatus last_;

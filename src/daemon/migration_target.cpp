@@ -196,6 +196,7 @@ Status MigrationTarget::rest() {
         return fail(ErrorCode::kUnavailable, "the stream of its memory was cut");
       has_memory_ = status.state == "completed";
       blocktime_ms_ = status.blocktime_ms;
+      if (has_memory_) FR_CHECK(parts_.vms.note_memory(vm_, id_));
     }
     const auto order = receive(connection_, {PeerMessageKind::kPing}, kLook);
     if (!order && order.error().code != ErrorCode::kTimedOut) return std::unexpected(order.error());
@@ -239,6 +240,9 @@ Status MigrationTarget::resume_memory() {
   coming_ = std::move(*found);
   if (coming_.record.migration.peer != host_)
     return fail(ErrorCode::kDenied, fmt::format("VM {} comes from another host", vm_));
+  const bool lacks_memory = coming_.record.migration.is_postcopy;
+  if (!coming_.is_alive && lacks_memory && is_postcopy_)
+    return fail(ErrorCode::kCorrupt, "QEMU ended there before all of its memory was there");
   if (!coming_.is_alive)
     return fail(
         ErrorCode::kUnavailable,
@@ -256,6 +260,10 @@ Status MigrationTarget::resume_memory() {
   while (status.state == "postcopy-active" && parts_.clock.now() < deadline) {
     [[maybe_unused]] const auto early = connection_.receive_message(kLook);
     FR_TRY(status, qemu_->status());
+  }
+  if (lacks_memory && !is_postcopy_ && status.state != "completed" && status.state != "none") {
+    FR_CHECK(qemu_->quit());
+    return fail(ErrorCode::kUnavailable, "the rest of its memory is lost: its QEMU is ended");
   }
   // Another QEMU than the one that took in the memory knows of no migration.
   has_memory_ = status.state == "completed" || status.state == "none" || !is_postcopy_;

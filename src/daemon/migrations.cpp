@@ -38,9 +38,10 @@ void Migrations::stop() {
   }
   stopping_.notify_all();
   parts_.peers.stop();
-  takers_.clear();
   std::unique_lock lock(mutex_);
   changed_.wait(lock, [this] { return moving_.empty(); });
+  const auto ending = std::exchange(takers_, {});
+  lock.unlock();
 }
 
 bool Migrations::wait(Nanos time) {
@@ -71,11 +72,15 @@ Result<std::string> Migrations::move(const std::string& vm, const api::MigrateRe
   control.report = [&](uint64_t done, uint64_t total, std::string text) {
     progress.update(done, total, std::move(text));
   };
-  auto moved =
-      MigrationSource(parts_, vm, new_id(vm, parts_.clock), request, std::move(control)).run();
+  const std::string id = new_id(vm, parts_.clock);
+  auto moved = MigrationSource(parts_, vm, id, request, std::move(control)).run();
   {
     const std::lock_guard lock(mutex_);
     moving_.erase(vm);
+    // A guest that is lost leaves a disk, which goes on.
+    const auto left = parts_.vms.migrating(vm, id);
+    if (!moved && left && !is_stopping_)
+      takers_.emplace_back([this, record = left->record] { take_up(record); });
   }
   changed_.notify_all();
   return moved;

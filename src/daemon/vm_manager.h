@@ -129,6 +129,8 @@ class VmManager {
   // It is ours; whoever calls lets it run.
   Status take_over(const std::string& name, const std::string& id, uint64_t ownership,
                    bool is_postcopy);
+  // Of either side: nothing is waited for of the memory any more; it has come, or is lost.
+  Status note_memory(const std::string& name, const std::string& id);
   // It has all that it needs.
   Status end_coming(const std::string& name, const std::string& id);
   // It does not come after all: nothing is left of it.

@@ -296,6 +296,14 @@ Status VmManager::take_over(const std::string& name, const std::string& id, uint
   return {};
 }
 
+Status VmManager::note_memory(const std::string& name, const std::string& id) {
+  FR_TRY(const auto vm, find_migrating(name, id));
+  const std::lock_guard lock(vm->mutex);
+  if (!vm->record.migration.is_postcopy) return {};
+  vm->record.migration.is_postcopy = false;
+  return vmm::save_vm_record(records_folder(), vm->record);
+}
+
 Status VmManager::end_coming(const std::string& name, const std::string& id) {
   FR_TRY(const auto vm, find_migrating(name, id));
   const std::lock_guard lock(vm->mutex);
