@@ -148,6 +148,22 @@ class FakeService : public Service {
     collect_request = request;
     return or_error(recorded);
   }
+  Result<CheckpointInfo> checkpoint_vm(const std::string& name) override {
+    asked_name = name;
+    return or_error(CheckpointInfo{name, 3, 1790000000, 1 << 28, 1 << 20, 12345, 80500});
+  }
+  Result<std::vector<CheckpointInfo>> list_checkpoints(const std::string& name) override {
+    asked_name = name;
+    return or_error(std::vector{CheckpointInfo{name, 3, 1790000000, 1 << 28, 1 << 20, 12345, 80}});
+  }
+  Status remove_checkpoint(const std::string& name, uint64_t number) override {
+    asked_name = fmt::format("{} {}", name, number);
+    return error ? Status(std::unexpected(*error)) : Status();
+  }
+  Result<VmInfo> restore_vm(const std::string& name, const RestoreRequest& request) override {
+    asked_name = fmt::format("{} {}", name, request.checkpoint);
+    return or_error(vm);
+  }
   Result<HistoryExportInfo> export_history(const std::string& name,
                                            const HistoryExportRequest& request) override {
     asked_name = name;

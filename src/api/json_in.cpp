@@ -427,6 +427,15 @@ Result<CollectRequest> parse_collect_request(std::string_view body) {
   return request;
 }
 
+Result<RestoreRequest> parse_restore_request(std::string_view body) {
+  FR_TRY(const json::object object, parse_object(body));
+  Members members(object, "");
+  RestoreRequest request;
+  members.whole("checkpoint", request.checkpoint, uint64_t{0}, uint64_t{INT64_MAX});
+  FR_CHECK(members.status());
+  return request;
+}
+
 Result<HistoryExportRequest> parse_history_export_request(std::string_view body) {
   FR_TRY(const json::object object, parse_object(body));
   Members members(object, "");

@@ -30,6 +30,7 @@ Result<PushRequest> parse_push_request(std::string_view body);
 Result<ShareRequest> parse_share_request(std::string_view body);
 Result<LaunchImportRequest> parse_launch_import_request(std::string_view body);
 Result<CollectRequest> parse_collect_request(std::string_view body);
+Result<RestoreRequest> parse_restore_request(std::string_view body);
 Result<HistoryExportRequest> parse_history_export_request(std::string_view body);
 Result<HistoryImportRequest> parse_history_import_request(std::string_view body);
 Result<MigrateRequest> parse_migrate_request(std::string_view body);

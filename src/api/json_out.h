@@ -18,6 +18,7 @@ std::string to_json(const VmStats& stats, int64_t as_of);
 std::string to_json(const VmProfile& profile, int64_t as_of);
 std::string to_json(const RecordingInfo& recording);
 std::string to_json(const RecordedRequests& recorded);
+std::string to_json(const CheckpointInfo& info);
 std::string to_json(const HistoryExportInfo& info);
 std::string to_json(const HistoryImportInfo& info);
 std::string to_json(const HostStats& stats, int64_t as_of);
@@ -34,6 +35,7 @@ std::string to_json(const std::vector<TagInfo>& tags, int64_t as_of);
 std::string to_json(const std::vector<OperationInfo>& operations, int64_t as_of);
 std::string to_json(const std::vector<VmInfo>& vms, int64_t as_of);
 std::string to_json(const std::vector<PeerInfo>& peers, int64_t as_of);
+std::string to_json(const std::vector<CheckpointInfo>& checkpoints, int64_t as_of);
 std::string to_json(const std::vector<Check>& checks, int64_t as_of);
 
 // Returns a problem of RFC 9457. `instance` is the path asked for.

@@ -87,7 +87,8 @@ void compare(const json::value& document, const json::value& schema, const json:
 std::string filled(std::string path) {
   for (const auto& [parameter, value] : {std::pair<std::string, std::string>{"{name}", "web-1"},
                                          {"{id}", "o-1"},
-                                         {"{metric}", "cpu_cores"}}) {
+                                         {"{metric}", "cpu_cores"},
+                                         {"{number}", "3"}}) {
     if (const size_t at = path.find(parameter); at != std::string::npos) {
       path.replace(at, parameter.size(), value);
     }
@@ -107,6 +108,7 @@ std::string body_for(std::string_view operation_id) {
   if (operation_id == "pushMetrics") return R"({"values":{"requests_per_s":12}})";
   if (operation_id == "setVmShare") return R"({"weight":200})";
   if (operation_id == "collectRecording") return R"({"id":"r-1"})";
+  if (operation_id == "restoreVm") return R"({"checkpoint":3})";
   if (operation_id == "exportHistory") return R"({"path":"/d"})";
   if (operation_id == "importHistory") return R"({"source_path":"/d"})";
   if (operation_id == "migrateVm") return R"({"to":"b"})";
@@ -159,7 +161,7 @@ TEST(OpenApi, EveryDocumentedOperationAnswersAsDocumented) {
       }
     }
   }
-  EXPECT_EQ(operations, 44u);
+  EXPECT_EQ(operations, 48u);
 }
 
 TEST(OpenApi, ProblemsAreAsDocumented) {

@@ -1,5 +1,7 @@
 #include "api/router.h"
 
+#include <charconv>
+
 #include "api/json_in.h"
 #include "api/json_out.h"
 #include "core/id.h"
@@ -274,6 +276,32 @@ HttpResponse Router::recording(const HttpRequest& request, const Segments& path)
   return answer(request, service_.collect_recording(name, *asked));
 }
 
+HttpResponse Router::checkpoints(const HttpRequest& request, const Segments& path) const {
+  const std::string name(path[1]);
+  if (path[2] == "restore") {
+    if (path.size() != 3) return no_such_path(request);
+    if (request.method != "POST") return wrong_method(request, "POST");
+    if (!is_json(request)) return no_json(request);
+    const auto asked = parse_restore_request(request.body);
+    if (!asked) return problem(request, asked.error());
+    return answer(request, service_.restore_vm(name, *asked));
+  }
+  if (path.size() == 3) {
+    if (request.method == "POST") return answer(request, service_.checkpoint_vm(name), 201);
+    if (request.method != "GET") return wrong_method(request, "GET, POST");
+    const auto checkpoints = service_.list_checkpoints(name);
+    return checkpoints ? ok(to_json(*checkpoints, unix_seconds_()))
+                       : problem(request, checkpoints.error());
+  }
+  uint64_t number = 0;
+  const std::string_view digits = path[3];
+  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), number);
+  if (path.size() != 4 || error != std::errc{} || end != digits.data() + digits.size())
+    return no_such_path(request);
+  if (request.method != "DELETE") return wrong_method(request, "DELETE");
+  return removed(request, service_.remove_checkpoint(name, number));
+}
+
 HttpResponse Router::history(const HttpRequest& request, const Segments& path) const {
   if (path.size() != 4 || (path[3] != "export" && path[3] != "import"))
     return no_such_path(request);
@@ -332,6 +360,7 @@ HttpResponse Router::one_vm(const HttpRequest& request, const Segments& path) co
     return removed(request, service_.push_metrics(name, *asked));
   }
   if (path[2] == "recording") return recording(request, path);
+  if (path[2] == "checkpoints" || path[2] == "restore") return checkpoints(request, path);
   if (path[2] == "history") return history(request, path);
   if (path[2] == "migrate") return migration(request, path);
   if (path.size() == 3 && path[2] == "stop") {

@@ -32,6 +32,7 @@ class Router {
   net::HttpResponse usage(const net::HttpRequest& request, const Segments& path) const;
   net::HttpResponse vm_profile(const net::HttpRequest& request, const std::string& name) const;
   net::HttpResponse recording(const net::HttpRequest& request, const Segments& path) const;
+  net::HttpResponse checkpoints(const net::HttpRequest& request, const Segments& path) const;
   net::HttpResponse history(const net::HttpRequest& request, const Segments& path) const;
   net::HttpResponse migration(const net::HttpRequest& request, const Segments& path) const;
   net::HttpResponse v1(const net::HttpRequest& request, const Segments& path) const;

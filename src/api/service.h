@@ -1,6 +1,6 @@
 // What the REST layer asks of the daemon, and the plain values that go back and forth. The daemon
 // implements Service; tests implement it with a fake. Units are in the names; times are seconds
-// since the epoch, UTC.
+// since the epoch, UTC. In one file because whoever stands for the daemon needs all of it.
 #pragma once
 
 #include <cstdint>
@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "api/checkpoint_info.h"
 #include "api/launch_info.h"
 #include "api/repository_info.h"
 #include "api/usage_info.h"
@@ -471,6 +472,15 @@ class Service {
   // recording ends. ERRORS: kNotFound: the VM has no recording of that id.
   virtual Result<RecordedRequests> collect_recording(const std::string& vm,
                                                      const CollectRequest& request) = 0;
+
+  // Keeps the state of a running VM, memory and disk; it runs on. ERRORS: kNotFound, kInvalid (it
+  // does not run), kUnavailable, kUnsupported, kNoSpace, kIo.
+  virtual Result<CheckpointInfo> checkpoint_vm(const std::string& vm) = 0;
+  virtual Result<std::vector<CheckpointInfo>> list_checkpoints(const std::string& vm) = 0;
+  virtual Status remove_checkpoint(const std::string& vm, uint64_t number) = 0;
+  // Starts a stopped VM as it was at a checkpoint. ERRORS: kNotFound, kExists (it runs), kCorrupt,
+  // as run_vm.
+  virtual Result<VmInfo> restore_vm(const std::string& vm, const RestoreRequest& request) = 0;
 
   // Writes what was learned of a VM to a file, for another host. ERRORS: kNotFound (VM), kInvalid
   // (path), kExists: there is such a file; kIo.

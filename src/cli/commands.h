@@ -17,6 +17,8 @@ void add_repository_commands(CLI::App& app, const Context& context, Command& cho
 void add_tag_commands(CLI::App& repository, const Context& context, Command& chosen);
 void add_operation_commands(CLI::App& app, const Context& context, Command& chosen);
 void add_vm_commands(CLI::App& app, const Context& context, Command& chosen);
+// Adds to `vm`: checkpoint, restore.
+void add_checkpoint_commands(CLI::App& vm, const Context& context, Command& chosen);
 // Adds to `vm`: history.
 void add_history_commands(CLI::App& vm, const Context& context, Command& chosen);
 // Adds to `vm`: migrate.

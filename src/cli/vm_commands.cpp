@@ -384,6 +384,7 @@ void add_vm_commands(CLI::App& app, const Context& context, Command& chosen) {
   add_stop(vm, context, chosen);
   add_profile(vm, context, chosen);
   add_share(vm, context, chosen);
+  add_checkpoint_commands(*vm, context, chosen);
   add_history_commands(*vm, context, chosen);
   add_migrate_command(*vm, context, chosen);
 

@@ -76,7 +76,10 @@ ServedDisk::ServedDisk(What what, std::unique_ptr<disk::VirtualDisk> virtual_dis
       foresight_(foresight),
       started_(clock.now()),
       stalls_(started_) {
-  if (!is_read_only()) requests_ = std::make_unique<disk::RequestLog>();
+  if (!is_read_only()) {
+    requests_ = std::make_unique<disk::RequestLog>();
+    written_ = std::make_unique<disk::WriteTracker>(size_bytes());
+  }
   if (pull_id() == 0) return;
   make_pull();
   foresee_pull({});
@@ -213,19 +216,25 @@ Status ServedDisk::write(uint64_t offset, ByteView data, bool fua) {
   writes_.fetch_add(1, std::memory_order_relaxed);
   written_bytes_.fetch_add(data.size(), std::memory_order_relaxed);
   observe_write(offset, data.size());
-  return disk_->write(offset, data, pins, fua);
+  const Status written = disk_->write(offset, data, pins, fua);
+  if (written_) written_->note({offset, data.size()});
+  return written;
 }
 
 Status ServedDisk::write_zeroes(ByteRange range, bool may_punch, bool fua) {
   disk::Pins pins;
   FR_CHECK(prepare_write(range, pins));
-  return disk_->write_zeroes(range, may_punch, pins, fua);
+  const Status written = disk_->write_zeroes(range, may_punch, pins, fua);
+  if (written_) written_->note(range);
+  return written;
 }
 
 Status ServedDisk::trim(ByteRange range, bool fua) {
   disk::Pins pins;
   FR_CHECK(prepare_write(range, pins));
-  return disk_->trim(range, pins, fua);
+  const Status trimmed = disk_->trim(range, pins, fua);
+  if (written_) written_->note(range);
+  return trimmed;
 }
 
 Status ServedDisk::flush() {

@@ -17,6 +17,7 @@
 #include "disk/frozen_overlay.h"
 #include "disk/request_log.h"
 #include "disk/virtual_disk.h"
+#include "disk/write_tracker.h"
 
 namespace forerun::daemon {
 
@@ -52,6 +53,11 @@ class ServedDisk final : public disk::BlockDevice, public std::enable_shared_fro
   // Notes every request that comes from now on in `recording`, in the place of an earlier one,
   // until that ends; it ends with the disk.
   void record_to(std::shared_ptr<Recording> recording);
+
+  // What was written since who makes checkpoints asked last; null: it cannot write.
+  disk::WriteTracker* written() const { return written_.get(); }
+  // The checkpoint since which that is; 0: none. For who makes them alone.
+  uint64_t& checkpoint_known() { return checkpoint_known_; }
 
   // ---- A VM that moves. At the host that it leaves:
   // The VM has stopped. Makes its overlay durable, refuses writes from now on, and gives what the
@@ -106,8 +112,10 @@ class ServedDisk final : public disk::BlockDevice, public std::enable_shared_fro
   std::unique_ptr<DiskPull> own_pull_;  // set once, before any block is remote
   std::atomic<PullForesight*> pull_foresight_{nullptr};
   std::unique_ptr<PullForesight> own_pull_foresight_;  // set once
-  std::unique_ptr<disk::RequestLog> requests_;         // null: read-only
-  std::atomic<bool> is_recorded_{false};               // or was; spares the rest the other one
+  std::unique_ptr<disk::WriteTracker> written_;        // null: read-only
+  uint64_t checkpoint_known_ = 0;
+  std::unique_ptr<disk::RequestLog> requests_;  // null: read-only
+  std::atomic<bool> is_recorded_{false};        // or was; spares the rest the other one
   std::atomic<std::shared_ptr<Recording>> recording_;
   std::atomic<uint64_t> reads_{0}, writes_{0}, read_bytes_{0}, written_bytes_{0}, demand_bytes_{0};
 };

@@ -96,6 +96,19 @@ class DaemonService final : public api::Service {
   std::vector<telemetry::SeriesName> usage_series() override { return parts_.history.names(); }
   Result<api::UsageInfo> usage(const api::UsageRequest& asked) override;
   Status push_metrics(const std::string& vm, const api::PushRequest& values) override;
+  Result<api::CheckpointInfo> checkpoint_vm(const std::string& vm) override {
+    return parts_.vms.checkpoint(vm);
+  }
+  Result<std::vector<api::CheckpointInfo>> list_checkpoints(const std::string& vm) override {
+    return parts_.vms.list_checkpoints(vm);
+  }
+  Status remove_checkpoint(const std::string& vm, uint64_t number) override {
+    return parts_.vms.remove_checkpoint(vm, number);
+  }
+  Result<api::VmInfo> restore_vm(const std::string& vm,
+                                 const api::RestoreRequest& request) override {
+    return parts_.vms.restore(vm, request);
+  }
   Result<api::HistoryExportInfo> export_history(const std::string& vm,
                                                 const api::HistoryExportRequest& request) override;
   Result<api::HistoryImportInfo> import_history(const std::string& vm,

@@ -177,6 +177,7 @@ Result<api::VmInfo> VmManager::run(const api::RunRequest& asked) {
                                                 request.name, vm->record.moved_to));
   if (vm->state == api::VmState::kRunning)
     return fail(ErrorCode::kExists, fmt::format("VM {} runs already", request.name));
+  FR_CHECK(check_disk_whole(request.name));
   if (vm->record.image_digest != digest.hex())
     return fail(ErrorCode::kExists, fmt::format("another VM {} was just created", request.name));
   if (request.disk_bytes != 0 && request.disk_bytes != vm->record.disk_bytes)
@@ -196,16 +197,7 @@ Result<api::VmInfo> VmManager::run(const api::RunRequest& asked) {
   if (started && !is_disk_only(vm->record)) started = start_qemu(*vm);
   if (started) started = vmm::save_vm_record(records_folder(), vm->record);
   if (!started) {
-    if (vm->process) [[maybe_unused]]
-      const auto killed = os::send_signal(vm->process->id(), SIGKILL);
-    vm->process.reset();
-    parts_.agents.close(vm->record.name);
-    close_disk(*vm);
-    vm->record.should_run = false;
-    vm->record.process = {};
-    vm->state = api::VmState::kFailed;
-    vm->detail = started.error().message;
-    [[maybe_unused]] const auto saved = vmm::save_vm_record(records_folder(), vm->record);
+    fail_start(*vm, started.error());
     return std::unexpected(started.error());
   }
   parts_.pmem.sweep();  // what the last run had and this one has not
@@ -214,6 +206,19 @@ Result<api::VmInfo> VmManager::run(const api::RunRequest& asked) {
   parts_.launches.on_launch(vm->record.image, vm->record.tenant, *layout);
   log::info("VM {} runs: image {}, pid {}", request.name, vm->record.image, vm->record.process.pid);
   return info(*vm);
+}
+
+void VmManager::fail_start(Vm& vm, const Error& error) {
+  if (vm.process) [[maybe_unused]]
+    const auto killed = os::send_signal(vm.process->id(), SIGKILL);
+  vm.process.reset();
+  parts_.agents.close(vm.record.name);
+  close_disk(vm);
+  vm.record.should_run = false;
+  vm.record.process = {};
+  vm.state = api::VmState::kFailed;
+  vm.detail = error.message;
+  [[maybe_unused]] const auto saved = vmm::save_vm_record(records_folder(), vm.record);
 }
 
 Result<api::VmInfo> VmManager::stop(const std::string& name, const api::StopRequest& request) {
@@ -261,6 +266,7 @@ Status VmManager::remove(Vm& known) {
   vm->is_removed = true;
   parts_.agents.forget(name);
   parts_.histories.remove(name);
+  FR_CHECK(forget_checkpoints(name));
   if (auto removed = vmm::remove_vm_record(records_folder(), name);
       !removed && removed.error().code != ErrorCode::kNotFound)
     return removed;
@@ -399,6 +405,7 @@ Status VmManager::recover_one(const std::string& name) {
   FR_CHECK(open_disk(*vm, false));
   if (!is_disk_only(vm->record)) {
     vm->process = vmm::VmProcess::of(vm->record.process, vm->record.qemu.qmp_socket);
+    end_cut_checkpoint(*vm);
     parts_.agents.open(name, vm->id, vm->record.qemu.agent_socket, vm->record.profile);
   }
   vm->state = api::VmState::kRunning;

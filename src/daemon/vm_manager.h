@@ -15,6 +15,7 @@
 #include "api/service.h"
 #include "core/time.h"
 #include "daemon/agent_ports.h"
+#include "daemon/checkpoint_store.h"
 #include "daemon/config.h"
 #include "daemon/exports.h"
 #include "daemon/first_boots.h"
@@ -89,6 +90,16 @@ class VmManager {
   // Returns the VMs that run, as their use is watched.
   std::vector<WatchedVm> watched();
   size_t running_count();
+
+  // ---- Checkpoints (vm_checkpoint.cpp, docs/checkpoints.md).
+  // The guest runs on but for a moment. ERRORS: kNotFound; kInvalid: it does not run; kUnavailable:
+  // its disk is still being pulled; kUnsupported: what it has cannot be kept; kNoSpace, kIo.
+  Result<api::CheckpointInfo> checkpoint(const std::string& name);
+  Result<std::vector<api::CheckpointInfo>> list_checkpoints(const std::string& name);
+  Status remove_checkpoint(const std::string& name, uint64_t number);
+  // Starts a stopped VM as it was then, its disk too. ERRORS: kNotFound; kExists: it runs;
+  // kCorrupt; as run().
+  Result<api::VmInfo> restore(const std::string& name, const api::RestoreRequest& request);
   const vmm::AcceleratorProbe& accelerator() const { return accelerator_; }
 
   // ---- A VM that goes to another host, or comes from there (vm_migration.cpp). Each call names
@@ -180,6 +191,17 @@ class VmManager {
   Result<std::vector<PmemStore::FilePtr>> add_pmem(const api::RunRequest& request,
                                                    vmm::QemuOptions& options);
   Status recover_one(const std::string& name);
+  // What a start that failed leaves: nothing runs, and the record says so.
+  void fail_start(Vm& vm, const Error& error);
+  Result<CheckpointStore*> checkpoint_store();
+  Result<disk::CheckpointIndex> make_checkpoint(Vm& vm, CheckpointStore& store);
+  Status restore_disk(Vm& vm, const disk::CheckpointIndex& index, CheckpointStore& store);
+  Status start_restored(Vm& vm, const disk::CheckpointIndex& index, CheckpointStore& store);
+  // ERRORS: kUnavailable: a restore was cut off.
+  Status check_disk_whole(const std::string& name) const;
+  // Lets a guest run on whose checkpoint an earlier daemon did not end.
+  void end_cut_checkpoint(Vm& vm);
+  Status forget_checkpoints(const std::string& name);
   vmm::QemuOptions qemu_options(const api::RunRequest& request) const;
   api::VmInfo info(const Vm& vm) const;
   void watch();
@@ -196,6 +218,9 @@ class VmManager {
   std::mutex mutex_;  // guards vms_ and next_id_; each Vm has its own
   std::map<std::string, std::shared_ptr<Vm>> vms_;
   uint32_t next_id_ = 1;
+
+  std::mutex checkpoints_mutex_;  // guards checkpoints_, which is opened when it is needed
+  std::unique_ptr<CheckpointStore> checkpoints_;
 
   std::mutex watch_mutex_;  // guards is_stopping_
   std::condition_variable watch_changed_;

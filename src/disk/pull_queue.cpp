@@ -85,7 +85,7 @@ ByteRange PullQueue::next_background() {
 }
 
 std::optional<PullTask> PullQueue::pull(Time now) {
-  if (!is_background_queued_ && overlay_.remote_blocks() > 0) {
+  if (options_.has_background && !is_background_queued_ && overlay_.remote_blocks() > 0) {
     push({{0, piece_bytes()}, IoClass::kBackground}, now);
     is_background_queued_ = true;
   }

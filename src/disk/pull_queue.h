@@ -29,8 +29,9 @@ class PullQueue {
     // asked for, up to the upper one.
     uint64_t piece_bytes_min = 16 * kKiB, piece_bytes_max = 256 * kKiB;
     Nanos piece_time = 2ms;
-    size_t wanted_max = 1024;  // foreseen ranges that wait; more are refused
-    Nanos retry_first = 50ms;  // after a piece did not come; doubles while none does
+    bool has_background = true;  // false: only what is wanted comes
+    size_t wanted_max = 1024;    // foreseen ranges that wait; more are refused
+    Nanos retry_first = 50ms;    // after a piece did not come; doubles while none does
     Nanos retry_max = 1s;
     VmId vm{};
     iosched::SchedulerOptions scheduler;

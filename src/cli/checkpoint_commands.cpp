@@ -1,0 +1,110 @@
+// forerun vm checkpoint, forerun vm restore.
+#include <CLI/CLI.hpp>
+#include <boost/json.hpp>
+#include <memory>
+
+#include "cli/commands.h"
+#include "cli/fields.h"
+#include "cli/text.h"
+
+namespace forerun::cli {
+namespace {
+
+namespace json = boost::json;
+
+struct Arguments {
+  std::string vm;
+  uint64_t number = 0;
+};
+
+std::string path_of(const Arguments& arguments) {
+  return fmt::format("/api/v1/vms/{}/checkpoints", arguments.vm);
+}
+
+Result<int> make_checkpoint(const Context& context, const Arguments& arguments) {
+  FR_CHECK(Context::check_name(arguments.vm));
+  FR_TRY(const std::string body, context.post(path_of(arguments), ""));
+  if (context.output != Output::kTable) {
+    print_json(context, body);
+    return kExitOk;
+  }
+  FR_TRY(const json::object made, parse_answer(body));
+  print(fmt::format("checkpoint {} of VM {}: {} stored, the guest stood still for {}\n",
+                    count_of(made, "number"), arguments.vm,
+                    show_bytes(number_of(made, "stored_bytes")),
+                    show_seconds(number_of(made, "pause_ms") / 1000)));
+  return kExitOk;
+}
+
+Result<int> list_checkpoints(const Context& context, const Arguments& arguments) {
+  FR_CHECK(Context::check_name(arguments.vm));
+  FR_TRY(const std::string body, context.get(path_of(arguments)));
+  if (context.output != Output::kTable) {
+    print_json(context, body);
+    return kExitOk;
+  }
+  FR_TRY(const json::object answer, parse_answer(body));
+  Table table({{"CHECKPOINT", true},
+               {"CREATED"},
+               {"MEMORY", true},
+               {"DISK", true},
+               {"STORED", true},
+               {"PAUSE", true}});
+  for (const json::value& item : list_of(answer, "items")) {
+    if (!item.is_object()) continue;
+    const json::object& each = item.as_object();
+    table.add({fmt::to_string(count_of(each, "number")), text_of(each, "created_at"),
+               show_bytes(number_of(each, "memory_bytes")),
+               show_bytes(number_of(each, "disk_bytes")),
+               show_bytes(number_of(each, "stored_bytes")),
+               show_seconds(number_of(each, "pause_ms") / 1000)});
+  }
+  print(table.text());
+  return kExitOk;
+}
+
+Result<int> remove_checkpoint(const Context& context, const Arguments& arguments) {
+  FR_CHECK(Context::check_name(arguments.vm));
+  FR_CHECK(context.remove(fmt::format("{}/{}", path_of(arguments), arguments.number)));
+  return kExitOk;
+}
+
+Result<int> restore(const Context& context, const Arguments& arguments) {
+  FR_CHECK(Context::check_name(arguments.vm));
+  const std::string request = json::serialize(json::value{{"checkpoint", arguments.number}});
+  FR_TRY(const std::string body,
+         context.post(fmt::format("/api/v1/vms/{}/restore", arguments.vm), request));
+  if (context.output != Output::kTable) print_json(context, body);
+  return kExitOk;
+}
+
+}  // namespace
+
+void add_checkpoint_commands(CLI::App& vm, const Context& context, Command& chosen) {
+  auto arguments = std::make_shared<Arguments>();
+  CLI::App* checkpoint =
+      vm.add_subcommand("checkpoint", "Keep a VM's state, memory and disk; list|rm: what is kept");
+  using Action = Result<int> (*)(const Context&, const Arguments&);
+  const auto choose = [&context, &chosen, arguments](Action action) {
+    return [&context, &chosen, arguments, action] {
+      chosen = [&context, arguments, action] { return action(context, *arguments); };
+    };
+  };
+  CLI::App* make = checkpoint->add_subcommand("create", "Make one; the guest runs on");
+  CLI::App* list = checkpoint->add_subcommand("list", "List them");
+  CLI::App* remove = checkpoint->add_subcommand("rm", "Remove one");
+  checkpoint->require_subcommand(1);
+  for (CLI::App* command : {make, list, remove})
+    command->add_option("name", arguments->vm)->required();
+  remove->add_option("number", arguments->number)->required();
+  make->callback(choose(make_checkpoint));
+  list->callback(choose(list_checkpoints));
+  remove->callback(choose(remove_checkpoint));
+  CLI::App* back = vm.add_subcommand("restore", "Start a stopped VM as it was at a checkpoint");
+  back->add_option("name", arguments->vm)->required();
+  back->add_option("--checkpoint", arguments->number, "the newest unless given")
+      ->type_name("NUMBER");
+  back->callback(choose(restore));
+}
+
+}  // namespace forerun::cli
