@@ -84,8 +84,7 @@ Status call_off(vmm::MigrationControl& qemu, const Clock& clock) {
   while (!status.is_over() && status.state != "none" && clock.now() < deadline) {
     FR_TRY(status, qemu.status());
   }
-  FR_TRY(const std::string state, qemu.run_state());
-  return state == "running" ? Status() : qemu.resume();  // it had completed
+  return qemu.run_on([&] { return clock.now() < deadline; });  // it may have completed
 }
 
 }  // namespace

@@ -222,8 +222,7 @@ void MigrationSource::roll_back() {
       control_.wait(kLook);
       FR_TRY(status, qemu_->status());
     }
-    FR_TRY(const std::string state, qemu_->run_state());
-    return state == "running" ? Status() : qemu_->resume();
+    return qemu_->run_on([&] { return parts_.clock.now() < deadline; });
   };
   const Status runs = run_on();
   if (!runs) log::error("VM {} cannot be let run again: {}", vm_, runs.error().message);

@@ -136,6 +136,15 @@ Status MigrationControl::cancel() {
   return {};
 }
 
+Status MigrationControl::run_on(const std::function<bool()>& may_wait) {
+  for (;;) {
+    FR_TRY(const std::string state, run_state());
+    if (state == "running") return {};
+    Status resumed = resume();
+    if (resumed || resumed.error().code != ErrorCode::kInvalid || !may_wait()) return resumed;
+  }
+}
+
 Result<MigrationStatus> MigrationControl::status() {
   FR_TRY(const std::string answer, qmp_->execute("query-migrate"));
   return parse_migration_status(answer);

@@ -55,6 +55,9 @@ class MigrationControl {
 
   Result<std::string> run_state() { return qmp_->run_state(); }
   Status resume() { return qmp_->resume(); }
+  // Lets the guest go on, if it stands still, after a migration that left it here. For a moment
+  // QEMU refuses ("Migration is not finalized yet"): it is asked again while `may_wait` says so.
+  Status run_on(const std::function<bool()>& may_wait);
   Status quit() { return qmp_->quit(); }
 
  private:
