@@ -93,7 +93,8 @@ class Overlay {
   // Not 0: blocks may be at the host that this names; see begin_pull.
   uint64_t pull_id() const;
   uint64_t remote_blocks() const;
-  // Returns the first range of kRemote blocks in `range`, whole blocks; empty: there is none.
+  // Returns the first range of kRemote blocks in `range`, whole blocks; empty: there is none. What
+  // of `range` is behind the disk's end counts as none: models foresee such blocks, too.
   ByteRange next_remote(ByteRange range) const;
   // Blocks arrived: those still kRemote become kData, others keep what the guest has written since.
   // Durable at the next flush, as a write. REQUIRES: whole blocks. ERRORS: kIo, kNoSpace.

@@ -92,6 +92,8 @@ uint64_t Overlay::remote_blocks() const { return impl_->map.remote_blocks(); }
 
 ByteRange Overlay::next_remote(ByteRange range) const {
   const BlockMap& map = impl_->map;
+  range = intersect(range, {0, impl_->options.size_bytes});
+  if (range.empty()) return {};
   const uint64_t end = round_up(range.end(), kOverlayBlockSize) / kOverlayBlockSize;
   const uint64_t first = map.find(range.offset / kOverlayBlockSize, end, BlockState::kRemote);
   // It may have arrived between the two looks.

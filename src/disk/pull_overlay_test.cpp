@@ -44,6 +44,8 @@ TEST(PulledOverlay, WhatTheOtherHostHasIsRemote) {
   EXPECT_EQ(overlay->next_remote({0, kSize}), (ByteRange{2 * kBlock, 3 * kBlock}));
   EXPECT_EQ(overlay->next_remote({3 * kBlock, kBlock}), (ByteRange{3 * kBlock, kBlock}));
   EXPECT_TRUE(overlay->next_remote({5 * kBlock, 3 * kBlock}).empty());
+  EXPECT_TRUE(overlay->next_remote({1ull << 40, kBlock}).empty());
+  EXPECT_EQ(overlay->next_remote({8 * kBlock, 1ull << 40}), (ByteRange{8 * kBlock, kBlock}));
 }
 
 TEST(PulledOverlay, WhatArrivesIsKeptAndWhatTheGuestWroteStays) {

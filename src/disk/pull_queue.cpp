@@ -39,6 +39,7 @@ void PullQueue::push(Wanted wanted, Time now) {
 bool PullQueue::want(ByteRange range, IoClass io_class, Time now) {
   FR_ASSERT(io_class != IoClass::kBackground);
   if (io_class == IoClass::kPrefetch && prefetches_ >= options_.wanted_max) return false;
+  range = intersect(range, {0, size_bytes_});
   if (overlay_.next_remote(range).empty()) return true;
   if (io_class == IoClass::kCritical) {
     auto flight = flights_.upper_bound(range.offset);

@@ -150,6 +150,16 @@ TEST(PullQueue, ABackgroundPieceThatAGuestAskedForMeanwhileIsTriedAgainAtOnce) {
   EXPECT_EQ(again->range.offset, background->range.offset);
 }
 
+TEST(PullQueue, WhatIsForeseenBehindTheEndIsNotFetched) {
+  Pulling pulling;
+  EXPECT_TRUE(pulling.queue.want({1ull << 40, kBlock}, IoClass::kPrefetch, pulling.now));
+  EXPECT_TRUE(
+      pulling.queue.want({kDiskSize - kBlock, 8 * kBlock}, IoClass::kPrefetch, pulling.now));
+  const auto task = pulling.queue.pull(pulling.now);
+  ASSERT_TRUE(task);
+  EXPECT_EQ(task->range, (ByteRange{kDiskSize - kBlock, kBlock}));
+}
+
 TEST(PullQueue, ForeseenRangesAreBounded) {
   PullQueue::Options options;
   options.wanted_max = 3;
