@@ -9,9 +9,10 @@ namespace json = boost::json;
 
 constexpr Nanos kQmpTimeout = std::chrono::minutes(2);  // the big lock may be held for long
 // Those that are told of; what else QEMU has stays off, as it is at its start.
-constexpr std::string_view kCapabilities[] = {"events",           "return-path",
-                                              "postcopy-ram",     "postcopy-blocktime",
-                                              "postcopy-preempt", "auto-converge"};
+constexpr std::string_view kCapabilities[] = {
+    "events",       "pause-before-switchover", "return-path",
+    "postcopy-ram", "postcopy-blocktime",      "postcopy-preempt",
+    "auto-converge"};
 
 template <typename T>
 T number_of(const json::object& object, std::string_view key) {

@@ -216,7 +216,7 @@ class MigrateTest(unittest.TestCase):
         self.b.config = self.config("b").replace(self.repository, self.shared)
         shutil.rmtree(os.path.join(self.b.state_dir, "indexes"))
         self.b.start()
-        self.refused("b", "host b cannot take VM m: .*not found|no such")
+        self.refused("b", "host b cannot take VM m: cannot open the folder indexes in .*No such file")
         self.assertEqual(self.b.get("/api/v1/vms")["items"], [])
 
     def test_a_migration_that_is_called_off(self):
