@@ -27,6 +27,7 @@ PAIRS = {
     ("disk", "image"), ("disk", "tier"), ("disk", "prefetch"), ("disk", "iosched"), ("disk", "repository"),
     ("replay", "tier"),
     ("migrate", "disk"), ("migrate", "prefetch"), ("migrate", "iosched"),
+    ("cluster", "store"), ("cluster", "net"),
 }
 # Rooms that are pure: no operating system, so that sim/ can run them in virtual time.
 PURE = {"telemetry", "predict", "forecast", "score", "iosched", "repository", "tier", "image", "prefetch", "disk", "replay", "migrate", "lab", "place"}

@@ -1,10 +1,6 @@
 #include "store/history_store.h"
 
-#include <sqlite3.h>
-
 #include <algorithm>
-
-#include "core/log.h"
 
 namespace forerun::store {
 
@@ -17,7 +13,6 @@ namespace {
 
 constexpr int kVersion = 1;
 constexpr int64_t kDropInterval = 600;  // seconds from one look for old rows to the next
-constexpr int kBusyTimeoutMs = 5000;
 // Rows that are dropped at once when the file is too large.
 constexpr int kDroppedAtOnce = 64;
 
@@ -35,97 +30,12 @@ int64_t round_down(int64_t seconds, int64_t step) {
 
 }  // namespace
 
-// A connection, and the statements of it.
-class HistoryStore::Database {
- public:
-  class Statement {
-   public:
-    Statement(sqlite3* database, const char* text) {
-      sqlite3_prepare_v2(database, text, -1, &statement_, nullptr);
-    }
-    ~Statement() { sqlite3_finalize(statement_); }
-    Statement(const Statement&) = delete;
-    Statement& operator=(const Statement&) = delete;
-
-    Statement& bind(int at, int64_t value) {
-      sqlite3_bind_int64(statement_, at, value);
-      return *this;
-    }
-    Statement& bind(int at, const std::string& text) {
-      sqlite3_bind_text(statement_, at, text.data(), static_cast<int>(text.size()),
-                        SQLITE_TRANSIENT);
-      return *this;
-    }
-    Statement& bind(int at, ByteView bytes) {
-      sqlite3_bind_blob64(statement_, at, bytes.data(), bytes.size(), SQLITE_TRANSIENT);
-      return *this;
-    }
-    // Returns SQLITE_ROW, SQLITE_DONE or an error.
-    int step() { return statement_ == nullptr ? SQLITE_ERROR : sqlite3_step(statement_); }
-    int64_t number(int column) { return sqlite3_column_int64(statement_, column); }
-    std::string text(int column) {
-      const auto* found = sqlite3_column_text(statement_, column);
-      return found == nullptr ? "" : reinterpret_cast<const char*>(found);
-    }
-    ByteView bytes(int column) {
-      const void* found = sqlite3_column_blob(statement_, column);
-      return {static_cast<const std::byte*>(found),
-              static_cast<size_t>(sqlite3_column_bytes(statement_, column))};
-    }
-
-   private:
-    sqlite3_stmt* statement_ = nullptr;
-  };
-
-  static Result<std::unique_ptr<Database>> open(const std::string& path) {
-    auto opened = std::make_unique<Database>();
-    opened->path_ = path;
-    const int code = sqlite3_open_v2(path.c_str(), &opened->handle_,
-                                     SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, nullptr);
-    if (code != SQLITE_OK) return opened->error("open");
-    sqlite3_busy_timeout(opened->handle_, kBusyTimeoutMs);
-    return opened;
-  }
-  Database() = default;
-  ~Database() { sqlite3_close_v2(handle_); }
-  Database(const Database&) = delete;
-  Database& operator=(const Database&) = delete;
-
-  Statement prepare(const char* text) { return {handle_, text}; }
-  Status run(const char* text) {
-    if (sqlite3_exec(handle_, text, nullptr, nullptr, nullptr) != SQLITE_OK) return error(text);
-    return {};
-  }
-  Status finish(Statement& statement, std::string_view what) {
-    if (statement.step() != SQLITE_DONE) return error(what);
-    return {};
-  }
-  Result<int64_t> number(const char* text) {
-    auto statement = prepare(text);
-    if (statement.step() != SQLITE_ROW) return error(text);
-    return statement.number(0);
-  }
-  std::unexpected<Error> error(std::string_view what) const {
-    const int code = handle_ == nullptr ? SQLITE_NOMEM : sqlite3_errcode(handle_);
-    const ErrorCode kind = code == SQLITE_FULL                               ? ErrorCode::kNoSpace
-                           : code == SQLITE_CORRUPT || code == SQLITE_NOTADB ? ErrorCode::kCorrupt
-                                                                             : ErrorCode::kIo;
-    return fail(kind, fmt::format("history {}: {}: {}", path_, what.substr(0, 60),
-                                  handle_ == nullptr ? "no memory" : sqlite3_errmsg(handle_)));
-  }
-  int64_t last_id() const { return sqlite3_last_insert_rowid(handle_); }
-
- private:
-  sqlite3* handle_ = nullptr;
-  std::string path_;
-};
-
 HistoryStore::HistoryStore(HistoryStoreOptions options) : options_(std::move(options)) {}
 HistoryStore::~HistoryStore() = default;
 
 Result<std::unique_ptr<HistoryStore>> HistoryStore::open(const HistoryStoreOptions& options) {
   std::unique_ptr<HistoryStore> store(new HistoryStore(options));
-  FR_TRY(store->database_, Database::open(options.path));
+  FR_TRY(store->database_, Database::open(options.path, "history"));
   FR_CHECK(store->load());
   return store;
 }
@@ -150,19 +60,19 @@ Status HistoryStore::load() {
     FR_CHECK(database_->run(create.c_str()));
   }
   auto names = database_->prepare("SELECT id, entity, metric FROM series");
-  int code = names.step();
-  for (; code == SQLITE_ROW; code = names.step())
+  auto code = names.step();
+  for (; code == Statement::Step::kRow; code = names.step())
     ids_[{names.text(1), names.text(2)}] = static_cast<uint32_t>(names.number(0));
-  if (code != SQLITE_DONE) return database_->error("read series");
+  if (code != Statement::Step::kDone) return database_->error("read series");
   auto newest = database_->prepare("SELECT resolution, max(at) FROM rows GROUP BY resolution");
-  for (code = newest.step(); code == SQLITE_ROW; code = newest.step()) {
+  for (code = newest.step(); code == Statement::Step::kRow; code = newest.step()) {
     const int64_t at = newest.number(0);
     if (at < 0 || at >= static_cast<int64_t>(kResolutionCount))
       return fail(ErrorCode::kCorrupt, fmt::format("history {}: resolution {}", options_.path, at));
     const auto resolution = static_cast<size_t>(at);
     done_until_[resolution] = newest.number(1) + telemetry::kResolutions[resolution].seconds;
   }
-  if (code != SQLITE_DONE) return database_->error("read rows");
+  if (code != Statement::Step::kDone) return database_->error("read rows");
   return {};
 }
 
@@ -218,9 +128,10 @@ Status HistoryStore::roll_up(int64_t now) {
         "SELECT DISTINCT at / ?1 FROM rows WHERE resolution = ?2 AND at >= ?3 AND at < ?4");
     missing.bind(1, span).bind(2, static_cast<int64_t>(i) - 1).bind(3, done_until_[i]).bind(4, end);
     std::vector<int64_t> begins;
-    int code = missing.step();
-    for (; code == SQLITE_ROW; code = missing.step()) begins.push_back(missing.number(0) * span);
-    if (code != SQLITE_DONE) return database_->error("look for rows to sum up");
+    auto code = missing.step();
+    for (; code == Statement::Step::kRow; code = missing.step())
+      begins.push_back(missing.number(0) * span);
+    if (code != Statement::Step::kDone) return database_->error("look for rows to sum up");
     for (const int64_t begin : begins) FR_CHECK(roll_up(static_cast<Resolution>(i), begin));
     done_until_[i] = end;
   }
@@ -261,7 +172,8 @@ Status HistoryStore::drop_surplus() {
     if (static_cast<uint64_t>((pages - unused) * page) <= options_.bytes_max) return {};
     auto largest = database_->prepare(
         "SELECT resolution FROM rows GROUP BY resolution ORDER BY sum(length(points)) DESC");
-    if (largest.step() != SQLITE_ROW) return {};  // there are none: the series alone are too many
+    if (largest.step() != Statement::Step::kRow)
+      return {};  // there are none: the series alone are too many
     auto drop = database_->prepare(
         "DELETE FROM rows WHERE resolution = ?1 AND at IN "
         "(SELECT at FROM rows WHERE resolution = ?1 ORDER BY at LIMIT ?2)");
@@ -275,8 +187,8 @@ Status HistoryStore::each_row_locked(Resolution resolution, int64_t from, int64_
   auto rows = database_->prepare(
       "SELECT at, points FROM rows WHERE resolution = ? AND at >= ? AND at < ? ORDER BY at");
   rows.bind(1, static_cast<int64_t>(resolution)).bind(2, from).bind(3, to);
-  int code = rows.step();
-  for (; code == SQLITE_ROW; code = rows.step()) {
+  auto code = rows.step();
+  for (; code == Statement::Step::kRow; code = rows.step()) {
     auto row = telemetry::decode_row(rows.bytes(1));
     if (!row)
       return std::unexpected(
@@ -285,7 +197,7 @@ Status HistoryStore::each_row_locked(Resolution resolution, int64_t from, int64_
                                   telemetry::resolution_name(resolution), rows.number(0))));
     FR_CHECK(use(rows.number(0), *row));
   }
-  if (code != SQLITE_DONE) return database_->error("read rows");
+  if (code != Statement::Step::kDone) return database_->error("read rows");
   return {};
 }
 
@@ -321,11 +233,11 @@ Result<HistoryStore::Size> HistoryStore::size() {
   FR_TRY(const int64_t pages, database_->number("PRAGMA page_count"));
   size.bytes = static_cast<uint64_t>(page * pages);
   auto rows = database_->prepare("SELECT resolution, count(*) FROM rows GROUP BY resolution");
-  int code = rows.step();
-  for (; code == SQLITE_ROW; code = rows.step())
+  auto code = rows.step();
+  for (; code == Statement::Step::kRow; code = rows.step())
     size.rows[static_cast<size_t>(rows.number(0)) % kResolutionCount] =
         static_cast<uint64_t>(rows.number(1));
-  if (code != SQLITE_DONE) return database_->error("count rows");
+  if (code != Statement::Step::kDone) return database_->error("count rows");
   return size;
 }
 

@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "store/sqlite.h"
 #include "telemetry/history.h"
 
 namespace forerun::store {
@@ -60,7 +61,6 @@ class HistoryStore {
   Result<Size> size();
 
  private:
-  class Database;
   explicit HistoryStore(HistoryStoreOptions options);
   Status load();
   Status roll_up(int64_t now);
