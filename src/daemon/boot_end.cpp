@@ -33,4 +33,8 @@ bool BootEnd::is_over(Time now) const {
          now - last_ >= options_.span;
 }
 
+bool BootEnd::goes_on(Time now) const {
+  return count_ >= options_.foreseen_min && !foreseen_.empty() && now - last_ < options_.pause_max;
+}
+
 }  // namespace forerun::daemon

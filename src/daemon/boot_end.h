@@ -1,5 +1,6 @@
 // Tells when a boot is over that could be foreseen: when what was foreseen of it is exhausted. A
-// guest that goes on reading, and reads nothing more of that, is at work.
+// guest that goes on reading, and reads nothing more of that, is at work; one that still reads of
+// it boots, however long that takes on a busy host.
 #pragma once
 
 #include <cstdint>
@@ -17,9 +18,10 @@ namespace forerun::daemon {
 class BootEnd {
  public:
   struct Options {
-    uint32_t foreseen_min = 64;             // blocks: of less nothing can be told
-    uint32_t reads = 512;                   // in a row without a block of those foreseen …
-    Nanos span = std::chrono::seconds(15);  // … and for so long
+    uint32_t foreseen_min = 64;                  // blocks: of less nothing can be told
+    uint32_t reads = 512;                        // in a row without a block of those foreseen …
+    Nanos span = std::chrono::seconds(15);       // … and for so long
+    Nanos pause_max = std::chrono::seconds(30);  // between two of them while it goes on
     uint32_t blocks_max = 1 << 16;
   };
   BootEnd() : BootEnd(Options{}) {}
@@ -29,6 +31,8 @@ class BootEnd {
   void on_foreseen(std::span<const predict::Proposal> proposals, const predict::Arbiter& arbiter);
   void on_read(const trace::Access& access, Time now);
   bool is_over(Time now) const;
+  // Returns whether the guest still reads what was foreseen.
+  bool goes_on(Time now) const;
 
  private:
   struct Hash {

@@ -179,15 +179,20 @@ void Foresight::forget_ended() {
   }
 }
 
+bool Foresight::is_booting(const Session& session, Time now) const {
+  const Nanos since = now - session.started;
+  if (since < options_.learning_window) return true;
+  return since < options_.learning_window_max && session.phase == Phase::kBoot &&
+         session.boot_end.goes_on(now);
+}
+
 void Foresight::close_learning_windows() {
   const Time now = clock_.now();
   std::vector<std::pair<ComponentId, std::string>> learned;
   {
     const std::lock_guard lock(mutex_);
     for (auto& [vm, session] : sessions_) {
-      if (!session.boot.arbiter || session.has_learned ||
-          now - session.started < options_.learning_window)
-        continue;
+      if (!session.boot.arbiter || session.has_learned || is_booting(session, now)) continue;
       session.has_learned = true;
       for (const auto& model : session.boot.arbiter->models()) model->on_end(now);
       for (const ComponentId component : session.components)

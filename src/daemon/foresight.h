@@ -39,7 +39,8 @@ class Foresight {
     // At most this many accesses are looked at per round of kRound; a storm of hits in memory is
     // sampled, not followed.
     size_t accesses_per_round_max = 128;
-    Nanos learning_window = 120s;  // after power-on: what comes later is no part of a boot
+    Nanos learning_window = 120s;      // after power-on: what comes later is no part of a boot …
+    Nanos learning_window_max = 600s;  // … unless what was foreseen of it is still read then
   };
   static constexpr Nanos kRound = 2ms;
 
@@ -140,6 +141,7 @@ class Foresight {
   size_t round(std::vector<prefetch::PrefetchCommand>& commands);
   void act(const std::vector<prefetch::PrefetchCommand>& commands);
   void close_learning_windows();
+  bool is_booting(const Session& session, Time now) const;
   // Erases the sessions that ended long ago. REQUIRES: mutex_ is held.
   void forget_ended();
   // Gives a session its models. REQUIRES: mutex_ is held.

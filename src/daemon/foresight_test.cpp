@@ -224,6 +224,34 @@ TEST_F(ForesightTest, ABootThatReadNothingMoreOfWhatWasForeseenIsOver) {
   EXPECT_EQ(foresight_.read(kVm).models.size(), 4u);
 }
 
+TEST_F(ForesightTest, ABootThatStillReadsWhatWasForeseenGoesOnBehindTheWindow) {
+  seen_.foresees = 8;
+  foresight_.start_vm(kVm, {ComponentId{0}}, {}, Foresight::Mode::kOn, true);
+  read(0, 5);
+  clock_.advance(110s);
+  read(5, 1);
+  clock_.advance(20s);
+  read(6, 2);  // by the second the loop has seen what time it is
+  EXPECT_EQ(foresight_.read(kVm).phase, Foresight::Phase::kBoot);
+  EXPECT_EQ(seen_.ends, 0u);
+  clock_.advance(31s);
+  read(20, 2);
+  EXPECT_EQ(foresight_.read(kVm).phase, Foresight::Phase::kWork);
+  EXPECT_EQ(seen_.ends, 1u);
+}
+
+TEST_F(ForesightTest, NoBootGoesOnForEver) {
+  seen_.foresees = 64;
+  foresight_.start_vm(kVm, {ComponentId{0}}, {}, Foresight::Mode::kOn, true);
+  for (uint64_t block = 0; block < 24; ++block) {
+    read(block, 1);
+    clock_.advance(25s);
+  }
+  read(30, 2);
+  EXPECT_EQ(foresight_.read(kVm).phase, Foresight::Phase::kWork);
+  EXPECT_EQ(seen_.ends, 1u);
+}
+
 TEST_F(ForesightTest, WhatNobodyForesawIsABootUntilTheWindowCloses) {
   foresight_.start_vm(kVm, {ComponentId{0}}, {}, Foresight::Mode::kOn, true);
   read(0, 20);

@@ -23,9 +23,9 @@ namespace forerun::predict {
 class PriorModel final : public Model {
  public:
   struct Options {
-    Nanos boot_window = std::chrono::seconds(120);  // what is touched later is no part of the boot
-    uint32_t blocks_max = kSequenceBlocksMax;       // of the guest's first touches remembered
-    Nanos slack = std::chrono::seconds(1);          // said to be due later than estimated
+    Nanos boot_window = std::chrono::minutes(10);  // what is touched later is no part of the boot
+    uint32_t blocks_max = kSequenceBlocksMax;      // of the guest's first touches remembered
+    Nanos slack = std::chrono::seconds(1);         // said to be due later than estimated
     SequenceWalk::Options walk{.unconfirmed_max = 384};
   };
   PriorModel(Options options, std::vector<ComponentId> components, Priors priors);

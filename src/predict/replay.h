@@ -108,8 +108,8 @@ class ReplayHistory {
 class ReplayModel final : public Model {
  public:
   struct Options {
-    Nanos learning_window =
-        std::chrono::seconds(120);             // what is touched later is no part of the boot
+    Nanos learning_window = std::chrono::minutes(10);  // what is touched later is no part of the
+                                                       // boot; nor what comes after on_end()
     uint32_t blocks_max = kSequenceBlocksMax;  // recorded per boot
     SequenceWalk::Options walk;
   };
