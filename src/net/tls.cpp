@@ -178,6 +178,18 @@ class TlsStream final : public os::ByteStream {
                             names.size() == 1 ? "host " + names[0] : "a host known here"));
   }
 
+  // ERRORS: kDenied: the peer's certificate names no such host.
+  Status check_host(const std::string& host) {
+    const CertificatePtr certificate(SSL_get1_peer_certificate(ssl_.get()));
+    if (certificate == nullptr) return fail(ErrorCode::kDenied, "the server showed no certificate");
+    if (X509_check_host(certificate.get(), host.data(), host.size(), 0, nullptr) == 1 ||
+        X509_check_ip_asc(certificate.get(), host.c_str(), 0) == 1)
+      return {};
+    return fail(ErrorCode::kDenied,
+                fmt::format("the certificate of \"{}\" is not that of {}",
+                            subject_of(certificate.get(), NameOrder::kRfc4514), host));
+  }
+
   Result<size_t> read_some(MutableByteView out) override {
     for (;;) {
       short events = 0;
@@ -293,10 +305,12 @@ Status load_revocations(SSL_CTX* context, const std::string& path) {
   return {};
 }
 
-// Both ends of every connection show a certificate of the CA.
+// The other end must show a certificate of the CA; this one does, if it is given one.
 Result<ContextPtr> new_context(const TlsFiles& files, const SSL_METHOD* method, int version_min) {
-  for (const std::string& path : {files.ca, files.certificate, files.key})
-    FR_CHECK(check_exists(path));
+  const bool has_own = !files.certificate.empty();
+  FR_CHECK(check_exists(files.ca));
+  if (has_own) FR_CHECK(check_exists(files.certificate));
+  if (has_own) FR_CHECK(check_exists(files.key));
   ERR_clear_error();
   ContextPtr context(SSL_CTX_new(method));
   if (context == nullptr)
@@ -312,6 +326,7 @@ Result<ContextPtr> new_context(const TlsFiles& files, const SSL_METHOD* method, 
                             SSL_MODE_RELEASE_BUFFERS);
   SSL_CTX_set_verify(raw, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nullptr);
   if (SSL_CTX_load_verify_file(raw, files.ca.c_str()) != 1) return bad_file(files.ca);
+  if (!has_own) return context;
   if (SSL_CTX_use_certificate_chain_file(raw, files.certificate.c_str()) != 1)
     return bad_file(files.certificate);
   if (SSL_CTX_use_PrivateKey_file(raw, files.key.c_str(), SSL_FILETYPE_PEM) != 1)
@@ -377,6 +392,29 @@ Result<std::unique_ptr<os::ByteStream>> TlsServer::accept(os::ByteStream& plain,
   SSL_set_accept_state(stream->ssl());
   FR_CHECK(stream->handshake("client", timeout));
   FR_CHECK(stream->check_name(impl_->options.allowed_names));
+  return stream;
+}
+
+struct TlsClient::Impl {
+  ContextPtr context;
+};
+
+TlsClient::TlsClient(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+TlsClient::~TlsClient() = default;
+
+Result<std::unique_ptr<TlsClient>> TlsClient::load(const TlsFiles& files) {
+  auto impl = std::make_unique<Impl>();
+  FR_TRY(impl->context, new_context(files, TLS_client_method(), TLS1_2_VERSION));
+  return std::unique_ptr<TlsClient>(new TlsClient(std::move(impl)));
+}
+
+Result<std::unique_ptr<os::ByteStream>> TlsClient::connect(os::ByteStream& plain,
+                                                           const std::string& host, Nanos timeout) {
+  FR_TRY(auto stream, new_stream(impl_->context.get(), plain));
+  SSL_set_tlsext_host_name(stream->ssl(), host.c_str());
+  SSL_set_connect_state(stream->ssl());
+  FR_CHECK(stream->handshake("server", timeout));
+  FR_CHECK(stream->check_host(host));
   return stream;
 }
 

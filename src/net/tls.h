@@ -1,5 +1,5 @@
-// TLS over a connected socket, with certificates on both sides: the server's side, for clients of
-// others' making, and both sides of a connection between two hosts.
+// TLS over a connected socket: the server's side, for clients of others' making; the client's side,
+// for servers of others' making; and both sides of a connection between two hosts.
 // SOURCE: RFC 8446 and RFC 5246 by OpenSSL 3; the folder's layout is QEMU's and libnbd's
 // (nbd_set_tls_certificates(3)).
 #pragma once
@@ -50,6 +50,24 @@ class TlsServer {
 
 struct TlsFiles {  // PEM
   std::string certificate, key, ca;
+};
+
+// TLS 1.2 or 1.3 to a server whose certificate the CA signed. Immutable.
+class TlsClient {
+ public:
+  // Without `certificate` and `key` this side shows none. ERRORS: kNotFound, kInvalid.
+  static Result<std::unique_ptr<TlsClient>> load(const TlsFiles& files);
+  ~TlsClient();
+
+  // Does the handshake over `plain`, as TlsServer::accept does. `host` is a DNS name or an IP
+  // address; ERRORS: kDenied: the server's certificate is not the CA's, or not of `host`.
+  Result<std::unique_ptr<os::ByteStream>> connect(os::ByteStream& plain, const std::string& host,
+                                                  Nanos timeout);
+
+ private:
+  struct Impl;
+  explicit TlsClient(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
 };
 
 // TLS 1.3 between hosts whose certificates one CA signed. A host's name stands in its certificate
