@@ -91,7 +91,8 @@ TEST(EtcdMessages, ReadAWatchLineByLine) {
   EXPECT_TRUE(created->events.empty());
   const auto events = parse_watch(
       R"({"result":{"header":{"revision":"5"},"events":[{"kv":{"key":"Zm9v","create_revision":"4",)"
-      R"("mod_revision":"4","value":"YmFy"}},{"type":"DELETE","kv":{"key":"Zm9v","mod_revision":"5"}}]}})");
+      R"("mod_revision":"4","value":"YmFy"}},{"type":"DELETE",)"
+      R"("kv":{"key":"Zm9v","mod_revision":"5"}}]}})");
   ASSERT_TRUE(events.has_value()) << events.error().message;
   ASSERT_EQ(events->events.size(), 2u);
   EXPECT_FALSE(events->events[0].is_removal);
