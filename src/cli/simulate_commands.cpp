@@ -1,94 +1,39 @@
 // forerun simulate: what policies of placement would have done on recorded traces. Without a
 // daemon.
 #include <CLI/CLI.hpp>
-#include <boost/json.hpp>
+#include <functional>
 #include <memory>
 
 #include "cli/commands.h"
 #include "cli/progress.h"
+#include "cli/simulate_output.h"
 #include "cli/text.h"
 #include "cli/vm_traces.h"
 #include "os/clock.h"
+#include "os/file.h"
+#include "place/cloudsim_world.h"
+#include "place/fleet_world.h"
+#include "place/grown_trace.h"
 #include "place/policies.h"
 
 namespace forerun::cli {
 namespace {
 
-namespace json = boost::json;
 using place::SimResult;
 
+constexpr int kCloudsimHosts = 800;
+constexpr int kHosts_max = 100'000;
+
 struct Arguments {
-  std::vector<std::string> folders, policies;
-  std::string model = "cloudsim4";
-  int hosts = 800;
+  std::vector<std::string> traces, policies;
+  std::string model = "cloudsim4", grow, report;
+  int hosts = 0;  // 0: 800, or as many as the trace needs
   bool keep_idle = false;
+  uint64_t seed = 1;
+  int host_cores = 16;
+  double host_mhz = 2600, host_memory_gb = 256, link_gbit = 10;
+  bool is_fleet() const { return model == "forerun"; }
 };
-
-struct Run {
-  std::string policy;
-  SimResult result;
-};
-
-struct Part {
-  std::string trace;
-  size_t vms = 0;
-  std::vector<Run> runs;
-};
-
-double percent(double ratio) { return 100 * ratio; }
-
-json::object json_of(const SimResult& result) {
-  return {{"kwh", result.kwh},
-          {"migrations", result.migrations},
-          {"slatah", percent(result.sla.slatah)},
-          {"slatah_corrected", percent(result.sla.slatah_corrected)},
-          {"pdm", percent(result.sla.pdm)},
-          {"unserved", percent(result.sla.unserved)},
-          {"unserved_overload", percent(result.sla.unserved - result.sla.pdm)},
-          {"average", percent(result.sla.average)},
-          {"slav", result.sla.slatah * result.sla.pdm},
-          {"esv", result.kwh * result.sla.slatah * result.sla.pdm},
-          {"shutdowns", result.shutdowns},
-          {"active_host_hours", result.active_host_hours}};
-}
-
-json::object result_json(const Arguments& arguments, const std::vector<Part>& parts) {
-  json::object traces;
-  for (const Part& part : parts) {
-    json::object policies;
-    for (const Run& run : part.runs) policies[run.policy] = json_of(run.result);
-    traces[part.trace] = {{"vms", part.vms}, {"policies", std::move(policies)}};
-  }
-  return {{"model", arguments.model},
-          {"hosts", arguments.hosts},
-          {"idle_kept", arguments.keep_idle},
-          {"traces", std::move(traces)}};
-}
-
-std::string result_table(const std::vector<Part>& parts) {
-  std::string text;
-  for (const Part& part : parts) {
-    Table table({{"POLICY"},
-                 {"kWh", true},
-                 {"MOVES", true},
-                 {"SLATAH %", true},
-                 {"CORRECTED %", true},
-                 {"PDM %", true},
-                 {"UNSERVED %", true},
-                 {"AVERAGE %", true},
-                 {"SHUTDOWNS", true}});
-    for (const auto& [policy, result] : part.runs)
-      table.add({policy, fmt::format("{:.2f}", result.kwh), show_count(result.migrations),
-                 fmt::format("{:.2f}", percent(result.sla.slatah)),
-                 fmt::format("{:.3f}", percent(result.sla.slatah_corrected)),
-                 fmt::format("{:.3f}", percent(result.sla.pdm)),
-                 fmt::format("{:.3f}", percent(result.sla.unserved)),
-                 fmt::format("{:.2f}", percent(result.sla.average)), show_count(result.shutdowns)});
-    text += fmt::format("{}{}: {} VMs\n{}", text.empty() ? "" : "\n", printable(part.trace),
-                        show_count(part.vms), table.text());
-  }
-  return text;
-}
 
 // Says how far the whole work is; `done` and `all` count runs.
 class Report {
@@ -120,36 +65,115 @@ Result<std::vector<std::string>> wanted_policies(const Arguments& arguments) {
   return arguments.policies;
 }
 
-Result<int> simulate(const Context& context, const Arguments& arguments) {
-  FR_TRY(const auto policies, wanted_policies(arguments));
+// "HOSTSxVMS".
+struct Fleet {
+  int hosts = 0;
+  size_t vms = 0;
+};
+Result<Fleet> parse_fleet(const std::string& text) {
+  Fleet fleet;
+  const size_t cross = text.find('x');
+  if (cross == text.npos || !CLI::detail::lexical_cast(text.substr(0, cross), fleet.hosts) ||
+      !CLI::detail::lexical_cast(text.substr(cross + 1), fleet.vms) || fleet.hosts < 1 ||
+      fleet.hosts > kHosts_max || fleet.vms < 1 || fleet.vms > trace::VmTraceLimits{}.vms_max)
+    return fail(ErrorCode::kInvalid,
+                fmt::format("'{}' is not HOSTSxVMS, such as 1000x10000", printable(text)));
+  return fleet;
+}
+
+Result<std::vector<NamedVmTrace>> read_traces(const Arguments& arguments, size_t vms) {
   std::vector<NamedVmTrace> traces;
-  for (const std::string& folder : arguments.folders) {
-    FR_TRY(auto more, read_vm_traces(folder));
+  for (const std::string& path : arguments.traces) {
+    FR_TRY(auto more, read_vm_traces(path, arguments.host_mhz));
     std::move(more.begin(), more.end(), std::back_inserter(traces));
   }
+  if (vms > 0)
+    for (NamedVmTrace& named : traces) named.trace = place::grow(named.trace, vms, arguments.seed);
+  return traces;
+}
+
+using AtShare = std::function<void(double)>;
+
+Result<SimResult> run_cloudsim(const Arguments& arguments, const trace::VmTrace& trace,
+                               place::SimPolicy& policy, SimulatedTrace& part, AtShare progress) {
+  part.hosts = arguments.hosts > 0 ? arguments.hosts : kCloudsimHosts;
+  place::CloudsimWorld world(
+      trace,
+      {.hosts = part.hosts, .keeps_idle = arguments.keep_idle, .progress = std::move(progress)});
+  return world.run(policy);
+}
+
+Result<SimResult> run_fleet(const Arguments& arguments, const trace::VmTrace& trace,
+                            place::SimPolicy& policy, SimulatedTrace& part, AtShare progress) {
+  constexpr double kMbPerGb = 1024, kMbPerGbit = 125;
+  place::FleetWorld::Options options{.hosts = arguments.hosts,
+                                     .cores = arguments.host_cores,
+                                     .core_mhz = arguments.host_mhz,
+                                     .memory_mb = arguments.host_memory_gb * kMbPerGb,
+                                     .link_mb_per_s = arguments.link_gbit * kMbPerGbit,
+                                     .progress = std::move(progress)};
+  place::FleetWorld world(trace, std::move(options));
+  part.hosts = static_cast<int>(world.hosts().size());
+  part.left_out = world.left_out();
+  return world.run(policy);
+}
+
+Result<int> simulate(const Context& context, Arguments arguments) {
+  FR_TRY(const auto policies, wanted_policies(arguments));
+  Fleet fleet;
+  if (!arguments.grow.empty()) {
+    FR_TRY(fleet, parse_fleet(arguments.grow));
+    arguments.hosts = fleet.hosts;
+  }
+  FR_TRY(const auto traces, read_traces(arguments, fleet.vms));
   Report report(context, traces.size() * policies.size());
-  std::vector<Part> parts;
+  Simulated simulated{.model = arguments.model,
+                      .is_fleet = arguments.is_fleet(),
+                      .keeps_idle = arguments.keep_idle,
+                      .seed = arguments.seed,
+                      .traces = {}};
   for (const NamedVmTrace& named : traces) {
-    Part part{named.name, named.trace.vms.size(), {}};
+    SimulatedTrace part{.name = named.name,
+                        .vms = named.trace.vms.size(),
+                        .interval_s = named.trace.interval_s,
+                        .runs = {}};
     for (const std::string& name : policies) {
-      const auto policy = place::make_policy(name);
+      const auto policy = place::make_policy(name, arguments.seed);
       const std::string what = fmt::format("{}, {}", named.name, name);
-      place::CloudsimWorld world(named.trace,
-                                 {.hosts = arguments.hosts,
-                                  .keeps_idle = arguments.keep_idle,
-                                  .progress = [&](double share) { report.at(what, share); }});
-      FR_TRY(const SimResult result, world.run(*policy));
-      part.runs.push_back({name, result});
+      const auto progress = [&](double share) { report.at(what, share); };
+      FR_TRY(auto result, (arguments.is_fleet() ? run_fleet : run_cloudsim)(
+                              arguments, named.trace, *policy, part, progress));
+      part.runs.push_back({name, std::move(result)});
       report.next();
     }
-    parts.push_back(std::move(part));
+    simulated.traces.push_back(std::move(part));
   }
   report.finish();
+  if (!arguments.report.empty())
+    FR_CHECK(os::write_file_atomic(arguments.report, as_bytes(simulated_page(simulated))));
   if (context.output == Output::kTable)
-    print(result_table(parts));
+    print(simulated_table(simulated));
   else
-    print_json(context, json::serialize(result_json(arguments, parts)));
+    print_json(context, simulated_json(simulated));
   return kExitOk;
+}
+
+void add_hosts(CLI::App& app, const std::shared_ptr<Arguments>& arguments) {
+  app.add_option("--hosts", arguments->hosts,
+                 "how many; without, 800 of two types in turn, or for forerun what the trace needs")
+      ->check(CLI::Range(1, kHosts_max));
+  app.add_option("--host-cores", arguments->host_cores, "of a host, for forerun")
+      ->check(CLI::Range(1, 4096))
+      ->capture_default_str();
+  app.add_option("--host-mhz", arguments->host_mhz, "of a core, for forerun")
+      ->check(CLI::Range(1.0, 1e6))
+      ->capture_default_str();
+  app.add_option("--host-memory-gb", arguments->host_memory_gb, "for forerun")
+      ->check(CLI::Range(0.001, 1e6))
+      ->capture_default_str();
+  app.add_option("--link-gbit", arguments->link_gbit, "of a host, for forerun")
+      ->check(CLI::Range(0.001, 1e5))
+      ->capture_default_str();
 }
 
 }  // namespace
@@ -159,20 +183,24 @@ void add_simulate_command(CLI::App& app, const Context& context, Command& chosen
       "simulate", "what policies of placement would have done on recorded traces");
   auto arguments = std::make_shared<Arguments>();
   simulate_app
-      ->add_option("TRACE", arguments->folders, "folders with a file per VM, or with such folders")
+      ->add_option("TRACE", arguments->traces,
+                   "folders with a file per VM, or with such folders; files of 'usage export'")
       ->required();
   simulate_app->add_option("--model", arguments->model, "the data centre")
-      ->check(CLI::IsMember({"cloudsim4"}))
+      ->check(CLI::IsMember({"cloudsim4", "forerun"}))
       ->capture_default_str();
   simulate_app->add_option("--policy", arguments->policies, "which; all without")
       ->delimiter(',')
       ->allow_extra_args(false)
       ->type_name("NAME,...");
-  simulate_app->add_option("--hosts", arguments->hosts, "hosts, of two types in turn")
-      ->check(CLI::Range(1, 100'000))
-      ->capture_default_str();
+  add_hosts(*simulate_app, arguments);
   simulate_app->add_flag("--keep-idle", arguments->keep_idle,
-                         "keep VMs that ask for nothing; upstream destroys them");
+                         "keep VMs that ask for nothing; upstream destroys them, forerun never");
+  simulate_app->add_option("--grow", arguments->grow, "a fleet of VMs drawn from each trace")
+      ->type_name("HOSTSxVMS");
+  simulate_app->add_option("--seed", arguments->seed, "of what is drawn")->capture_default_str();
+  simulate_app->add_option("--report", arguments->report, "write a page of HTML with pictures")
+      ->type_name("FILE");
   simulate_app->callback([&context, &chosen, arguments] {
     chosen = [&context, arguments] { return simulate(context, *arguments); };
   });

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "os/file.h"
+#include "trace/usage_trace.h"
 
 namespace forerun::cli {
 namespace {
@@ -44,7 +45,15 @@ std::string name_of(const std::string& path) {
 
 }  // namespace
 
-Result<std::vector<NamedVmTrace>> read_vm_traces(const std::string& path) {
+Result<std::vector<NamedVmTrace>> read_vm_traces(const std::string& path, double core_mhz) {
+  std::error_code failed;
+  if (std::filesystem::is_regular_file(path, failed)) {
+    FR_TRY(auto file, os::PosixFile::open(path, os::PosixFile::Mode::kReadOnly));
+    FR_TRY(auto trace, trace::read_usage_export(*file, path, core_mhz, kInterval_s, {}));
+    std::vector<NamedVmTrace> traces;
+    traces.push_back({name_of(path), std::move(trace)});
+    return traces;
+  }
   FR_TRY(const std::vector<std::string> names, os::list_folder(path));
   std::vector<std::string> folders;
   for (const std::string& name : names) {

@@ -6,12 +6,12 @@
 #include <string_view>
 #include <vector>
 
-#include "place/cloudsim_world.h"
+#include "place/sim_world.h"
 
 namespace forerun::place {
 
-// snapshot, stddev. Null: no such balancer.
-std::unique_ptr<SimPolicy> make_balancer(std::string_view name);
+// snapshot, stddev; `seed` is of the hosts that the latter tries. Null: no such balancer.
+std::unique_ptr<SimPolicy> make_balancer(std::string_view name, uint64_t seed);
 std::vector<std::string_view> balancer_names();
 
 }  // namespace forerun::place

@@ -43,6 +43,14 @@ double as_utilisation(double mips, double total) {
 
 }  // namespace
 
+VmShape shape_of(const trace::VmTrace& trace, size_t vm) {
+  const trace::VmSeries& series = trace.vms[vm];
+  if (series.capacity_mhz > 0 || series.memory_mb > 0)
+    return {series.capacity_mhz, static_cast<double>(std::max<uint32_t>(series.memory_mb, 1))};
+  const size_t per_type = (trace.vms.size() + kVmMips.size() - 1) / kVmMips.size();
+  return {kVmMips[vm / per_type], kVmRam_mb[vm / per_type]};
+}
+
 double allocate(double core_mips, double total_mips, std::span<const SimDemand> demands,
                 std::vector<double>& allocated) {
   allocated.resize(demands.size());
@@ -204,6 +212,18 @@ void CloudsimWorld::finish_move(const SimMove& move) {
   vm.is_migrating = false;
 }
 
+SimSample CloudsimWorld::sample() const {
+  SimSample sample{.migrations = migrations_};
+  double asked = 0, got = 0;
+  for (const SimHost& host : hosts_) {
+    sample.hosts_on += host.utilisation > 0;
+    got += std::min(host.utilisation, 1.0) * host.total_mips;
+  }
+  for (const SimVm& vm : vms_) asked += vm.is_gone ? 0 : vm.demand;
+  sample.short_share = asked > 0 ? std::max(0.0, 1 - got / asked) : 0;
+  return sample;
+}
+
 Result<SimResult> CloudsimWorld::run(SimPolicy& policy) {
   FR_CHECK(start(policy));
   double tick = kFirstTick_s;
@@ -211,6 +231,7 @@ Result<SimResult> CloudsimWorld::run(SimPolicy& policy) {
     if (tick <= kDay_s && (arrivals_.empty() || arrivals_.front().time > tick)) {
       advance(tick, true);
       ++ticks_;
+      samples_.push_back(sample());
       for (const SimMove& move : policy.round(*this)) begin_move(move);
       tick += kTick_s;
       if (options_.progress) options_.progress(std::min(1.0, tick / kDay_s));
@@ -239,6 +260,7 @@ Result<SimResult> CloudsimWorld::run(SimPolicy& policy) {
   result.sla = meter_.figures();
   result.shutdowns = meter_.shutdowns();
   result.active_host_hours = meter_.active_s() / 3600;
+  result.samples = std::move(samples_);
   return result;
 }
 

@@ -3,8 +3,8 @@
 
 #include <vector>
 
-#include "place/cloudsim_world.h"
 #include "place/planner.h"
+#include "place/sim_world.h"
 
 namespace forerun::place {
 
@@ -12,15 +12,15 @@ class ForerunPolicy final : public SimPolicy {
  public:
   explicit ForerunPolicy(const PlannerOptions& options = {}) : planner_(options) {}
   // Where the least power is added; an idle host only if no other has room.
-  int first_host(const CloudsimWorld& world, int vm) override;
-  std::vector<SimMove> round(const CloudsimWorld& world) override;
+  int first_host(const SimWorld& world, int vm) override;
+  std::vector<SimMove> round(const SimWorld& world) override;
 
  private:
   struct Known {
     std::vector<float> past;
     std::vector<uint32_t> moved_at;  // ticks
   };
-  FleetState state_of(const CloudsimWorld& world);
+  FleetState state_of(const SimWorld& world);
 
   Planner planner_;
   std::vector<Known> known_;  // of VMs

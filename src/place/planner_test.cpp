@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "core/rng.h"
+#include "place/cloudsim_world.h"
 #include "place/policies.h"
 
 namespace forerun::place {
@@ -232,8 +233,8 @@ TEST(ForerunPolicy, DoesNotFlapUnderStationaryLoad) {
   struct Watched final : SimPolicy {
     std::unique_ptr<SimPolicy> inner = make_policy("forerun");
     size_t late = 0;
-    int first_host(const CloudsimWorld& at, int vm) override { return inner->first_host(at, vm); }
-    std::vector<SimMove> round(const CloudsimWorld& at) override {
+    int first_host(const SimWorld& at, int vm) override { return inner->first_host(at, vm); }
+    std::vector<SimMove> round(const SimWorld& at) override {
       auto moves = inner->round(at);
       if (at.ticks() > 12) late += moves.size();
       return moves;

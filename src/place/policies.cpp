@@ -13,9 +13,9 @@ std::vector<std::string_view> policy_names() {
   return names;
 }
 
-std::unique_ptr<SimPolicy> make_policy(std::string_view name) {
+std::unique_ptr<SimPolicy> make_policy(std::string_view name, uint64_t seed) {
   if (name == "forerun") return std::make_unique<ForerunPolicy>();
-  if (auto balancer = make_balancer(name)) return balancer;
+  if (auto balancer = make_balancer(name, seed)) return balancer;
   return make_reference_policy(name);
 }
 

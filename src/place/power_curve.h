@@ -17,6 +17,12 @@ class PowerCurve {
   // operations is CloudSim's: within a decile all hosts of a type tie, and the last bit decides.
   double at(double utilisation) const;
   double max() const { return watts_[10]; }
+  // Returns this curve for a machine that draws `factor` as much.
+  constexpr PowerCurve scaled(double factor) const {
+    PowerCurve curve = *this;
+    for (double& watts : curve.watts_) watts *= factor;
+    return curve;
+  }
 
  private:
   std::array<double, 11> watts_;

@@ -5,6 +5,8 @@
 #include <limits>
 #include <utility>
 
+#include "place/cloudsim_world.h"
+
 namespace forerun::place {
 namespace {
 
@@ -14,13 +16,13 @@ constexpr size_t kPast = 30;
 class FirstFit final : public SimPolicy {
  public:
   explicit FirstFit(bool is_power_aware) : is_power_aware_(is_power_aware) {}
-  int first_host(const CloudsimWorld& world, int vm) override {
+  int first_host(const SimWorld& world, int vm) override {
     for (size_t h = 0; h < world.hosts().size(); ++h)
       if (world.can_start(static_cast<int>(h), world.vms()[static_cast<size_t>(vm)]))
         return static_cast<int>(h);
     return -1;
   }
-  std::vector<SimMove> round(const CloudsimWorld& /*world*/) override { return {}; }
+  std::vector<SimMove> round(const SimWorld& /*world*/) override { return {}; }
   bool is_power_aware() const override { return is_power_aware_; }
 
  private:
@@ -31,8 +33,8 @@ class FirstFit final : public SimPolicy {
 class Consolidation final : public SimPolicy {
  public:
   explicit Consolidation(std::unique_ptr<Detector> detector) : detector_(std::move(detector)) {}
-  int first_host(const CloudsimWorld& world, int vm) override;
-  std::vector<SimMove> round(const CloudsimWorld& world) override;
+  int first_host(const SimWorld& world, int vm) override;
+  std::vector<SimMove> round(const SimWorld& world) override;
 
  private:
   // A host as it would be after the moves tried so far.
@@ -41,12 +43,14 @@ class Consolidation final : public SimPolicy {
     double free_mips = 0;
     double allocated = 0;
     double requested = 0;
+    double memory_mb = 0;
     std::array<double, kPast> past{};  // as the detector wants it, newest first
     bool takes_none = false;           // as destination
     bool is_candidate = false;         // to be emptied
     double power_now = 0;
   };
 
+  const SimVm& vm_of(int v) const { return world_->vms()[static_cast<size_t>(v)]; }
   void refresh(size_t host);
   void add_past(Tried& tried, const SimVm& vm, double total_mips) const;
   bool is_over(size_t host) const;
@@ -61,11 +65,11 @@ class Consolidation final : public SimPolicy {
   std::vector<SimMove> empty_hosts();
 
   std::unique_ptr<Detector> detector_;
-  const CloudsimWorld* world_ = nullptr;
+  const SimWorld* world_ = nullptr;
   std::vector<Tried> tried_;
 };
 
-int Consolidation::first_host(const CloudsimWorld& world, int vm) {
+int Consolidation::first_host(const SimWorld& world, int vm) {
   const SimVm& starting = world.vms()[static_cast<size_t>(vm)];
   double least = std::numeric_limits<double>::max();
   int found = -1;
@@ -96,12 +100,13 @@ void Consolidation::refresh(size_t id) {
   Tried& tried = tried_[id];
   const SimHost& host = world_->hosts()[id];
   std::vector<SimDemand> demands;
-  tried.requested = 0;
+  tried.requested = tried.memory_mb = 0;
   tried.past.fill(0);
   for (const int v : tried.vms) {
     const SimVm& vm = world_->vms()[static_cast<size_t>(v)];
     demands.push_back({vm.demand, SimRole::kHere});
     tried.requested += vm.demand;
+    tried.memory_mb += vm.ram_mb;
     add_past(tried, vm, host.total_mips);
   }
   std::vector<double> allocated;
@@ -133,7 +138,9 @@ bool Consolidation::is_over_with(size_t id, const SimVm& vm) const {
 }
 
 bool Consolidation::suits(size_t id, const SimVm& vm) const {
-  return world_->hosts()[id].core_mips >= vm.demand && tried_[id].free_mips >= vm.demand;
+  const SimHost& host = world_->hosts()[id];
+  if (host.memory_mb > 0 && tried_[id].memory_mb + vm.ram_mb > host.memory_mb) return false;
+  return host.core_mips >= vm.demand && tried_[id].free_mips >= vm.demand;
 }
 
 int Consolidation::find_host(const SimVm& vm) const {
@@ -169,12 +176,12 @@ std::vector<int> Consolidation::relieve(std::span<const uint8_t> over) {
   std::vector<int> taken;
   for (size_t id = 0; id < tried_.size(); ++id) {
     if (!over[id]) continue;
-    while (!tried_[id].vms.empty()) {
-      const auto& vms = tried_[id].vms;
-      const int least = *std::min_element(vms.begin(), vms.end(), [&](int a, int b) {
-        return world_->vms()[static_cast<size_t>(a)].ram_mb <
-               world_->vms()[static_cast<size_t>(b)].ram_mb;
-      });
+    for (;;) {
+      int least = -1;
+      for (const int v : tried_[id].vms)
+        if (!vm_of(v).is_migrating && (least < 0 || vm_of(v).ram_mb < vm_of(least).ram_mb))
+          least = v;
+      if (least < 0) break;
       taken.push_back(least);
       take_off(least, static_cast<int>(id));
       if (!is_over(id)) break;
@@ -229,6 +236,9 @@ std::vector<SimMove> Consolidation::empty_hosts() {
     Tried& chosen = tried_[static_cast<size_t>(found)];
     chosen.is_candidate = false;
     chosen.takes_none = true;
+    if (std::any_of(chosen.vms.begin(), chosen.vms.end(),
+                    [&](int v) { return vm_of(v).is_migrating; }))
+      continue;
     const size_t before = moves.size();
     place_all(chosen.vms, moves);
     for (size_t i = before; i < moves.size(); ++i)
@@ -236,7 +246,7 @@ std::vector<SimMove> Consolidation::empty_hosts() {
   }
 }
 
-std::vector<SimMove> Consolidation::round(const CloudsimWorld& world) {
+std::vector<SimMove> Consolidation::round(const SimWorld& world) {
   world_ = &world;
   tried_.assign(world.hosts().size(), {});
   std::vector<uint8_t> over(tried_.size());

@@ -6,7 +6,7 @@
 #include <string_view>
 #include <vector>
 
-#include "place/cloudsim_world.h"
+#include "place/sim_world.h"
 
 namespace forerun::place {
 

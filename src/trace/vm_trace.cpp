@@ -47,7 +47,11 @@ Status add_row(const TextLines& lines, std::span<const uint64_t> numbers,
   if (!provision.is_known) return lines.wrong("a sample stands before what is provisioned");
   const uint64_t before = vm.rows.empty() ? 0 : vm.rows.back().second;
   if (numbers[0] > kNumberMax - before) return lines.wrong("the time is too large");
-  vm.rows.push_back({before + numbers[0], static_cast<double>(numbers[1]) / 1000 * provision.mhz});
+  const auto bounded = [](uint64_t value) {
+    return static_cast<uint32_t>(std::min<uint64_t>(value, UINT32_MAX));
+  };
+  vm.rows.push_back({before + numbers[0], static_cast<double>(numbers[1]) / 1000 * provision.mhz,
+                     bounded(numbers[2]), bounded(numbers[5] + numbers[6])});
   return {};
 }
 
@@ -129,14 +133,18 @@ Result<VmTrace> on_grid(std::vector<TimedVm> vms, uint32_t interval_s,
     vm.capacity_mhz = timed.capacity_mhz;
     vm.memory_mb = timed.memory_mb;
     vm.cpu_permille.resize(samples);
+    vm.memory_used_mb.resize(samples);
+    vm.network_kb_per_s.resize(samples);
     size_t next = 0;
-    double mhz = 0;
+    TimedVm::Row row;
     for (size_t i = 0; i < samples; ++i) {
       const uint64_t end = first + (i + 1) * interval_s;
       for (; next < timed.rows.size() && timed.rows[next].second < end; ++next)
-        mhz = timed.rows[next].cpu_mhz;
-      const double share = timed.capacity_mhz > 0 ? mhz / timed.capacity_mhz : 0;
+        row = timed.rows[next];
+      const double share = timed.capacity_mhz > 0 ? row.cpu_mhz / timed.capacity_mhz : 0;
       vm.cpu_permille[i] = static_cast<uint16_t>(std::clamp(share * 1000 + 0.5, 0.0, 65535.0));
+      vm.memory_used_mb[i] = row.memory_used_mb;
+      vm.network_kb_per_s[i] = row.network_kb_per_s;
     }
     trace.vms.push_back(std::move(vm));
   }

@@ -22,6 +22,9 @@ struct VmSeries {
   double capacity_mhz = 0;             // the most that was provisioned; 0: the trace does not say
   uint32_t memory_mb = 0;              // as capacity_mhz
   std::vector<uint16_t> cpu_permille;  // of capacity_mhz, one per interval
+  // Each empty if the trace does not say, else one per interval.
+  std::vector<uint32_t> memory_used_mb;
+  std::vector<uint32_t> network_kb_per_s;  // received and sent
 };
 
 struct VmTrace {
@@ -44,6 +47,8 @@ struct TimedVm {
   struct Row {
     uint64_t second = 0;  // unix time
     double cpu_mhz = 0;
+    uint32_t memory_used_mb = 0;
+    uint32_t network_kb_per_s = 0;
   };
   std::string name;
   double capacity_mhz = 0;

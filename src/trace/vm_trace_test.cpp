@@ -47,6 +47,8 @@ TEST(VmTrace, BitbrainsFollowsWhatIsProvisioned) {
   EXPECT_EQ(vm->rows[1].second, 1300U);
   EXPECT_EQ(vm->rows[0].cpu_mhz, 1000);
   EXPECT_EQ(vm->rows[1].cpu_mhz, 2000);
+  EXPECT_EQ(vm->rows[0].memory_used_mb, 1U);
+  EXPECT_EQ(vm->rows[0].network_kb_per_s, 9U);  // received and sent
 }
 
 TEST(VmTrace, BitbrainsRefusesWhatIsNone) {
@@ -58,7 +60,7 @@ TEST(VmTrace, BitbrainsRefusesWhatIsNone) {
 
 TEST(VmTrace, GridFillsForwardAndSortsByName) {
   std::vector<TimedVm> vms(2);
-  vms[0] = {"b", 1000, 1, {{1000, 100}, {1600, 300}}};
+  vms[0] = {"b", 1000, 1, {{1000, 100, 7, 1}, {1600, 300, 8, 2}}};
   vms[1] = {"a", 1000, 1, {{1310, 500}, {1320, 600}}};
   const auto trace = on_grid(vms, 300, {});
   ASSERT_TRUE(trace);
@@ -66,6 +68,8 @@ TEST(VmTrace, GridFillsForwardAndSortsByName) {
   EXPECT_EQ(trace->vms[0].name, "a");
   EXPECT_THAT(trace->vms[0].cpu_permille, ElementsAre(0, 600, 600));
   EXPECT_THAT(trace->vms[1].cpu_permille, ElementsAre(100, 100, 300));
+  EXPECT_THAT(trace->vms[1].memory_used_mb, ElementsAre(7, 7, 8));
+  EXPECT_THAT(trace->vms[1].network_kb_per_s, ElementsAre(1, 1, 2));
   EXPECT_FALSE(on_grid(vms, 300, {.samples_max = 2}));
 }
 

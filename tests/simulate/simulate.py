@@ -78,6 +78,38 @@ def check_made_up(work):
     expect(bad.returncode == 2 and "vm 07, line 289" in bad.stderr, f"a wrong line is not named: {bad.stderr}")
 
 
+def check_fleet(work):
+    """The model forerun on Forerun's own history, grown, with a page."""
+    history = os.path.join(work, "history.csv")
+    with open(history, "w", encoding="ascii") as file:
+        file.write("unix_seconds,entity,metric,mean,max\n300,host,cpu_cores,3,3\n")
+        for vm in range(8):
+            for sample in range(48):
+                cores = (vm + sample * (vm % 3)) % 7 / 3
+                file.write(f"{300 * sample + 300},vm/web{vm},cpu_cores,{cores},{cores}\n"
+                           f"{300 * sample + 300},vm/web{vm},memory_bytes,{(vm + 1) << 30},{(vm + 1) << 30}\n")
+    page = os.path.join(work, "page.html")
+    command = [history, "--model", "forerun", "--grow", "20x200", "--host-memory-gb", "64", "-o", "json"]
+    done = run(*command, "--seed", "5", "--report", page)
+    expect(done.returncode == 0, done.stderr)
+    result = json.loads(done.stdout)["traces"]["history.csv"]
+    expect(result["vms"] == 200 and result["hosts"] == 20, "the fleet is of another size")
+    for policy, figures_ in result["policies"].items():
+        expect(figures_["memory_max"] <= 100, f"{policy} gives a host more memory than it has")
+    expect(run(*command, "--seed", "5").stdout == done.stdout, "the same seed does not say the same")
+    expect(run(*command, "--seed", "6").stdout != done.stdout, "another seed says the same")
+    with open(page, encoding="utf-8") as file:
+        text = file.read()
+    expect(text.count("<svg") == 4 and text.count("</svg>") == 4 and "http://www.w3.org/2000/svg" in text
+           and "<script" not in text, "the page lacks its pictures")
+    expect("CONTENTION" in run(history, "--model", "forerun").stdout, "the table fails")
+    expect(run(history, "--grow", "20").returncode == 2, "a fleet without VMs is taken")
+    with open(history, "a", encoding="ascii") as file:
+        file.write("1,vm/web1,cpu_cores,one,1\n")
+    bad = run(history)
+    expect(bad.returncode == 2 and "history.csv, line 771" in bad.stderr, f"a wrong line is not named: {bad.stderr}")
+
+
 # Forerun's policy against lr_mmt_1.2, as medians of ratios over the days, with idle VMs destroyed and kept.
 AIMS = {
     False: {"kwh": 0.75, "migrations": 0.10, "unserved": 0.5, "slatah": 0.35, "slatah_corrected": 1.0},
@@ -111,6 +143,7 @@ def main():
     expect(len(sys.argv) == 3, __doc__)
     with tempfile.TemporaryDirectory() as work:
         check_made_up(work)
+        check_fleet(work)
         if os.path.exists(sys.argv[2]):
             check_upstream(work, sys.argv[2])
             check_forerun(work)
