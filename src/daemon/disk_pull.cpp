@@ -58,6 +58,25 @@ bool DiskPull::want_soon(ByteRange range) {
   return true;
 }
 
+bool DiskPull::want_sometime(ByteRange range) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (!queue_.want_sometime(range, clock_.now())) return false;
+  }
+  work_changed_.notify_one();
+  return true;
+}
+
+void DiskPull::follow(std::span<const disk::LoggedRequest> requests) {
+  const std::lock_guard lock(mutex_);
+  for (const disk::LoggedRequest& request : requests) {
+    // Ahead of a guest that writes on stands what it will overwrite.
+    if (request.is_write) continue;
+    queue_.follow({request.first_block * disk::kOverlayBlockSize,
+                   request.block_count * uint64_t{disk::kOverlayBlockSize}});
+  }
+}
+
 bool DiskPull::is_here(std::span<const ByteRange> ranges) const {
   return std::ranges::all_of(
       ranges, [this](const ByteRange& range) { return overlay_.next_remote(range).empty(); });

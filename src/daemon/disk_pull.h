@@ -15,6 +15,7 @@
 #include "core/time.h"
 #include "disk/overlay_source.h"
 #include "disk/pull_queue.h"
+#include "disk/request_log.h"
 
 namespace forerun::daemon {
 
@@ -41,6 +42,10 @@ class DiskPull {
   // The guest will want these whole blocks: they are fetched ahead of the rest. Returns false if
   // there is no room for more wishes now.
   bool want_soon(ByteRange range);
+  // … sometime, perhaps: after those.
+  bool want_sometime(ByteRange range);
+  // The guest asked for these, here or not: the rest is fetched ahead of where it reads on.
+  void follow(std::span<const disk::LoggedRequest> requests);
   // A guest waits for these whole blocks: they are fetched first.
   void ask(std::span<const ByteRange> ranges);
   // Waits until none of what was asked for is remote, however long the source is away. ERRORS:

@@ -38,8 +38,11 @@ void PullForesight::work() {
     lock.unlock();
     // What the guest does now comes before what it did then.
     const size_t count = ring_.drain(requests);
+    pull_.follow(std::span(requests).first(count));
     for (size_t i = 0; i < count; ++i) guide_.learn(requests[i], clock_.now());
-    guide_.wish([this](ByteRange range) { return pull_.want_soon(range); });
+    guide_.wish([this](ByteRange range, PullGuide::When when) {
+      return when == PullGuide::When::kSoon ? pull_.want_soon(range) : pull_.want_sometime(range);
+    });
     const bool has_more = guide_.learn_before(kRequestsPerRound);
     lock.lock();
     if (count == 0 && !has_more) stopping_.wait_for(lock, kRound, [this] { return is_stopping_; });

@@ -26,9 +26,11 @@ std::vector<std::unique_ptr<predict::Model>> make_models() {
 PullGuide::PullGuide(Options options, const disk::Overlay& overlay,
                      std::vector<disk::LoggedRequest> before, Time now)
     : overlay_(overlay),
-      before_(std::move(before)),
-      used_left_(before_.size()),
-      then_(now - kStep * before_.size()),
+      history_(std::move(before), overlay.remote_blocks(),
+               [this](const disk::LoggedRequest& request) {
+                 return is_remote(request.first_block, request.block_count);
+               }),
+      then_(now - kStep * history_.requests().size()),
       arbiter_(
           [&] {
             predict::Arbiter::Options work = predict::work_options();
@@ -60,28 +62,32 @@ void PullGuide::show(const disk::LoggedRequest& request, bool is_remote, Time at
 }
 
 void PullGuide::learn(const disk::LoggedRequest& request, Time now) {
-  show(request, is_remote(request.first_block, request.block_count), now);
+  const bool is_remote_now = is_remote(request.first_block, request.block_count);
+  history_.see(request, is_remote_now);
+  show(request, is_remote_now, now);
 }
 
 bool PullGuide::learn_before(size_t requests_max) {
-  if (learned_ == before_.size()) return false;
-  for (; requests_max > 0 && learned_ < before_.size(); --requests_max, then_ += kStep)
-    show(before_[learned_++], false, then_);
+  const std::vector<disk::LoggedRequest>& before = history_.requests();
+  if (learned_ == before.size()) return false;
+  for (; requests_max > 0 && learned_ < before.size(); --requests_max, then_ += kStep)
+    show(before[learned_++], false, then_);
   // What they made the models say was for then, but for the last ones'.
-  if (learned_ < before_.size()) proposals_.clear();
-  return learned_ < before_.size();
+  if (learned_ < before.size()) proposals_.clear();
+  return learned_ < before.size();
 }
 
-void PullGuide::wish(const std::function<bool(ByteRange)>& want) {
+void PullGuide::wish(const std::function<bool(ByteRange, When)>& want) {
   for (const predict::Proposal& proposal : proposals_) {
     if (is_remote(proposal.first_block, proposal.block_count))
-      want({proposal.first_block * kBlock, proposal.block_count * kBlock});
+      want({proposal.first_block * kBlock, proposal.block_count * kBlock}, When::kSoon);
   }
   proposals_.clear();
-  for (; used_left_ > 0; --used_left_) {
-    const disk::LoggedRequest& used = before_[used_left_ - 1];
-    if (!is_remote(used.first_block, used.block_count)) continue;
-    if (!want({used.first_block * kBlock, used.block_count * kBlock})) return;
+  while (const auto used = history_.next()) {
+    if (is_remote(used->first_block, used->block_count) &&
+        !want({used->first_block * kBlock, used->block_count * kBlock}, When::kSometime))
+      return;
+    history_.pop();
   }
 }
 

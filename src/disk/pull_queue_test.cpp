@@ -73,6 +73,64 @@ TEST(PullQueue, TheBackgroundGoesOnBehindWhatTheGuestReadLast) {
   EXPECT_EQ(next->range.offset, 101 * kBlock);
 }
 
+TEST(PullQueue, TheBackgroundGoesAheadOfWhereTheGuestReadsOn) {
+  Pulling pulling;
+  for (uint64_t i = 0; i < 3; ++i) pulling.queue.follow({(50 + i) * kBlock, kBlock});
+
+  const auto next = pulling.queue.pull(pulling.now);
+  ASSERT_TRUE(next);
+  EXPECT_EQ(next->io_class, IoClass::kBackground);
+  EXPECT_EQ(next->range.offset, 53 * kBlock);
+}
+
+TEST(PullQueue, OfTwoStreamsTheOneThatIsNearerToItsEndIsServed) {
+  Pulling pulling;
+  for (uint64_t i = 0; i < 3; ++i) {
+    pulling.queue.follow({(50 + i) * kBlock, kBlock});
+    pulling.queue.follow({(150 + i) * kBlock, kBlock});
+  }
+  pulling.overlay->put_remote(53 * kBlock, filled(8 * kBlock, 1)).value();
+
+  const auto next = pulling.queue.pull(pulling.now);
+  ASSERT_TRUE(next);
+  EXPECT_EQ(next->range.offset, 153 * kBlock);
+}
+
+TEST(PullQueue, RequestsHereAndThereAreNoStream) {
+  Pulling pulling;
+  for (const uint64_t block : {200, 90, 180, 5}) pulling.queue.follow({block * kBlock, kBlock});
+  const auto next = pulling.queue.pull(pulling.now);
+  ASSERT_TRUE(next);
+  EXPECT_EQ(next->range.offset, 0u);
+}
+
+TEST(PullQueue, WhatIsWantedNextGoesAheadOfWhatIsWantedSometime) {
+  PullQueue::Options options;
+  options.wanted_max = 8;
+  Pulling pulling(options);
+  EXPECT_TRUE(pulling.queue.want_sometime({10 * kBlock, kBlock}, pulling.now));
+  EXPECT_TRUE(pulling.queue.want_sometime({20 * kBlock, kBlock}, pulling.now));
+  EXPECT_FALSE(pulling.queue.want_sometime({30 * kBlock, kBlock}, pulling.now));
+  EXPECT_TRUE(pulling.queue.want({40 * kBlock, kBlock}, IoClass::kPrefetch, pulling.now));
+
+  const auto first = pulling.queue.pull(pulling.now);
+  ASSERT_TRUE(first);
+  EXPECT_EQ(first->range.offset, 40 * kBlock);
+}
+
+TEST(PullQueue, ForeseenRangesThatStandTogetherGoAsOnePiece) {
+  Pulling pulling;
+  for (const uint64_t block : {62, 60, 61, 64})
+    ASSERT_TRUE(pulling.queue.want({block * kBlock, kBlock}, IoClass::kPrefetch, pulling.now));
+
+  const auto first = pulling.queue.pull(pulling.now);
+  ASSERT_TRUE(first);
+  EXPECT_EQ(first->range, (ByteRange{62 * kBlock, kBlock}));
+  const auto second = pulling.queue.pull(pulling.now);
+  ASSERT_TRUE(second);
+  EXPECT_EQ(second->range, (ByteRange{60 * kBlock, 2 * kBlock}));
+}
+
 TEST(PullQueue, ABlockInFlightIsNotAskedForTwice) {
   Pulling pulling;
   ASSERT_TRUE(pulling.queue.want({10 * kBlock, kBlock}, IoClass::kCritical, pulling.now));

@@ -1,3 +1,5 @@
+#include <deque>
+
 #include "core/rng.h"
 #include "iosched/link_estimator.h"
 #include "iosched/scheduler.h"
@@ -39,6 +41,44 @@ TEST(Scheduler, PrefetchStopsAtTheWindowAndCriticalDoesNot) {
   EXPECT_EQ(sent, 3u);  // the first window is 64 KiB: 2 chunks are below it, the third passes it
   scheduler.push(request(99, IoClass::kCritical), kTimeZero);
   EXPECT_EQ(scheduler.pull(kTimeZero)->key, 99u);
+}
+
+TEST(Scheduler, WhatTurnsOutShorterLeavesRoomForMore) {
+  Scheduler scheduler({});
+  for (uint64_t key = 1; key <= 10; ++key)
+    scheduler.push(request(key, IoClass::kPrefetch), kTimeZero);
+  while (scheduler.pull(kTimeZero)) {
+  }
+  scheduler.resize(1, 1024);
+  scheduler.resize(2, 1024);
+  EXPECT_EQ(scheduler.stats(IoClass::kPrefetch).in_flight_bytes, 2 * 1024 + kChunk);
+  EXPECT_TRUE(scheduler.pull(kTimeZero));
+  scheduler.on_complete(1, 1024, kTimeZero + 1ms);
+  EXPECT_EQ(scheduler.stats(IoClass::kPrefetch).in_flight_bytes, 1024 + 2 * kChunk);
+}
+
+TEST(Scheduler, RequestsOfOneLengthStillFindThatTheLinkCarriesMore) {
+  // 25 MB/s with 4 ms: 100 kB under way fill it, and the first window is half of that.
+  constexpr double kRate = 25e6;
+  constexpr uint32_t kBytes = 16 * 1024;
+  Scheduler scheduler({.probe_gain = 0.25});
+  std::deque<std::pair<Time, uint64_t>> coming;
+  Time now = kTimeZero + 1s, free_at = now;
+  uint64_t key = 0;
+  for (int i = 0; i < 2000; ++i) {
+    ++key;
+    scheduler.push({key, IoClass::kBackground, VmId{1}, kBytes, now}, now);
+    while (const auto sent = scheduler.pull(now)) {
+      free_at = std::max(free_at, now + 2ms) + from_seconds(kBytes / kRate);
+      coming.push_back({free_at + 2ms, sent->key});
+    }
+    now = std::max(now, coming.front().first);
+    scheduler.on_complete(coming.front().second, kBytes, now);
+    coming.pop_front();
+    ++key;
+    scheduler.push({key, IoClass::kBackground, VmId{1}, kBytes, now}, now);
+  }
+  EXPECT_GT(scheduler.link().rate_bytes_per_s, 0.9 * kRate);
 }
 
 TEST(Scheduler, PromotedRequestOvertakesTheQueue) {

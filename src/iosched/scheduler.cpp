@@ -86,7 +86,14 @@ struct Scheduler::Impl {
   bool has_room(uint64_t bytes, Time now) const {
     if (in_flight_bytes == 0) return true;
     if (estimator.wants_probe(now)) return false;
-    return static_cast<double>(in_flight_bytes) < window_bytes() + static_cast<double>(bytes) / 2;
+    double room = window_bytes();
+    if (is_probing_up(now)) room *= 1 + options.probe_gain;
+    return static_cast<double>(in_flight_bytes) < room + static_cast<double>(bytes) / 2;
+  }
+  bool is_probing_up(Time now) const {
+    if (options.probe_gain <= 0) return false;
+    const Nanos round_trip = std::max<Nanos>(estimator.estimate().round_trip, 1us);
+    return (now - kTimeZero) / round_trip % 8 == 0;
   }
 
   struct Choice {
@@ -248,6 +255,15 @@ std::optional<Request> Scheduler::pull(Time now) {
   if (chosen->index == 0) impl_->count_critical(entry.request.vm, 1);
   impl_->charge(chosen->index, entry.request.bytes);
   return entry.request;
+}
+
+void Scheduler::resize(uint64_t key, uint32_t bytes) {
+  Entry& entry = impl_->entries.at(key);
+  FR_ASSERT(entry.in_flight);
+  uint64_t& of_class = impl_->stats[Impl::index(entry.request.io_class)].in_flight_bytes;
+  of_class = of_class - entry.request.bytes + bytes;
+  impl_->in_flight_bytes = impl_->in_flight_bytes - entry.request.bytes + bytes;
+  entry.request.bytes = bytes;
 }
 
 void Scheduler::on_complete(uint64_t key, uint64_t received_bytes, Time now) {

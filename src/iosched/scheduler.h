@@ -43,6 +43,9 @@ struct SchedulerOptions {
   double floor_ratio[kIoClassCount] = {0, 0.02,
                                        0.01};  // of bytes sent while a higher class is backlogged
   uint32_t queued_max = 1 << 20;
+  // For one round trip in eight the window is larger by this, as BBR's is: requests of one length
+  // that just fill it would otherwise never show that the link carries more. 0 where lengths vary.
+  double probe_gain = 0;
 };
 
 // What was learned of the resource. SOURCE: BBR (Cardwell et al., 2016): windowed maximum of
@@ -78,6 +81,8 @@ class Scheduler {
   bool cancel(uint64_t key);
   // Returns the next request to send, now in flight, or nothing: empty, or the window is full.
   std::optional<Request> pull(Time now);
+  // What was pulled turns out to be of another length. REQUIRES: it is in flight.
+  void resize(uint64_t key, uint32_t bytes);
   // Returns when a pull would give something: now; later, if all who wait are at their limits;
   // kTimeNever: not before a push or an on_complete.
   Time ready_at(Time now) const;
