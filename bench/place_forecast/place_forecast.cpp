@@ -3,7 +3,10 @@
 // minutes the mean absolute error in % of that, of the choosing forecaster and of the last value,
 // and what its 90 % intervals covered.
 //
-// usage: place_forecast FOLDER
+// With days of PlanetLab also how well onset of overload is foreseen on hosts of their VMs
+// (onset.h).
+//
+// usage: place_forecast MONTH [DAYS]
 #include <algorithm>
 #include <boost/json.hpp>
 #include <cmath>
@@ -12,6 +15,7 @@
 
 #include "core/rng.h"
 #include "forecast/series_forecast.h"
+#include "onset.h"
 #include "os/file.h"
 #include "trace/vm_trace.h"
 
@@ -36,6 +40,23 @@ Result<trace::VmTrace> read(const std::string& folder) {
     vms.push_back(std::move(vm));
   }
   return trace::on_grid(std::move(vms), 300, {});
+}
+
+Result<std::vector<trace::VmTrace>> read_days(const std::string& folder) {
+  FR_TRY(const auto days, os::list_folder(folder));
+  std::vector<trace::VmTrace> traces;
+  for (const std::string& day : days) {
+    FR_TRY(const auto names, os::list_folder(folder + "/" + day));
+    trace::VmTrace trace;
+    for (const std::string& name : names) {
+      const std::string path = folder + "/" + day + "/" + name;
+      FR_TRY(auto file, os::PosixFile::open(path, os::PosixFile::Mode::kReadOnly));
+      FR_TRY(auto vm, trace::read_planetlab_vm(*file, path, name, {}));
+      trace.vms.push_back(std::move(vm));
+    }
+    traces.push_back(std::move(trace));
+  }
+  return traces;
 }
 
 struct Score {
@@ -85,17 +106,20 @@ std::vector<Score> score_trace(const trace::VmTrace& trace) {
 
 }  // namespace
 
+int fail_with(const std::string& message) {
+  std::fprintf(stderr, "place_forecast: %s\n", message.c_str());
+  return 1;
+}
+
 int main(int argc, char** argv) {
-  if (argc != 2) {
-    std::fprintf(stderr, "usage: place_forecast FOLDER\n");
+  if (argc != 2 && argc != 3) {
+    std::fprintf(stderr, "usage: place_forecast MONTH [DAYS]\n");
     return 2;
   }
   const auto trace = read(argv[1]);
-  if (!trace || trace->vms.empty() || trace->vms[0].cpu_permille.size() < kTo) {
-    std::fprintf(stderr, "place_forecast: %s\n",
-                 trace ? "the trace is shorter than 28 days" : trace.error().message.c_str());
-    return 1;
-  }
+  if (!trace) return fail_with(trace.error().message);
+  if (trace->vms.empty() || trace->vms[0].cpu_permille.size() < kTo)
+    return fail_with("the trace is shorter than 28 days");
   const auto scores = score_trace(*trace);
   json::object horizons;
   for (size_t k = 0; k < scores.size(); ++k)
@@ -103,6 +127,17 @@ int main(int argc, char** argv) {
         {"mae", 100 * scores[k].chosen / scores[k].count},
         {"mae_last", 100 * scores[k].last / scores[k].count},
         {"covered_90", scores[k].covered / scores[k].count}};
-  std::puts(json::serialize(json::object{{"bitbrains", std::move(horizons)}}).c_str());
+  json::object result{{"bitbrains", std::move(horizons)}};
+  if (argc == 3) {
+    const auto days = read_days(argv[2]);
+    if (!days) return fail_with(days.error().message);
+    if (days->size() < 2) return fail_with("two days are needed: one to learn from");
+    const OnsetScore onset = score_onset(*days);
+    result["planetlab"] = {{"onset_ap", onset.average_precision},
+                           {"onset_ap_ewma", onset.average_precision_smoothed},
+                           {"onset_base", onset.base},
+                           {"onset_count", onset.count}};
+  }
+  std::puts(json::serialize(result).c_str());
   return 0;
 }

@@ -59,9 +59,12 @@ Result<std::vector<std::string>> wanted_policies(const Arguments& arguments) {
   const auto known = place::policy_names();
   if (arguments.policies.empty()) return std::vector<std::string>(known.begin(), known.end());
   for (const std::string& name : arguments.policies)
-    if (std::find(known.begin(), known.end(), name) == known.end())
-      return fail(ErrorCode::kInvalid,
-                  fmt::format("no policy '{}'; there are {}", name, fmt::join(known, ", ")));
+    if (!place::make_policy(name))
+      return fail(
+          ErrorCode::kInvalid,
+          fmt::format("no policy '{}'; there are {}, forerun@LOAD, and those of a number with "
+                      "any other",
+                      printable(name), fmt::join(known, ", ")));
   return arguments.policies;
 }
 

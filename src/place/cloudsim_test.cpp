@@ -140,7 +140,11 @@ TEST(Balancers, StddevDoesNothingBelowItsThreshold) {
 
 TEST(Policies, AreFoundByTheirNames) {
   for (const auto name : policy_names()) EXPECT_TRUE(make_policy(name)) << name;
-  EXPECT_FALSE(make_policy("lr"));
+  EXPECT_TRUE(make_policy("thr_mmt_0.65"));
+  EXPECT_TRUE(make_policy("forerun@0.6"));
+  for (const char* none : {"lr", "lr_mmt_", "thr_mmt_x", "thr_mmt_0", "thr_mmt_0.8x", "forerun@",
+                           "forerun@0", "forerun@1.5", "forerun@nan"})
+    EXPECT_FALSE(make_policy(none)) << none;
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <limits>
 #include <utility>
 
@@ -11,6 +12,7 @@ namespace forerun::place {
 namespace {
 
 constexpr size_t kPast = 30;
+constexpr double kSafety_max = 100;
 
 // Hosts in the order of their numbers, nothing moves.
 class FirstFit final : public SimPolicy {
@@ -285,10 +287,18 @@ std::vector<std::string_view> reference_policy_names() {
 std::unique_ptr<SimPolicy> make_reference_policy(std::string_view name) {
   if (name == "npa") return std::make_unique<FirstFit>(false);
   if (name == "dvfs") return std::make_unique<FirstFit>(true);
-  if (name == "thr_mmt_0.8") return std::make_unique<Consolidation>(make_detector("thr", 0.8));
-  if (name == "iqr_mmt_1.5") return std::make_unique<Consolidation>(make_detector("iqr", 1.5));
-  if (name == "mad_mmt_2.5") return std::make_unique<Consolidation>(make_detector("mad", 2.5));
-  if (name == "lr_mmt_1.2") return std::make_unique<Consolidation>(make_detector("lr", 1.2));
+  for (const std::string_view kind : {"thr", "iqr", "mad", "lr"}) {
+    constexpr std::string_view kSelection = "_mmt_";
+    if (!name.starts_with(kind) || !name.substr(kind.size()).starts_with(kSelection)) continue;
+    const std::string_view number = name.substr(kind.size() + kSelection.size());
+    double safety = 0;
+    const auto [stop, error] =
+        std::from_chars(number.data(), number.data() + number.size(), safety);
+    if (error != std::errc{} || stop != number.data() + number.size() || !(safety > 0) ||
+        safety > kSafety_max)
+      return nullptr;
+    return std::make_unique<Consolidation>(make_detector(kind, safety));
+  }
   return nullptr;
 }
 

@@ -10,7 +10,8 @@
 
 namespace forerun::place {
 
-// npa, dvfs, thr_mmt_0.8, iqr_mmt_1.5, mad_mmt_2.5, lr_mmt_1.2. Null: no such policy.
+// npa, dvfs, thr_mmt_0.8, iqr_mmt_1.5, mad_mmt_2.5, lr_mmt_1.2, and these four with any other
+// number. Null: no such policy.
 std::unique_ptr<SimPolicy> make_reference_policy(std::string_view name);
 std::vector<std::string_view> reference_policy_names();
 
