@@ -65,8 +65,9 @@ Result<MigrationStatus> parse_migration_status(std::string_view answer) {
   return status;
 }
 
-Result<std::unique_ptr<MigrationControl>> MigrationControl::connect(const std::string& qmp_socket) {
-  FR_TRY(auto qmp, QmpClient::connect(qmp_socket, kQmpTimeout));
+Result<std::unique_ptr<MigrationControl>> MigrationControl::connect(const std::string& qmp_socket,
+                                                                    QmpClient::MayWait may_wait) {
+  FR_TRY(auto qmp, QmpClient::connect(qmp_socket, kQmpTimeout, std::move(may_wait)));
   return std::unique_ptr<MigrationControl>(new MigrationControl(std::move(qmp)));
 }
 
@@ -122,13 +123,18 @@ Status MigrationControl::start(const std::string& socket_path, bool resumes) {
   return {};
 }
 
-Status MigrationControl::recover(const std::string& socket_path) {
-  FR_CHECK(qmp_->execute("migrate-recover", uri_of(socket_path)));
+Status MigrationControl::start_postcopy() {
+  FR_CHECK(qmp_->execute("migrate-start-postcopy"));
   return {};
 }
 
-Status MigrationControl::start_postcopy() {
-  FR_CHECK(qmp_->execute("migrate-start-postcopy"));
+Status MigrationControl::leave_pre_switchover() {
+  FR_CHECK(qmp_->execute("migrate-continue", R"({"state":"pre-switchover"})"));
+  return {};
+}
+
+Status MigrationControl::wait(Nanos timeout) {
+  FR_CHECK(qmp_->wait_for_event(timeout));
   return {};
 }
 

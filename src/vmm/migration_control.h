@@ -38,7 +38,9 @@ struct MigrationParameters {
 // One thread. Holds QEMU's control socket, which serves one at a time.
 class MigrationControl {
  public:
-  static Result<std::unique_ptr<MigrationControl>> connect(const std::string& qmp_socket);
+  // `may_wait`: a QEMU that waits for memory from elsewhere answers when that has come, or never.
+  static Result<std::unique_ptr<MigrationControl>> connect(const std::string& qmp_socket,
+                                                           QmpClient::MayWait may_wait = {});
 
   Result<std::string> version();  // "7.2.22"
   Result<std::string> machine();  // "pc-i440fx-7.2-machine"
@@ -48,10 +50,13 @@ class MigrationControl {
   Status listen(const std::string& socket_path);  // of an incoming one
   // Returns at once. `resumes`: one that is "postcopy-paused".
   Status start(const std::string& socket_path, bool resumes = false);
-  Status recover(const std::string& socket_path);  // of an incoming one that is "postcopy-paused"
   Status start_postcopy();
+  Status leave_pre_switchover();
   Status cancel();
   Result<MigrationStatus> status();
+
+  // Waits until QEMU tells an event, or so long.
+  Status wait(Nanos timeout);
 
   Result<std::string> run_state() { return qmp_->run_state(); }
   Status resume() { return qmp_->resume(); }

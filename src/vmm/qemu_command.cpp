@@ -4,6 +4,7 @@
 
 #include "core/bytes.h"
 #include "core/id.h"
+#include "vmm/recovery_monitor.h"
 
 namespace forerun::vmm {
 namespace {
@@ -210,6 +211,14 @@ void add_agent(Argv& argv, const QemuOptions& options) {
   add(argv, "-device", "virtserialport,chardev=agent0,name=org.forerun.agent.0");
 }
 
+void add_incoming(Argv& argv, const QemuOptions& options) {
+  add(argv, "-incoming", "defer");
+  add(argv, "-chardev",
+      fmt::format("pipe,id=recover0,path={}",
+                  escape_commas(recovery_monitor_path(options.qmp_socket))));
+  add(argv, "-mon", "chardev=recover0,mode=control");
+}
+
 void add_boot(Argv& argv, const QemuOptions& options) {
   if (options.kernel.empty()) return;
   add(argv, "-kernel", options.kernel);
@@ -269,7 +278,7 @@ Result<std::vector<std::string>> qemu_argv(const QemuOptions& options) {
   add(argv, "-smp", fmt::to_string(options.cpus));
   add_memory(argv, options);
   if (options.start_paused) argv.emplace_back("-S");
-  if (options.is_incoming) add(argv, "-incoming", "defer");
+  if (options.is_incoming) add_incoming(argv, options);
   if (options.no_reboot) argv.emplace_back("-no-reboot");
   add(argv, "-chardev",
       fmt::format("socket,id=qmp0,path={},server=on,wait=off", escape_commas(options.qmp_socket)));

@@ -1,11 +1,14 @@
 #include "vmm/qmp.h"
 
 #include <boost/json.hpp>
+#include <random>
 
 namespace forerun::vmm {
 namespace {
 
 namespace json = boost::json;
+
+constexpr Nanos kAskAgain = std::chrono::milliseconds(20);  // whether to wait on
 
 Result<json::object> parse_object(std::string_view line) {
   json::error_code error;
@@ -30,26 +33,59 @@ const json::object* object_of(const json::object& object, std::string_view key) 
 
 }  // namespace
 
-Result<std::unique_ptr<QmpClient>> QmpClient::connect(const std::string& path, Nanos timeout) {
+QmpClient::QmpClient(std::unique_ptr<os::ByteStream> stream, QmpLimits limits)
+    : stream_(std::move(stream)), limits_(limits) {
+  std::random_device random;
+  name_ = fmt::format("{:08x}", random());
+}
+
+Result<std::unique_ptr<QmpClient>> QmpClient::connect(const std::string& path, Nanos timeout,
+                                                      MayWait may_wait) {
   FR_TRY(os::Fd fd, os::connect_unix(path));
   auto stream = std::make_unique<os::SocketStream>(std::move(fd));
-  FR_CHECK(stream->set_timeout(timeout));
-  auto client = start(std::move(stream));
-  if (!client) {
+  FR_CHECK(stream->set_timeout(may_wait ? std::min(timeout, kAskAgain) : timeout));
+  std::unique_ptr<QmpClient> client(new QmpClient(std::move(stream), {}));
+  client->may_wait_ = std::move(may_wait);
+  client->timeout_ = timeout;
+  if (Status greeted = client->greet({}); !greeted)
     return std::unexpected(
-        std::move(client.error()).within(fmt::format("cannot talk QMP on {}", path)));
-  }
+        std::move(greeted.error()).within(fmt::format("cannot talk QMP on {}", path)));
   return client;
 }
 
 Result<std::unique_ptr<QmpClient>> QmpClient::start(std::unique_ptr<os::ByteStream> stream,
                                                     QmpLimits limits) {
   std::unique_ptr<QmpClient> client(new QmpClient(std::move(stream), limits));
-  FR_TRY(const std::string greeting, client->read_line());
-  FR_TRY(const json::object object, parse_object(greeting));
-  if (!object.contains("QMP")) return fail(ErrorCode::kCorrupt, "the greeting is not QMP's");
-  FR_CHECK(client->execute("qmp_capabilities"));
+  FR_CHECK(client->greet({}));
   return client;
+}
+
+std::unique_ptr<QmpClient> QmpClient::go_on(std::unique_ptr<os::ByteStream> stream,
+                                            QmpLimits limits) {
+  return std::unique_ptr<QmpClient>(new QmpClient(std::move(stream), limits));
+}
+
+Status QmpClient::greet(std::string_view arguments) {
+  json::object object;
+  do {
+    FR_TRY(const std::string line, read_line());
+    FR_TRY(object, parse_object(line));
+    // What an earlier client asked for may be answered to this one.
+  } while (object.contains("id"));
+  if (!object.contains("QMP")) return fail(ErrorCode::kCorrupt, "the greeting is not QMP's");
+  FR_CHECK(execute("qmp_capabilities", arguments));
+  return {};
+}
+
+Status QmpClient::allow_out_of_band() { return greet(R"({"enable":["oob"]})"); }
+
+Result<size_t> QmpClient::read_some(MutableByteView out) {
+  for (Nanos waited{}; may_wait_; waited += kAskAgain) {
+    auto got = stream_->read_some(out);
+    if (got || got.error().code != ErrorCode::kTimedOut || waited >= timeout_) return got;
+    if (!may_wait_()) return fail(ErrorCode::kUnavailable, "QEMU did not answer in time");
+  }
+  return stream_->read_some(out);
 }
 
 Result<std::string> QmpClient::read_line() {
@@ -65,20 +101,32 @@ Result<std::string> QmpClient::read_line() {
     }
     std::array<std::byte, 4096> chunk;
     const size_t room = std::min(chunk.size(), limits_.line_bytes_max - pending_.size());
-    FR_TRY(const size_t count, stream_->read_some(MutableByteView(chunk).first(room)));
+    FR_TRY(const size_t count, read_some(MutableByteView(chunk).first(room)));
     if (count == 0) return fail(ErrorCode::kUnavailable, "QEMU closed its QMP socket");
     pending_ += as_text(ByteView(chunk).first(count));
   }
 }
 
 Result<std::string> QmpClient::execute(std::string_view command, std::string_view arguments) {
-  std::string request = fmt::format(R"({{"execute":"{}")", command);
+  return ask("execute", command, arguments);
+}
+
+Result<std::string> QmpClient::execute_out_of_band(std::string_view command,
+                                                   std::string_view arguments) {
+  return ask("exec-oob", command, arguments);
+}
+
+Result<std::string> QmpClient::ask(std::string_view verb, std::string_view command,
+                                   std::string_view arguments) {
+  const std::string id = fmt::format("{}-{}", name_, ++asked_);
+  std::string request = fmt::format(R"({{"{}":"{}","id":"{}")", verb, command, id);
   if (!arguments.empty()) request += fmt::format(R"(,"arguments":{})", arguments);
   request += "}\n";
   FR_CHECK(stream_->write_bytes(as_bytes(request)));
   for (size_t lines = 0; lines <= limits_.events_skipped_max; ++lines) {
     FR_TRY(const std::string line, read_line());
     FR_TRY(const json::object answer, parse_object(line));
+    if (answer.contains("id") && text_of(answer, "id") != id) continue;
     if (const json::value* value = answer.if_contains("return")) return json::serialize(*value);
     if (const json::object* error = object_of(answer, "error")) {
       return fail(ErrorCode::kInvalid,
@@ -90,6 +138,23 @@ Result<std::string> QmpClient::execute(std::string_view command, std::string_vie
   }
   return fail(ErrorCode::kTooLarge, fmt::format("over {} events came before the answer to {}",
                                                 limits_.events_skipped_max, command));
+}
+
+Result<bool> QmpClient::wait_for_event(Nanos timeout) {
+  if (pending_.find('\n') == std::string::npos) {
+    const Nanos before = may_wait_ ? std::min(timeout_, kAskAgain) : timeout_;
+    FR_CHECK(stream_->set_timeout(timeout));
+    std::array<std::byte, 4096> chunk;
+    const auto got = stream_->read_some(chunk);
+    FR_CHECK(stream_->set_timeout(before));
+    if (!got && got.error().code == ErrorCode::kTimedOut) return false;
+    if (!got) return std::unexpected(got.error());
+    if (*got == 0) return fail(ErrorCode::kUnavailable, "QEMU closed its QMP socket");
+    pending_ += as_text(ByteView(chunk).first(*got));
+    if (pending_.find('\n') == std::string::npos) return false;
+  }
+  FR_CHECK(read_line());
+  return true;
 }
 
 Result<std::string> QmpClient::run_state() {

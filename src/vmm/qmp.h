@@ -1,7 +1,9 @@
 // QEMU's control protocol over its unix socket. SOURCE: QEMU docs/interop/qmp-spec.txt.
 #pragma once
 
+#include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -26,17 +28,31 @@ struct QmpBlockDevice {
 // One thread. QEMU serves one client of a socket at a time: keep a client only while it is needed.
 class QmpClient {
  public:
+  // Returns whether it is worth while to wait on for an answer.
+  using MayWait = std::function<bool()>;
+
   // Connects and leaves the negotiation mode. `timeout` then bounds each wait for QEMU to send
-  // something.
-  static Result<std::unique_ptr<QmpClient>> connect(const std::string& path, Nanos timeout);
+  // something; with `may_wait`, which is asked every few milliseconds, a wait ends earlier.
+  static Result<std::unique_ptr<QmpClient>> connect(const std::string& path, Nanos timeout,
+                                                    MayWait may_wait = {});
   static Result<std::unique_ptr<QmpClient>> start(std::unique_ptr<os::ByteStream> stream,
                                                   QmpLimits limits = {});
+  // Of a monitor that an earlier client has negotiated with, and that has had no end since.
+  static std::unique_ptr<QmpClient> go_on(std::unique_ptr<os::ByteStream> stream,
+                                          QmpLimits limits = {});
 
-  // Returns the answer's "return" member as JSON text; events in between are skipped. `arguments`
-  // is a JSON object or empty. ERRORS: kInvalid with QEMU's own words if it refuses; kCorrupt,
-  // kTooLarge if it does not speak QMP; kTimedOut, kUnavailable. After any but kInvalid the client
-  // is of no further use.
+  // Returns the answer's "return" member as JSON text; events in between are skipped, and answers
+  // to what others asked. `arguments` is a JSON object or empty. ERRORS: kInvalid with QEMU's own
+  // words if it refuses; kCorrupt, kTooLarge if it does not speak QMP; kTimedOut, kUnavailable.
+  // After any but kInvalid the client is of no further use.
   Result<std::string> execute(std::string_view command, std::string_view arguments = {});
+  // Has QEMU do it even while its main loop stands still. REQUIRES: a command that can be (they are
+  // few: migrate-recover, migrate-pause), and allow_out_of_band() in the monitor's life.
+  Result<std::string> execute_out_of_band(std::string_view command, std::string_view arguments);
+  // Negotiates with a monitor on which QEMU has just said its greeting.
+  Status allow_out_of_band();
+  // Waits until QEMU tells an event, at most so long. Returns whether it did.
+  Result<bool> wait_for_event(Nanos timeout);
 
   Result<std::string> run_state();  // "running", "paused", "prelaunch", "shutdown", …
   Result<std::vector<QmpBlockDevice>> block_devices();
@@ -45,13 +61,22 @@ class QmpClient {
   Status quit();        // QEMU may be gone before it answers: that is success
 
  private:
-  QmpClient(std::unique_ptr<os::ByteStream> stream, QmpLimits limits)
-      : stream_(std::move(stream)), limits_(limits) {}
+  QmpClient(std::unique_ptr<os::ByteStream> stream, QmpLimits limits);
+  // Negotiates; `arguments` as of qmp_capabilities.
+  Status greet(std::string_view arguments);
+  Result<std::string> ask(std::string_view verb, std::string_view command,
+                          std::string_view arguments);
   Result<std::string> read_line();
+  Result<size_t> read_some(MutableByteView out);
 
   std::unique_ptr<os::ByteStream> stream_;
   QmpLimits limits_;
+  MayWait may_wait_;
+  Nanos timeout_{};
   std::string pending_;  // received, not yet consumed
+  // Tells this client's commands from those of others: QEMU may still answer who went away.
+  std::string name_;
+  uint64_t asked_ = 0;
 };
 
 }  // namespace forerun::vmm

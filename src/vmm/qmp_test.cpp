@@ -7,6 +7,7 @@ namespace forerun::vmm {
 namespace {
 
 using ::testing::HasSubstr;
+using ::testing::MatchesRegex;
 
 // Gives out `input` a few bytes at a time, then the orderly end; keeps what was written.
 class ScriptedStream final : public os::ByteStream {
@@ -53,7 +54,9 @@ TEST(Qmp, NegotiatesAndAsksForTheState) {
       &written));
   ASSERT_TRUE(client);
   EXPECT_EQ((*client)->run_state(), "paused");
-  EXPECT_EQ(written, "{\"execute\":\"qmp_capabilities\"}\n{\"execute\":\"query-status\"}\n");
+  EXPECT_THAT(written,
+              MatchesRegex("\\{\"execute\":\"qmp_capabilities\",\"id\":\"[0-9a-f]+-1\"\\}\n"
+                           "\\{\"execute\":\"query-status\",\"id\":\"[0-9a-f]+-2\"\\}\n"));
 }
 
 TEST(Qmp, SkipsEvents) {
@@ -61,6 +64,36 @@ TEST(Qmp, SkipsEvents) {
       "{\"timestamp\": {}, \"event\": \"RESUME\"}\n{\"event\": \"POWERDOWN\"}\n{\"return\": {}}\n");
   ASSERT_TRUE(client);
   EXPECT_TRUE((*client)->power_down());
+}
+
+TEST(Qmp, AnswersToAnEarlierClientAreSkipped) {
+  std::string written;
+  auto client = QmpClient::start(std::make_unique<ScriptedStream>(
+      "{\"return\": 1, \"id\": \"gone-7\"}\n" + std::string(kHello) +
+          "{\"id\": \"gone-8\", \"error\": {\"desc\": \"no\"}}\n{\"return\": 2}\n",
+      &written));
+  ASSERT_TRUE(client);
+  EXPECT_EQ((*client)->execute("x"), "2");
+}
+
+TEST(Qmp, AMonitorThatWasNegotiatedWithTakesCommandsOutOfBand) {
+  std::string written;
+  const auto client = QmpClient::go_on(
+      std::make_unique<ScriptedStream>("{\"event\": \"STOP\"}\n{\"return\": {}}\n", &written));
+  EXPECT_TRUE(client->execute_out_of_band("migrate-pause", "{}"));
+  EXPECT_THAT(written, MatchesRegex("\\{\"exec-oob\":\"migrate-pause\",\"id\":\"[0-9a-f]+-1\","
+                                    "\"arguments\":\\{\\}\\}\n"));
+}
+
+TEST(Qmp, AnEventEndsAWait) {
+  auto client = talk("{\"event\": \"MIGRATION\"}\n{\"event\": \"STOP\"}\n{\"return\": 3}\n");
+  ASSERT_TRUE(client);
+  for (bool is_told = false; !is_told;) {
+    const auto waited = (*client)->wait_for_event(1ms);
+    ASSERT_TRUE(waited);
+    is_told = *waited;
+  }
+  EXPECT_EQ((*client)->execute("x"), "3");
 }
 
 TEST(Qmp, RefusalCarriesTheWordsOfQemuAndIsNotFatal) {

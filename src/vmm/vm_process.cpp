@@ -6,6 +6,7 @@
 #include "os/clock.h"
 #include "os/file.h"
 #include "vmm/bridge.h"
+#include "vmm/recovery_monitor.h"
 
 namespace forerun::vmm {
 namespace {
@@ -47,6 +48,7 @@ std::string_view stopped_by_name(StoppedBy how) {
 Result<VmProcess> VmProcess::launch(const QemuOptions& options, const std::string& output_path,
                                     Nanos timeout) {
   FR_TRY(std::vector<std::string> argv, qemu_argv(options));
+  if (options.is_incoming) FR_CHECK(make_recovery_monitor(options.qmp_socket));
   FR_TRY(const os::ProcessId id, os::spawn_detached({std::move(argv), output_path, "/"}));
   const VmProcess vm(id, options.qmp_socket);
   const os::SystemClock clock;
