@@ -124,7 +124,9 @@ Status MigrationSource::start_memory() {
   }
   pipe_ = std::make_unique<MigrationPipe>(MigrationPipe::Side::kSource, *connection_, *filter_);
   FR_CHECK(pipe_->open(socket_path(leaving_.record)));
-  std::vector<std::string> capabilities{"events", "return-path"};
+  // Cancelled before the switch, QEMU keeps the disks; amid it, 7.2 may let the guest run on
+  // without them, and ends by an assertion at its next write.
+  std::vector<std::string> capabilities{"events", "return-path", "pause-before-switchover"};
   if (is_postcopy_) capabilities.emplace_back("postcopy-ram");
   FR_CHECK(qemu_->set_capabilities(capabilities));
   FR_CHECK(qemu_->set_parameters({request_.rate_bytes_per_s_max, request_.downtime_ms_max}));
@@ -149,20 +151,20 @@ Status MigrationSource::serve_disk() {
   return {};
 }
 
-// QEMU says "postcopy-active" before the guest has stopped; once it tells that that has, it has
-// flushed the guest's disk, too: both happen under the lock that it answers under.
+// QEMU has stopped the guest and flushed its disk, and waits for a word.
 Status MigrationSource::note_switch() {
-  if (has_switched_ || (last_.state != "completed" && last_.state != "postcopy-active")) return {};
-  FR_TRY(const std::string state, qemu_->run_state());
-  if (state == "running") return {};
+  if (has_switched_ || last_.state != "pre-switchover") return {};
   has_switched_ = true;
   stopped_ = parts_.clock.now();
-  return {};
+  FR_CHECK(serve_disk());
+  FR_CHECK(send(*connection_, message(PeerMessageKind::kFrozen)));
+  return qemu_->leave_pre_switchover();
 }
 
 Status MigrationSource::look(bool& is_ready) {
   if (control_.should_cancel()) return fail(ErrorCode::kUnavailable, "it was cancelled");
-  const auto ready = receive(*connection_, {PeerMessageKind::kReady}, has_switched_ ? 2ms : kLook);
+  if (!has_switched_) FR_CHECK(qemu_->wait(kLook));
+  const auto ready = receive(*connection_, {PeerMessageKind::kReady}, has_switched_ ? 2ms : 0ms);
   is_ready = ready.has_value();
   if (!ready && ready.error().code != ErrorCode::kTimedOut)
     return std::unexpected(Error(ready.error()).within("host " + request_.to));
@@ -174,10 +176,6 @@ Status MigrationSource::look(bool& is_ready) {
   if (const auto failure = pipe_->failure()) return std::unexpected(*failure);
   FR_CHECK(switch_if_due(last_));
   FR_CHECK(note_switch());
-  if (has_switched_ && !disk_server_) {
-    FR_CHECK(serve_disk());
-    FR_CHECK(send(*connection_, message(PeerMessageKind::kFrozen)));
-  }
   report(last_);
   return {};
 }
@@ -193,7 +191,7 @@ void MigrationSource::report(const vmm::MigrationStatus& status) {
   if (runs_there_)
     text = fmt::format("runs on {}, the rest of its memory and disk follows, {} and {} left",
                        request_.to, mib(status.remaining_bytes), mib(disk_left_bytes_));
-  else if (status.state == "postcopy-active")
+  else if (has_switched_)
     text = "the guest goes over";
   else
     text = fmt::format("round {}, {}/s, {} left, {}/s written", status.rounds,
@@ -243,9 +241,14 @@ Result<std::string> MigrationSource::to_end() {
     control_.report(0, 0,
                     fmt::format("the way to host {} is cut; it is tried again: {}", request_.to,
                                 gone.error().message));
+    parts_.vms.set_migration_detail(
+        vm_, id_,
+        fmt::format("host {} still needs what is here: {}", request_.to, gone.error().message));
     let_go();
     has_connection = false;
-    FR_TRY(leaving_, parts_.vms.migrating(vm_, id_));
+    FR_TRY(const auto now, parts_.vms.migrating(vm_, id_));
+    leaving_.record = now.record;
+    leaving_.is_alive = now.is_alive;
     if (is_lost_) return note_loss(gone.error().message);
     if (leaving_.record.migration.is_postcopy && !leaving_.is_alive)
       return note_loss("QEMU ended here before all of its memory was there");
@@ -346,7 +349,10 @@ Result<std::string> MigrationSource::take_up(const vmm::VmRecord& record) {
   began_ = stopped_ = parts_.clock.now();
   FR_TRY(leaving_, parts_.vms.migrating(vm_, id_));
   is_postcopy_ = leaving_.record.migration.is_postcopy;
-  if (record.migration.is_decided) return to_end();
+  if (record.migration.is_decided) {
+    FR_TRY(leaving_, parts_.vms.open_given_disk(vm_, id_));
+    return to_end();
+  }
   if (leaving_.is_alive) {
     FR_TRY(qemu_, vmm::MigrationControl::connect(record.qemu.qmp_socket));
     FR_TRY(last_, qemu_->status());
@@ -354,7 +360,7 @@ Result<std::string> MigrationSource::take_up(const vmm::VmRecord& record) {
       // The guest has gone over, and QEMU cannot take that back; nobody else can have run it.
       is_postcopy_ = true;
       FR_CHECK(parts_.vms.give_away(vm_, id_, true));
-      FR_TRY(leaving_, parts_.vms.migrating(vm_, id_));
+      FR_TRY(leaving_, parts_.vms.open_given_disk(vm_, id_));
       return to_end();
     }
   }

@@ -61,6 +61,7 @@ class MigrationSource {
   Status start_memory();
   Status until_ready();
   Status look(bool& is_ready);
+  // Gives up the disk once the guest has stopped, and lets QEMU go on from there.
   Status note_switch();
   Status switch_if_due(const vmm::MigrationStatus& status);
   // Gives the disk as it is now to the other host, over the connection that there is.

@@ -3,12 +3,14 @@
 #include "core/log.h"
 #include "daemon/memory_filter.h"
 #include "daemon/peer_overlay.h"
+#include "vmm/recovery_monitor.h"
 
 namespace forerun::daemon {
 namespace {
 
 constexpr Nanos kLook = std::chrono::milliseconds(10);
 constexpr Nanos kPauseTimeout = std::chrono::seconds(10);
+constexpr Nanos kStateTimeout = std::chrono::milliseconds(500);
 
 std::string incoming_path(const vmm::VmRecord& record, std::string_view name) {
   const std::string& qmp = record.qemu.qmp_socket;
@@ -39,11 +41,19 @@ Status MigrationTarget::say(PeerMessageKind kind) {
   return send(connection_, message);
 }
 
+void MigrationTarget::note_wait(const Error& why) {
+  log::info("VM {} waits for host {}: {}", vm_, host_, why.message);
+  parts_.vms.set_migration_detail(
+      vm_, id_,
+      fmt::format("what it lacks comes once host {} has connected again: {}", host_, why.message));
+}
+
 MigrationTarget::End MigrationTarget::prepare(const PeerMessage& asked) {
   Status came = take_in(asked);
   if (came) came = until_committed();
   if (came) came = run();
   if (came) came = rest();
+  if (!came && is_ours_) note_wait(came.error());
   if (!came && !is_ours_) {
     if (const auto now = parts_.vms.migrating(vm_, id_); now && !now->is_alive)
       came = fail(ErrorCode::kUnavailable,
@@ -83,6 +93,14 @@ Status MigrationTarget::take_in(const PeerMessage& asked) {
   return start_qemu(asked);
 }
 
+// QEMU that waits for a page of the guest's answers nothing; without the connection, none comes.
+Status MigrationTarget::connect_qemu() {
+  FR_TRY(qemu_, vmm::MigrationControl::connect(coming_.record.qemu.qmp_socket, [this] {
+           return !connection_.failure() && !should_stop_();
+         }));
+  return {};
+}
+
 Status MigrationTarget::compare_qemu(const PeerMessage& asked) {
   FR_TRY(const std::string machine, qemu_->machine());
   if (machine != asked.machine)
@@ -102,8 +120,9 @@ Status MigrationTarget::compare_qemu(const PeerMessage& asked) {
 }
 
 Status MigrationTarget::start_qemu(const PeerMessage& asked) {
-  FR_TRY(qemu_, vmm::MigrationControl::connect(coming_.record.qemu.qmp_socket));
+  FR_CHECK(connect_qemu());
   FR_CHECK(compare_qemu(asked));
+  if (asked.is_postcopy) FR_CHECK(vmm::negotiate_recovery(coming_.record.qemu.qmp_socket));
   std::vector<std::string> capabilities{"events"};
   if (asked.is_postcopy) {
     capabilities.emplace_back("postcopy-ram");
@@ -185,8 +204,19 @@ Status MigrationTarget::tell_progress() {
   return say(PeerMessageKind::kProgress);
 }
 
+Status MigrationTarget::see_it_run() {
+  if (qemu_) return {};
+  FR_CHECK(connect_qemu());
+  FR_TRY(const std::string state, qemu_->run_state());
+  if (state == "running") return {};
+  FR_CHECK(qemu_->resume());
+  log::info("VM {} runs here, from host {}, as its owner {}", vm_, host_, ownership_);
+  return {};
+}
+
 // Until the memory and the disk are here, too.
 Status MigrationTarget::rest() {
+  FR_CHECK(see_it_run());
   while (!has_memory_ || coming_.disk->pull_id() != 0) {
     if (!has_memory_) {
       FR_TRY(const vmm::MigrationStatus status, qemu_->status());
@@ -217,10 +247,14 @@ MigrationTarget::End MigrationTarget::resume(const PeerMessage& asked) {
   is_postcopy_ = asked.is_postcopy;
   Status resumed = resume_memory();
   if (resumed) resumed = say(PeerMessageKind::kResumed);
-  if (resumed && !is_complete_) resumed = rest();
+  if (resumed && !is_complete_) {
+    parts_.vms.set_migration_detail(vm_, id_, "");
+    resumed = rest();
+  }
   if (!resumed) {
     log::warn("VM {} of host {}: {}", vm_, host_, resumed.error().message);
     [[maybe_unused]] const Status told = send(connection_, failure_message(resumed.error()));
+    note_wait(resumed.error());
   }
   [[maybe_unused]] const auto closed = connection_.receive_message(1s);
   qemu_.reset();
@@ -247,35 +281,49 @@ Status MigrationTarget::resume_memory() {
     return fail(
         ErrorCode::kUnavailable,
         fmt::format("QEMU of VM {} has ended; once it runs again the rest of its disk comes", vm_));
-  FR_TRY(qemu_, vmm::MigrationControl::connect(coming_.record.qemu.qmp_socket));
   FR_CHECK(parts_.vms.take_over(vm_, id_, ownership_, is_postcopy_));
   is_ours_ = true;
-  FR_TRY(const std::string state, qemu_->run_state());
-  if (state != "running") {
-    FR_CHECK(qemu_->resume());
-    log::info("VM {} runs here, from host {}, as its owner {}", vm_, host_, ownership_);
-  }
-  const Time deadline = parts_.clock.now() + kPauseTimeout;
-  FR_TRY(vmm::MigrationStatus status, qemu_->status());
-  while (status.state == "postcopy-active" && parts_.clock.now() < deadline) {
-    [[maybe_unused]] const auto early = connection_.receive_message(kLook);
-    FR_TRY(status, qemu_->status());
-  }
-  if (lacks_memory && !is_postcopy_ && status.state != "completed" && status.state != "none") {
-    FR_CHECK(qemu_->quit());
-    return fail(ErrorCode::kUnavailable, "the rest of its memory is lost: its QEMU is ended");
-  }
-  // Another QEMU than the one that took in the memory knows of no migration.
-  has_memory_ = status.state == "completed" || status.state == "none" || !is_postcopy_;
   pull_disk();
-  if (has_memory_) return {};
-  if (status.state != "postcopy-paused")
-    return fail(ErrorCode::kUnavailable, fmt::format("QEMU is {}, not paused", status.state));
+  has_memory_ = !lacks_memory;
+  return has_memory_ ? Status() : recover_memory();
+}
+
+std::optional<std::string> MigrationTarget::memory_state() {
+  const Time until = parts_.clock.now() + kStateTimeout;
+  const auto may_wait = [&] { return parts_.clock.now() < until && !should_stop_(); };
+  const auto qemu = vmm::MigrationControl::connect(coming_.record.qemu.qmp_socket, may_wait);
+  if (!qemu) return std::nullopt;
+  const auto status = (*qemu)->status();
+  if (!status) return std::nullopt;
+  blocktime_ms_ = status->blocktime_ms;
+  return status->state;
+}
+
+Status MigrationTarget::recover_memory() {
+  const std::string& qmp = coming_.record.qemu.qmp_socket;
   const std::string path = incoming_path(coming_.record, "recover.sock");
-  FR_CHECK(qemu_->recover(path));
-  filter_ = std::make_unique<PlainFilter>();
-  pipe_ = std::make_unique<MigrationPipe>(MigrationPipe::Side::kTarget, connection_, *filter_);
-  return pipe_->open(path);
+  const Time deadline = parts_.clock.now() + kPauseTimeout;
+  std::string why;
+  do {
+    const Status recovers = vmm::recover_incoming(qmp, path);
+    if (recovers && !is_postcopy_) {
+      FR_CHECK(parts_.vms.end_lost(vm_, id_));
+      return fail(ErrorCode::kUnavailable, "the rest of its memory is lost: its QEMU is ended");
+    }
+    if (recovers) {
+      filter_ = std::make_unique<PlainFilter>();
+      pipe_ = std::make_unique<MigrationPipe>(MigrationPipe::Side::kTarget, connection_, *filter_);
+      return pipe_->open(path);
+    }
+    why = recovers.error().message;
+    // Another QEMU than the one that took in the memory knows of no migration.
+    const auto state = memory_state();
+    has_memory_ = state == "completed" || state == "none";
+    if (has_memory_) return parts_.vms.note_memory(vm_, id_);
+    const auto early = connection_.receive_message(kLook);
+    if (!early && early.error().code != ErrorCode::kTimedOut) return std::unexpected(early.error());
+  } while (parts_.clock.now() < deadline && !should_stop_());
+  return fail(ErrorCode::kUnavailable, why);
 }
 
 }  // namespace forerun::daemon

@@ -48,7 +48,15 @@ class MigrationTarget {
   void pull_disk();
   Status rest();
   Status tell_progress();
+  void note_wait(const Error& why);
+  // Has QEMU go on where it was cut.
   Status resume_memory();
+  Status recover_memory();
+  // Returns QEMU's word for its migration; nothing if it gives none at once.
+  std::optional<std::string> memory_state();
+  Status connect_qemu();
+  // It runs, if it does not yet.
+  Status see_it_run();
   Status say(PeerMessageKind kind);
   void end_pipe();
 

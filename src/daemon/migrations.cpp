@@ -212,13 +212,19 @@ void Migrations::take_up(const vmm::VmRecord& record) {
       log::error("VM {}, which does not come: {}", record.name, dropped.error().message);
     return;
   }
+  // QEMU that lacks memory may answer nothing: the source connects again, and sees it run.
+  if (migration.is_postcopy)
+    return parts_.vms.set_migration_detail(
+        record.name, migration.id,
+        fmt::format("what it lacks comes once host {} has connected again", migration.peer));
   const auto run = [&]() -> Status {
-    FR_TRY(const auto qemu, vmm::MigrationControl::connect(record.qemu.qmp_socket));
+    FR_TRY(const auto qemu, vmm::MigrationControl::connect(record.qemu.qmp_socket,
+                                                           [this] { return !is_stopping_; }));
     FR_TRY(const std::string state, qemu->run_state());
     if (state != "running") FR_CHECK(qemu->resume());
     // What is still missing of its memory or disk comes once the source has connected again.
     FR_TRY(const auto vm, parts_.vms.migrating(record.name, migration.id));
-    if (migration.is_postcopy || !vm.disk || vm.disk->pull_id() != 0) return {};
+    if (!vm.disk || vm.disk->pull_id() != 0) return {};
     return parts_.vms.end_coming(record.name, migration.id);
   };
   if (const Status runs = run(); !runs)

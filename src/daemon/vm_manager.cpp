@@ -10,6 +10,7 @@
 #include "os/clock.h"
 #include "os/file.h"
 #include "os/process.h"
+#include "vmm/recovery_monitor.h"
 
 namespace forerun::daemon {
 
@@ -438,7 +439,7 @@ void VmManager::check_on(Vm& vm) {
       vm.record.migration.is_decided)
     return;  // it is no longer ours: the migration looks after it
   log::info("VM {} ended by itself", vm.record.name);
-  vm.detail = "QEMU ended by itself";
+  vm.detail = vm.record.migration.is_postcopy ? lost_words(vm.record) : "QEMU ended by itself";
   if (const auto saved = note_end(vm); !saved)
     log::warn("the record of VM {} cannot be saved: {}", vm.record.name, saved.error().message);
 }
@@ -456,7 +457,11 @@ void VmManager::watch() {
     }
     for (const auto& vm : all) {
       // A VM that is being started or stopped is looked at next time.
-      if (const std::unique_lock own(vm->mutex, std::try_to_lock); own) check_on(*vm);
+      if (const std::unique_lock own(vm->mutex, std::try_to_lock); own) {
+        check_on(*vm);
+        if (vm->process && vm->record.migration.role == vmm::MigrationRecord::Role::kNone)
+          vmm::drain_recovery_monitor(vm->record.qemu.qmp_socket);
+      }
     }
     lock.lock();
   }

@@ -122,6 +122,8 @@ class VmManager {
                                   const std::string& peer);
   // It is the peer's: its disk takes no more writes, and it never runs here again.
   Status give_away(const std::string& name, const std::string& id, bool is_postcopy);
+  // Opens the disk that was given away again, for the peer to read what it still lacks of it.
+  Result<Migrating> open_given_disk(const std::string& name, const std::string& id);
   // It stays: nothing is left of the migration.
   Status stay(const std::string& name, const std::string& id);
   // The peer needs nothing more: ends QEMU, and deletes the VM's own writes.
@@ -142,6 +144,10 @@ class VmManager {
                    bool is_postcopy);
   // Of either side: nothing is waited for of the memory any more; it has come, or is lost.
   Status note_memory(const std::string& name, const std::string& id);
+  // Of a guest that is lost: its QEMU is ended; its disk comes once it is started again.
+  Status end_lost(const std::string& name, const std::string& id);
+  // What people are told of the VM while it is in the migration.
+  void set_migration_detail(const std::string& name, const std::string& id, std::string detail);
   // It has all that it needs.
   Status end_coming(const std::string& name, const std::string& id);
   // It does not come after all: nothing is left of it.
@@ -158,6 +164,9 @@ class VmManager {
   struct Vm;
   // ERRORS: kExists: the VM is in a migration.
   static Status check_settled(const Vm& vm);
+  // Ends a QEMU that has nothing to save, and may wait for what never comes.
+  static Status kill(Vm& vm);
+  static std::string lost_words(const vmm::VmRecord& record);
   static void add_migration(const Vm& vm, api::VmInfo& info);
   Result<std::shared_ptr<Vm>> find_migrating(const std::string& name, const std::string& id);
   // Takes up a VM that was in a migration when the daemon ended. Returns false if it is to be taken

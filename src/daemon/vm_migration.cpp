@@ -130,6 +130,18 @@ Status VmManager::give_away(const std::string& name, const std::string& id, bool
   return {};
 }
 
+Result<VmManager::Migrating> VmManager::open_given_disk(const std::string& name,
+                                                        const std::string& id) {
+  FR_TRY(const auto vm, find_migrating(name, id));
+  {
+    const std::lock_guard lock(vm->mutex);
+    if (!vm->disk) {
+      FR_TRY(vm->disk, make_disk(*vm, false));
+    }
+  }
+  return migrating(name, id);
+}
+
 Status VmManager::stay(const std::string& name, const std::string& id) {
   FR_TRY(const auto vm, find_migrating(name, id));
   const std::lock_guard lock(vm->mutex);
@@ -138,16 +150,27 @@ Status VmManager::stay(const std::string& name, const std::string& id) {
   return vmm::save_vm_record(records_folder(), vm->record);
 }
 
+Status VmManager::kill(Vm& vm) {
+  if (!vm.process) return {};
+  if (os::send_signal(vm.process->id(), SIGKILL)) os::wait_for_end(vm.process->id(), 5s);
+  if (vm.process->is_alive())
+    return fail(ErrorCode::kTimedOut,
+                fmt::format("QEMU of VM {} outlives SIGKILL", vm.record.name));
+  vm.process.reset();
+  return {};
+}
+
+std::string VmManager::lost_words(const vmm::VmRecord& record) {
+  return fmt::format(
+      "its guest is lost: QEMU ended, here or at host {}, before all of its memory was here; start "
+      "it again, and the rest of its disk comes from there",
+      record.migration.peer);
+}
+
 Status VmManager::end_leaving(const std::string& name, const std::string& id) {
   FR_TRY(const auto vm, find_migrating(name, id));
   const std::lock_guard lock(vm->mutex);
-  if (vm->process) {
-    // It has nothing to save, and would wait for its disk, which is closed.
-    if (os::send_signal(vm->process->id(), SIGKILL)) os::wait_for_end(vm->process->id(), 5s);
-    if (vm->process->is_alive())
-      return fail(ErrorCode::kTimedOut, fmt::format("QEMU of VM {} outlives SIGKILL", name));
-  }
-  vm->process.reset();
+  FR_CHECK(kill(*vm));
   vm->disk.reset();
   parts_.agents.close(name);
   if (vm->layout) parts_.launches.on_stop(vm->record.image, *vm->layout);
@@ -304,6 +327,23 @@ Status VmManager::note_memory(const std::string& name, const std::string& id) {
   return vmm::save_vm_record(records_folder(), vm->record);
 }
 
+Status VmManager::end_lost(const std::string& name, const std::string& id) {
+  FR_TRY(const auto vm, find_migrating(name, id));
+  const std::lock_guard lock(vm->mutex);
+  FR_CHECK(kill(*vm));
+  vm->detail = lost_words(vm->record);
+  vm->record.migration.is_postcopy = false;
+  return note_end(*vm);
+}
+
+void VmManager::set_migration_detail(const std::string& name, const std::string& id,
+                                     std::string detail) {
+  const auto vm = find_migrating(name, id);
+  if (!vm) return;
+  const std::lock_guard lock((*vm)->mutex);
+  if ((*vm)->state != api::VmState::kStopped) (*vm)->detail = std::move(detail);
+}
+
 Status VmManager::end_coming(const std::string& name, const std::string& id) {
   FR_TRY(const auto vm, find_migrating(name, id));
   const std::lock_guard lock(vm->mutex);
@@ -315,12 +355,7 @@ Status VmManager::drop_coming(const std::string& name, const std::string& id) {
   FR_TRY(const auto vm, find_migrating(name, id));
   const std::lock_guard lock(vm->mutex);
   FR_ASSERT(!vm->record.migration.is_decided);
-  if (vm->process) {
-    vmm::StopOptions options;
-    options.ask_guest = false;
-    FR_CHECK(vm->process->stop(options));
-  }
-  vm->process.reset();
+  FR_CHECK(kill(*vm));
   parts_.agents.close(name);
   close_disk(*vm);
   return remove(*vm);
