@@ -69,9 +69,8 @@ Status MigrationSource::to_decision() {
   FR_CHECK(prepare());
   FR_CHECK(start_memory());
   FR_CHECK(until_ready());
-  FR_CHECK(parts_.vms.give_away(vm_, id_, is_postcopy_ && !last_.is_over()));
-  control_.on_decided();
-  return {};
+  if (!control_.may_decide()) return fail(ErrorCode::kUnavailable, "it was cancelled");
+  return parts_.vms.give_away(vm_, id_, is_postcopy_ && !last_.is_over());
 }
 
 Status MigrationSource::prepare() {

@@ -33,8 +33,8 @@ class MigrationSource {
   using Report = std::function<void(uint64_t done_bytes, uint64_t total_bytes, std::string)>;
   struct Control {
     std::function<bool()> should_cancel;  // before the commit point
-    std::function<void()> on_decided;
-    std::function<bool(Nanos)> wait;  // false: the daemon is stopping
+    std::function<bool()> may_decide;     // asked once; from then on it cannot be cancelled
+    std::function<bool(Nanos)> wait;      // false: the daemon is stopping
     Report report;
   };
   MigrationSource(MigrationParts parts, std::string vm, std::string id, api::MigrateRequest request,

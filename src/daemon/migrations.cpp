@@ -64,9 +64,10 @@ Result<std::string> Migrations::move(const std::string& vm, const api::MigrateRe
   control.should_cancel = [&] {
     return own->is_cancelled || is_stopping_ || progress.should_stop();
   };
-  control.on_decided = [&] {
+  control.may_decide = [&] {
     const std::lock_guard lock(mutex_);
-    own->is_decided = true;
+    own->is_decided = !own->is_cancelled;
+    return own->is_decided;
   };
   control.wait = [&](Nanos time) { return wait(time); };
   control.report = [&](uint64_t done, uint64_t total, std::string text) {
@@ -124,8 +125,11 @@ void Migrations::serve(const std::string& host, const Peers::Connection& connect
                               PeerMessageKind::kResume, PeerMessageKind::kAsk},
                              kFirstMessageTimeout);
   if (!first) {
+    log::warn("host {}: {}", host, first.error().message);
     [[maybe_unused]] const Status told = send(*connection, failure_message(first.error()));
-    return log::warn("host {}: {}", host, first.error().message);
+    // It is still on its way; the other host ends the connection once it has read it.
+    [[maybe_unused]] const auto closed = connection->receive_message(1s);
+    return;
   }
   if (first->kind == PeerMessageKind::kPing || first->kind == PeerMessageKind::kAsk) {
     PeerMessage answer;
@@ -191,7 +195,7 @@ void Migrations::take_up(const vmm::VmRecord& record) {
   if (migration.role == Role::kSource) {
     MigrationSource::Control control;
     control.should_cancel = [this] { return is_stopping_.load(); };
-    control.on_decided = [] {};
+    control.may_decide = [] { return false; };
     control.wait = [this](Nanos time) { return wait(time); };
     control.report = [](uint64_t, uint64_t, const std::string&) {};
     api::MigrateRequest request;

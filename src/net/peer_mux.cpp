@@ -1,7 +1,5 @@
 #include "net/peer_mux.h"
 
-#include <cstring>
-
 #include "core/big_endian.h"
 
 namespace forerun::net {
@@ -185,7 +183,7 @@ Status PeerMux::receive(const FrameHeader& header, ByteView payload) {
 size_t PeerMux::take(PeerChannel channel, MutableByteView to) {
   In& from = in(channel);
   const ByteView data = from.queue.front(to.size());
-  std::memcpy(to.data(), data.data(), data.size());
+  std::copy(data.begin(), data.end(), to.begin());
   const size_t taken = data.size();
   from.queue.pop(taken);
   from.taken_bytes += static_cast<uint32_t>(taken);
