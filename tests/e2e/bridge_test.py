@@ -1,18 +1,14 @@
 #!/usr/bin/env python3
 """VMs on the lab's network: reached from every host, and found again where they run next."""
-import os
-import shutil
 import subprocess
 import sys
-import tempfile
 import unittest
 
-import lab as one_host
 import net_guest
 import two_hosts
+from net_guest import ADDRESS
 from two_hosts import Lab, wait_for
 
-ADDRESS = "10.77.0.100"
 FETCH = """
 import sys, urllib.request
 print(urllib.request.urlopen(f"http://{sys.argv[1]}/", timeout=3).read().decode(), end="")
@@ -28,20 +24,9 @@ def devices(host):
     return subprocess.run(host.command("ip", "-o", "link"), capture_output=True, text=True, check=True).stdout
 
 
-class BridgeTest(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        cls.folder = tempfile.mkdtemp(prefix="forerun-bridge-")
-        cls.kernel, cls.initrd = net_guest.build(cls.folder)
-        cls.disk = one_host.random_disk(os.path.join(cls.folder, "disk.raw"), 4)
-
-    @classmethod
-    def tearDownClass(cls):
-        shutil.rmtree(cls.folder)
-
+class BridgeTest(net_guest.NetGuestTest):
     def run_vm(self, host, *more, check=True):
-        return host.cli("vm", "run", "web", "--image", "tiny", "--memory", "128M", "--kernel", self.kernel, "--initrd",
-                        self.initrd, "--append", f"{net_guest.APPEND} guest_address={ADDRESS}/24", *more, check=check)
+        return self.run_guest(host, "web", "--image", "tiny", *more, check=check)
 
     def test_a_vm_is_reached_from_every_host_and_keeps_its_address(self):
         with Lab(delay="2ms") as lab:

@@ -7,21 +7,19 @@ consoles of both hosts would be a guest that ran twice.
 A guest boots for each fault, so `make test` takes three of those before the switch and of clients; FORERUN_FAULTS=all takes all of them.
 """
 import os
-import re
 import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 import unittest
 
-import lab as one_host
+import checker
 import net_guest
 import two_hosts
+from net_guest import ADDRESS
 from two_hosts import Failed, Lab, wait_for
 
-ADDRESS = "10.77.0.100"
 unless_all = unittest.skipUnless(os.environ.get("FORERUN_FAULTS") == "all", "FORERUN_FAULTS=all takes it too")
 # One round trip at a time over one connection that lives through the migration; prints how many, when it is told to end.
 TALK = """
@@ -69,17 +67,7 @@ class Moved:
         return self.seen()
 
 
-class FaultsTest(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        cls.folder = tempfile.mkdtemp(prefix="forerun-faults-")
-        cls.kernel, cls.initrd = net_guest.build(cls.folder)
-        cls.disk = one_host.random_disk(os.path.join(cls.folder, "disk.raw"), 4)
-
-    @classmethod
-    def tearDownClass(cls):
-        shutil.rmtree(cls.folder)
-
+class FaultsTest(net_guest.NetGuestTest):
     def setUp(self):
         self.lab = Lab(delay="2ms", rate="30mbit")
         self.lab.up()
@@ -90,8 +78,7 @@ class FaultsTest(unittest.TestCase):
         self.wait_for_beat(self.a, 5)
 
     def run_vm(self, host, *more):
-        host.cli("vm", "run", "m", "--memory", "128M", "--kernel", self.kernel, "--initrd", self.initrd, "--append",
-                 f"{net_guest.APPEND} guest_address={ADDRESS}/24", "--network", "bridge", *more)
+        self.run_guest(host, "m", "--network", "bridge", *more)
 
     def take_down(self):
         self.lab.heal()
@@ -99,28 +86,17 @@ class FaultsTest(unittest.TestCase):
         shutil.rmtree(self.lab.folder, ignore_errors=True)
 
     def console(self, host):
-        path = f"{self.lab.folder}/{host.name}/state/vms/m/console.log"
-        if not os.path.exists(path):
-            return ""
-        with open(path, encoding="utf-8", errors="replace") as text:
-            return text.read()
+        return checker.read_console(f"{self.lab.folder}/{host.name}/state/vms/m/console.log")
 
     def beats(self, host):
-        text = self.console(host)
-        for sign in net_guest.SIGNS:
-            self.assertNotIn(sign, text)
-        return [int(number) for number in re.findall(r"GUEST-BEAT (\d+)\n", text)]
+        return checker.beats(self.console(host))
 
     def last_beat(self, host):
         return max(self.beats(host), default=0)
 
     def wait_for_beat(self, host, number, seconds=180):
-        deadline = time.monotonic() + seconds
-        while self.last_beat(host) < number:
-            if time.monotonic() > deadline:
-                raise AssertionError(f"beat {self.last_beat(host)} of {number} on {host.name}\n{self.console(host)[-500:]}\n"
-                                     f"-- a:\n{self.a.log()[-2000:]}\n-- b:\n{self.b.log()[-2000:]}")
-            time.sleep(0.05)
+        checker.wait_for_beat(lambda: self.console(host), number, seconds,
+                              lambda: f"-- a:\n{self.a.log()[-2000:]}\n-- b:\n{self.b.log()[-2000:]}")
 
     def vm(self, host):
         try:

@@ -5,29 +5,26 @@ The guest is its own checker: it keeps random data in memory (tmpfs) and on its 
 round, and compares all of it with what it remembers; a page or block that the move lost or brought too old is a
 GUEST-ERROR on its console, as is a kernel that stumbles.
 """
+import json
 import os
-import re
 import shutil
 import socket
+import ssl
+import struct
 import subprocess
 import tempfile
 import time
 import unittest
 
+import checker
 import lab
 
-APPEND = "console=ttyS0 quiet loglevel=4 mitigations=off no_timer_check panic=1"
 DISK_MIB = 64
 
 INIT = """#!/bin/busybox sh
 /bin/busybox mkdir -p /proc /ram
 /bin/busybox mount -t proc proc /proc
-/bin/busybox mount -t tmpfs -o size=48m tmpfs /ram
-for i in 0 1 2 3 4 5 6 7; do
-  dd if=/dev/urandom of=/ram/f$i bs=64k count=32 2>/dev/null
-  md5sum < /ram/f$i > /ram/s$i
-done
-echo GUEST-UP
+FILL
 i=0
 while true; do
   i=$((i+1)); k=$((i % 8))
@@ -60,7 +57,7 @@ def build_disk(folder):
     with open(os.path.join(root, "sums"), "w", encoding="utf-8") as out:
         out.write(f"{digest}  /data/image\n")
     with open(os.path.join(root, "sbin/init"), "w", encoding="utf-8") as out:
-        out.write(INIT)
+        out.write(INIT.replace("FILL\n", checker.FILL))
     os.chmod(os.path.join(root, "sbin/init"), 0o755)
     disk = os.path.join(folder, "disk.raw")
     lab.run("truncate", "-s", f"{DISK_MIB}M", disk)
@@ -128,30 +125,18 @@ class MigrateTest(unittest.TestCase):
         return text
 
     def console(self, daemon, vm="m"):
-        path = daemon.get(f"/api/v1/vms/{vm}")["log_path"]
-        if not os.path.exists(path):
-            return ""
-        with open(path, encoding="utf-8", errors="replace") as text:
-            return text.read()
+        return checker.read_console(daemon.get(f"/api/v1/vms/{vm}")["log_path"])
 
     def beats(self, daemon):
-        text = self.console(daemon)
-        for sign in ("GUEST-ERROR", "Oops", "BUG:", "general protection", "Kernel panic", "I/O error"):
-            self.assertNotIn(sign, text)
-        found = re.findall(r"GUEST-BEAT (\d+)", text)
-        return int(found[-1]) if found else 0
+        return max(checker.beats(self.console(daemon)), default=0)
 
     def wait_for_beat(self, daemon, number, seconds=60):
-        deadline = time.monotonic() + seconds
-        while self.beats(daemon) < number:
-            if time.monotonic() > deadline:
-                raise AssertionError(f"beat {self.beats(daemon)} of {number}\n{self.console(daemon)[-600:]}\n"
-                                     f"{self.a.log()[-1500:]}\n{self.b.log()[-1500:]}")
-            time.sleep(0.05)
+        checker.wait_for_beat(lambda: self.console(daemon), number, seconds,
+                              lambda: f"{self.a.log()[-1500:]}\n{self.b.log()[-1500:]}")
 
     def run_guest(self, daemon):
         daemon.cli("vm", "run", "m", "--image", "checker", "--memory", "128M", "--kernel", f"{lab.GUEST}/vmlinuz", "--initrd",
-                   f"{lab.GUEST}/initrd.img", "--append", APPEND)
+                   f"{lab.GUEST}/initrd.img", "--append", checker.APPEND)
         self.wait_for_beat(daemon, 10, 120)
 
     def state(self, daemon, vm="m"):
@@ -218,6 +203,59 @@ class MigrateTest(unittest.TestCase):
         self.b.start()
         self.refused("b", "host b cannot take VM m: cannot open the folder indexes in .*No such file")
         self.assertEqual(self.b.get("/api/v1/vms")["items"], [])
+
+    @unittest.skipUnless(os.geteuid() == 0, "a file system of a size takes root")
+    def test_a_full_target_refuses(self):
+        self.b.stop()
+        lab.run("mount", "-t", "tmpfs", "-o", "size=256m", "tmpfs", self.b.state_dir)
+        self.addCleanup(shutil.rmtree, self.b.folder, ignore_errors=True)
+        self.addCleanup(lab.run, "umount", "-l", self.b.state_dir)
+        self.b.start()
+        self.run_guest(self.a)
+        self.wait_for_beat(self.a, 20)
+        space = os.statvfs(self.b.state_dir)
+        with open(os.path.join(self.b.state_dir, "filler"), "wb") as filler:
+            os.posix_fallocate(filler.fileno(), 0, space.f_bavail * space.f_bsize - (256 << 10))
+        self.refused("b", r"host b cannot take VM m: .*own writes take \d+ MiB, .* has 0 MiB left")
+        self.assertEqual(self.b.get("/api/v1/vms")["items"], [])
+
+    def talk(self, *sent):
+        """Says frames to host b with the certificate of a; returns what b answers until it ends the connection."""
+        context = ssl.create_default_context(cafile=f"{self.shared}/ca.pem")
+        context.check_hostname = False
+        context.load_cert_chain(f"{self.shared}/a.pem", f"{self.shared}/a.key")
+        heard = b""
+        with socket.create_connection(("127.0.0.1", self.ports["b"]), timeout=30) as plain:
+            with context.wrap_socket(plain) as secure:
+                try:
+                    for each in sent:
+                        secure.sendall(each)
+                    while b'"failed"' not in heard and (piece := secure.recv(65536)):
+                        heard += piece
+                except (OSError, ssl.SSLError):
+                    pass
+        return heard.decode(errors="replace")
+
+    def test_a_host_that_breaks_the_rules_harms_nobody(self):
+        def message(**members):
+            text = json.dumps(members).encode()
+            text = struct.pack(">I", len(text)) + text
+            return struct.pack(">BBI", 1, 0, len(text)) + text
+
+        for members, words in (({"kind": "ping", "version": 2}, "speaks version 2"),
+                               ({"kind": "dance", "version": 1}, "unknown kind"),
+                               ({"kind": "commit", "version": 1, "vm": "m"}, "out of turn"),
+                               ({"kind": "prepare", "version": 1, "id": "x", "vm": "m", "record": "{}"}, "failed"),
+                               ({"kind": "prepare", "version": 1, "id": "x", "vm": "../m", "record": ""}, "failed"),
+                               ({"kind": "resume", "version": 1, "id": "x", "vm": "m", "ownership": 9}, "failed")):
+            self.assertIn(words, self.talk(message(**members)), members)
+        for frames in ((b"\x09\x00\x00\x00\x00\x04",), (b"\x01\x06\x00\x00\x00\x01x",),  # no such type, no such channel
+                       (struct.pack(">BBI", 1, 0, 1 << 30),), (struct.pack(">BBII", 2, 1, 4, 0xffffffff),),
+                       (struct.pack(">BBI", 1, 3, 8192) + bytes(8192),) * 129,  # more than the window
+                       (struct.pack(">BBII", 1, 0, 4, 0xffffffff),), (b"GET / HTTP/1.1\r\n\r\n",)):
+            self.talk(*frames)
+        self.assertEqual(self.b.get("/api/v1/vms")["items"], [])
+        self.assertIn("yes", self.a.cli("host", "list").stdout)
 
     def test_a_migration_that_is_called_off(self):
         self.run_guest(self.a)
