@@ -6,10 +6,12 @@
 namespace forerun::forecast {
 namespace {
 
-constexpr std::array<std::string_view, 8> kNames = {"last",    "ewma_0.5", "ewma_0.15", "holt",
-                                                    "mean_12", "mean",     "ar_1",      "season"};
+constexpr std::array<std::string_view, 12> kNames = {
+    "last", "ewma_0.5", "ewma_0.15", "holt",   "mean_12",     "mean",
+    "ar_1", "ar_12",    "median_12", "season", "season_mean", "holt_winters"};
 constexpr double kQuick = 0.5, kSlow = 0.15;
 constexpr double kLevel = 0.4, kTrend = 0.05;
+constexpr double kSeasonMean = 0.3, kSeasonLevel = 0.3, kSeasonIndex = 0.2;
 constexpr double kMoments = 0.01;  // how fast those of the AR(1) are forgotten
 // Another method must be this much better: two that are as good would take turns.
 constexpr double kMargin = 0.98;
@@ -21,21 +23,33 @@ SeriesForecaster::SeriesForecaster(Options options) : options_(std::move(options
     Horizon horizon;
     horizon.samples = std::max<uint32_t>(samples, 1);
     horizon.said.resize(horizon.samples);
+    if (options_.has_lags) horizon.looked.resize(horizon.samples);
     horizons_.push_back(std::move(horizon));
   }
-  season_.resize(options_.season);
+  for (auto* each : {&season_, &profile_, &indices_}) each->resize(options_.season);
 }
 
 std::vector<std::string_view> SeriesForecaster::methods() { return {kNames.begin(), kNames.end()}; }
 
-SeriesForecaster::Values SeriesForecaster::values_at(uint32_t ahead) const {
+SeriesForecaster::Values SeriesForecaster::values_at(const Horizon& horizon) const {
+  const uint32_t ahead = horizon.samples;
   const size_t known = static_cast<size_t>(std::min<uint64_t>(count_, recent_.size()));
   double recent = 0;
   for (size_t i = 0; i < known; ++i) recent += recent_[i];
   const double correlation = variance_ > 0 ? std::clamp(covariance_ / variance_, 0.0, 0.999) : 0.0;
-  double season = last_;
-  if (options_.season > 0 && count_ >= options_.season && ahead <= options_.season)
-    season = season_[(count_ + ahead - 1) % options_.season];
+  double regressed = last_, median = last_;
+  if (options_.has_lags) {
+    const LagInputs inputs = window_.inputs();
+    regressed = window_.centre() + window_.scale() * horizon.lags.mean(inputs);
+    median = window_.centre() + window_.scale() * horizon.lags.median(inputs);
+  }
+  double season = last_, season_mean = last_, holt_winters = last_;
+  if (options_.season > 0 && count_ >= options_.season) {
+    const size_t then = phase(count_ + ahead - 1);
+    season = season_[then];
+    season_mean = profile_[then];
+    holt_winters = season_level_ + indices_[then];
+  }
   return {last_,
           smooth_[0],
           smooth_[1],
@@ -43,12 +57,16 @@ SeriesForecaster::Values SeriesForecaster::values_at(uint32_t ahead) const {
           recent / static_cast<double>(known),
           sum_ / static_cast<double>(count_),
           mean_ + std::pow(correlation, ahead) * (last_ - mean_),
-          season};
+          regressed,
+          median,
+          season,
+          season_mean,
+          holt_winters};
 }
 
 SeriesForecaster::Said SeriesForecaster::say(const Horizon& horizon) const {
   Said said;
-  said.values = values_at(horizon.samples);
+  said.values = values_at(horizon);
   said.chosen = said.values[horizon.best];
   said.low = said.chosen + horizon.low * horizon.scale;
   said.high = said.chosen + horizon.high * horizon.scale;
@@ -88,18 +106,47 @@ void SeriesForecaster::learn(double value) {
     mean_ += share * (value - mean_);
   }
   recent_[count_ % recent_.size()] = value;
-  if (options_.season > 0) season_[count_ % options_.season] = value;
+  if (options_.season > 0) learn_season(value);
+  if (options_.has_lags) window_.observe(value);
   sum_ += value;
   last_ = value;
   ++count_;
 }
 
+void SeriesForecaster::learn_season(double value) {
+  const size_t now = phase(count_);
+  if (count_ < options_.season) {
+    season_level_ += (value - season_level_) / static_cast<double>(count_ + 1);
+    season_[now] = profile_[now] = value;
+    // Off the level of the whole first season, which is known at its end.
+    if (count_ + 1 == options_.season)
+      for (size_t i = 0; i < season_.size(); ++i) indices_[i] = season_[i] - season_level_;
+    return;
+  }
+  season_[now] = value;
+  profile_[now] += kSeasonMean * (value - profile_[now]);
+  season_level_ += kSeasonLevel * (value - indices_[now] - season_level_);
+  indices_[now] += kSeasonIndex * (value - season_level_ - indices_[now]);
+}
+
 void SeriesForecaster::observe(double value) {
-  for (Horizon& horizon : horizons_)
-    if (count_ >= horizon.samples) score(horizon, horizon.said[count_ % horizon.samples], value);
+  for (Horizon& horizon : horizons_) {
+    if (count_ < horizon.samples) continue;
+    const size_t at = count_ % horizon.samples;
+    score(horizon, horizon.said[at], value);
+    if (!options_.has_lags) continue;
+    const Looked& looked = horizon.looked[at];
+    if (looked.scale > 0)
+      horizon.lags.learn(looked.inputs, (value - looked.centre) / looked.scale);
+  }
   learn(value);
   // What is said now is of sample count - 1 + samples, and lies where that one will look for it.
-  for (Horizon& horizon : horizons_) horizon.said[(count_ - 1) % horizon.samples] = say(horizon);
+  for (Horizon& horizon : horizons_) {
+    const size_t at = (count_ - 1) % horizon.samples;
+    horizon.said[at] = say(horizon);
+    if (options_.has_lags)
+      horizon.looked[at] = {window_.inputs(), window_.centre(), window_.scale()};
+  }
 }
 
 std::optional<SeriesForecast> SeriesForecaster::forecast(size_t index) const {
