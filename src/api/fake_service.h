@@ -101,6 +101,12 @@ class FakeService : public Service {
     return {};
   }
   std::vector<PeerInfo> list_peers() override { return peers; }
+  Status forget_host(const std::string& name) override {
+    asked_name = name;
+    if (error) return std::unexpected(*error);
+    return {};
+  }
+  ClusterInfo cluster() override { return cluster_info; }
   Status remove_vm(const std::string& name) override {
     asked_name = name;
     if (error) return std::unexpected(*error);
@@ -259,7 +265,10 @@ class FakeService : public Service {
   RunRequest run_request;
   StopRequest stop_request;
   MigrateRequest migrate_request;
-  std::vector<PeerInfo> peers{{"b", "10.0.0.2:7070", true, ""}};
+  std::vector<PeerInfo> peers{{"b", "10.0.0.2:7070", true, "",
+                               ClusterHost{true, false, true, "z1", "0.1.0", 4, 1, {"a=b"}}},
+                              {"c", "10.0.0.3:7070", false, "no answer"}};
+  ClusterInfo cluster_info{.name = "default", .store = "sqlite", .host = "a", .leader = "a"};
   CollectRequest collect_request;
   ShareRequest share_request;
   UsageRequest usage_request;

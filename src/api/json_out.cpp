@@ -245,13 +245,6 @@ json::value value_of(const VmInfo& vm) {
           {"started_at", moment(vm.started_unix_seconds)}};
 }
 
-json::value value_of(const PeerInfo& peer) {
-  return {{"name", text(peer.name)},
-          {"address", text(peer.address)},
-          {"reachable", peer.is_reachable},
-          {"detail", text_or_null(peer.detail)}};
-}
-
 json::value value_of(const Check& check) {
   return {{"name", text(check.name)},
           {"status", word(check.status)},
@@ -469,9 +462,6 @@ std::string to_json(const std::vector<OperationInfo>& operations, int64_t as_of)
 }
 std::string to_json(const std::vector<VmInfo>& vms, int64_t as_of) {
   return items_json(vms, as_of);
-}
-std::string to_json(const std::vector<PeerInfo>& peers, int64_t as_of) {
-  return items_json(peers, as_of);
 }
 std::string to_json(const std::vector<Check>& checks, int64_t as_of) {
   return items_json(checks, as_of);

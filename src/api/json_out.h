@@ -25,6 +25,7 @@ std::string to_json(const HostStats& stats, int64_t as_of);
 std::string to_json(const UsageInfo& usage);
 std::string to_json(const LaunchReport& report, int64_t as_of);
 std::string to_json(const LaunchImportInfo& info);
+std::string to_json(const ClusterInfo& info);
 
 // Return {"items": […], "as_of": "…"}.
 std::string to_json(const std::vector<ImageInfo>& images, int64_t as_of);

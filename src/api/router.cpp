@@ -98,7 +98,8 @@ HttpResponse Router::handle(const HttpRequest& request) const {
 
 HttpResponse Router::v1(const HttpRequest& request, const Segments& path) const {
   if (path.empty()) return no_such_path(request);
-  const bool is_named = path[0] == "images" || path[0] == "components" || path[0] == "vms";
+  const bool is_named =
+      path[0] == "images" || path[0] == "components" || path[0] == "vms" || path[0] == "hosts";
   if (is_named && path.size() >= 2 && !is_valid_name(path[1])) {
     return problem(request, {ErrorCode::kInvalid, fmt::format("'{}' is no valid name", path[1])});
   }
@@ -110,12 +111,23 @@ HttpResponse Router::v1(const HttpRequest& request, const Segments& path) const 
   if (path[0] == "launches") return launches(request, path);
   if (path[0] == "vms") return vms(request, path);
   if (path[0] == "usage") return usage(request, path);
-  if (path.size() != 1 || (path[0] != "host" && path[0] != "hosts" && path[0] != "checks"))
+  if (path[0] == "hosts") return hosts(request, path);
+  if (path.size() != 1 || (path[0] != "host" && path[0] != "cluster" && path[0] != "checks"))
     return no_such_path(request);
   if (request.method != "GET") return wrong_method(request, "GET");
-  if (path[0] == "hosts") return ok(to_json(service_.list_peers(), unix_seconds_()));
+  if (path[0] == "cluster") return ok(to_json(service_.cluster()));
   if (path[0] == "host") return ok(to_json(service_.host_stats(), unix_seconds_()));
   return ok(to_json(service_.run_checks(), unix_seconds_()));
+}
+
+HttpResponse Router::hosts(const HttpRequest& request, const Segments& path) const {
+  if (path.size() > 2) return no_such_path(request);
+  if (path.size() == 2) {
+    if (request.method != "DELETE") return wrong_method(request, "DELETE");
+    return removed(request, service_.forget_host(std::string(path[1])));
+  }
+  if (request.method != "GET") return wrong_method(request, "GET");
+  return ok(to_json(service_.list_peers(), unix_seconds_()));
 }
 
 HttpResponse Router::images(const HttpRequest& request, const Segments& path) const {

@@ -26,6 +26,7 @@ class Router {
   net::HttpResponse compositions(const net::HttpRequest& request, const Segments& path) const;
   net::HttpResponse repository(const net::HttpRequest& request, const Segments& path) const;
   net::HttpResponse operations(const net::HttpRequest& request, const Segments& path) const;
+  net::HttpResponse hosts(const net::HttpRequest& request, const Segments& path) const;
   net::HttpResponse launches(const net::HttpRequest& request, const Segments& path) const;
   net::HttpResponse vms(const net::HttpRequest& request, const Segments& path) const;
   net::HttpResponse one_vm(const net::HttpRequest& request, const Segments& path) const;

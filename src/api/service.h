@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "api/checkpoint_info.h"
+#include "api/cluster_info.h"
 #include "api/launch_info.h"
 #include "api/repository_info.h"
 #include "api/usage_info.h"
@@ -243,13 +244,6 @@ struct MigrateRequest {
   bool without_forwards = false;  // its host's ports are not taken at the other host
 };
 
-// Another host of the configuration, and whether it answers.
-struct PeerInfo {
-  std::string name, address;
-  bool is_reachable = false;
-  std::string detail;  // why it does not
-};
-
 struct StopRequest {
   bool force = false;                        // do not ask the guest
   Nanos timeout = std::chrono::seconds(60);  // of the ACPI power-down, before force
@@ -440,8 +434,13 @@ class Service {
   // Asks a migration to end with the VM where it was. ERRORS: kNotFound: there is none; kExists: it
   // is too late.
   virtual Status cancel_migration(const std::string& name) = 0;
-  // Returns the other hosts, by name; asks each whether it answers.
+  // Returns the hosts of the configuration and of the cluster, by name; asks each of the former
+  // whether it answers.
   virtual std::vector<PeerInfo> list_peers() = 0;
+  // Forgets a host of the cluster that is gone for good. ERRORS: kNotFound; kExists: its lease is
+  // there; those of the cluster's store.
+  virtual Status forget_host(const std::string& name) = 0;
+  virtual ClusterInfo cluster() = 0;
   // Forgets a stopped VM and deletes its own writes. ERRORS: kExists if it runs.
   virtual Status remove_vm(const std::string& name) = 0;
   virtual Result<VmStats> vm_stats(const std::string& name) = 0;

@@ -1,4 +1,4 @@
-// forerun vm migrate, forerun host list: VMs between hosts.
+// forerun vm migrate: VMs between hosts.
 #include <CLI/CLI.hpp>
 #include <boost/json.hpp>
 #include <memory>
@@ -44,26 +44,6 @@ Result<int> migrate(const Context& context, const MigrateArguments& arguments) {
       {"VM " + arguments.name, fmt::format("migrate VM {} to {}", arguments.name, arguments.to)});
 }
 
-Result<int> list_hosts(const Context& context) {
-  FR_TRY(const std::string body, context.get("/api/v1/hosts"));
-  if (context.output != Output::kTable) {
-    print_json(context, body);
-    return kExitOk;
-  }
-  FR_TRY(const json::object answer, parse_answer(body));
-  Table table({{"NAME"}, {"ADDRESS"}, {"REACHABLE"}, {"WHY NOT"}});
-  for (const json::value& item : list_of(answer, "items")) {
-    if (!item.is_object()) continue;
-    const json::object& host = item.as_object();
-    const json::value* reachable = host.if_contains("reachable");
-    const bool answers = reachable && reachable->is_bool() && reachable->as_bool();
-    table.add({text_of(host, "name"), text_of(host, "address"), answers ? "yes" : "no",
-               text_of(host, "detail")});
-  }
-  print(table.text());
-  return kExitOk;
-}
-
 }  // namespace
 
 void add_migrate_command(CLI::App& vm, const Context& context, Command& chosen) {
@@ -93,14 +73,6 @@ void add_migrate_command(CLI::App& vm, const Context& context, Command& chosen) 
   command->add_flag("--cancel", arguments->cancels, "end a migration with the VM where it was");
   command->callback([&context, &chosen, arguments] {
     chosen = [&context, arguments] { return migrate(context, *arguments); };
-  });
-}
-
-void add_host_commands(CLI::App& app, const Context& context, Command& chosen) {
-  CLI::App* host = app.add_subcommand("host", "The hosts that VMs can go to");
-  host->require_subcommand(1);
-  host->add_subcommand("list", "List them, and whether they answer")->callback([&context, &chosen] {
-    chosen = [&context] { return list_hosts(context); };
   });
 }
 

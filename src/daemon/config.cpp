@@ -7,6 +7,7 @@
 #include <sstream>
 
 #include "core/id.h"
+#include "daemon/cluster_config.h"
 #include "net/s3_store.h"
 
 // With exceptions off toml++ reports syntax errors as values; Debian's compiled library has them
@@ -68,6 +69,15 @@ std::vector<Setting> settings_of(Config& config) {
       {"migration", "certificate", &config.migration_certificate},
       {"migration", "key", &config.migration_key},
       {"migration", "ca", &config.migration_ca},
+      {"cluster", "store", &config.cluster_store},
+      {"cluster", "name", &config.cluster_name},
+      {"cluster", "host", &config.cluster_host},
+      {"cluster", "zone", &config.cluster_zone},
+      {"cluster", "address", &config.cluster_address},
+      {"cluster", "lease_seconds", &config.cluster_lease_s},
+      {"cluster", "certificate", &config.cluster_certificate},
+      {"cluster", "key", &config.cluster_key},
+      {"cluster", "ca", &config.cluster_ca},
   };
 }
 
@@ -245,6 +255,11 @@ Result<bool> read_list(Config& config, std::string_view section, std::string_vie
   }
   if (section == "launches" && key == "history") {
     FR_CHECK(read_strings(config.launch_history, node, name));
+    return true;
+  }
+  if (section == "cluster" && (key == "endpoints" || key == "labels")) {
+    FR_CHECK(read_strings(key == "labels" ? config.cluster_labels : config.cluster_endpoints, node,
+                          name));
     return true;
   }
   if (section == "nbd" && key == "tls_allowed_names") {
@@ -432,6 +447,7 @@ Status check(const Config& config) {
     return invalid("prefetch.rate_bytes_per_s_max", "cannot be negative");
   FR_CHECK(check_launches(config));
   FR_CHECK(check_migration(config));
+  FR_CHECK(check_cluster(config));
   if (config.fetch_threads < 6 || config.fetch_threads > 128)
     return invalid("fetch.threads", "must be in 6 … 128");
   if (config.tier_memory_bytes < 8ull << 20)

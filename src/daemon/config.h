@@ -99,6 +99,16 @@ struct Config {
   std::string migration_certificate, migration_key, migration_ca;  // paths of PEM files
   std::vector<HostConfig> hosts;                                   // by name
 
+  std::string cluster_store = "sqlite";  // or "etcd"
+  std::string cluster_name = "default";  // in the store
+  std::string cluster_host;              // this host's name; empty: the system's
+  std::string cluster_zone = "default";
+  std::string cluster_address;              // of this host; empty: migration_listen
+  std::vector<std::string> cluster_labels;  // "rack=7"
+  uint32_t cluster_lease_s = 10;
+  std::vector<std::string> cluster_endpoints;                // of etcd: "https://10.0.0.1:2379"
+  std::string cluster_certificate, cluster_key, cluster_ca;  // for https: paths of PEM files
+
   std::string api_socket() const { return socket.empty() ? run_dir + "/forerund.sock" : socket; }
   std::string nbd_socket() const { return run_dir + "/nbd.sock"; }
   bool operator==(const Config&) const = default;

@@ -4,6 +4,7 @@
 
 #include "api/router.h"
 #include "core/log.h"
+#include "daemon/cluster_service.h"
 #include "daemon/exports.h"
 #include "daemon/kernels.h"
 #include "daemon/launches.h"
@@ -152,6 +153,7 @@ struct Daemon::Parts {
   std::unique_ptr<UsageWatch> usage;
   std::unique_ptr<Peers> peers;
   std::unique_ptr<Migrations> migrations;
+  std::unique_ptr<ClusterService> cluster;
   std::unique_ptr<DaemonService> service;
   std::unique_ptr<api::Router> router;
   std::unique_ptr<net::HttpServer> http;
@@ -166,6 +168,7 @@ struct Daemon::Parts {
 
 Daemon::Parts::~Parts() {
   if (http) http->stop();
+  if (cluster) cluster->stop();  // another may lead at once
   if (migrations) migrations->stop();
   // Connections are cut before waiting reads are ended: a guest whose connection broke sends its
   // requests again after the restart, one that was answered with an error would see it.
@@ -343,6 +346,7 @@ Status Daemon::Parts::build_control_plane(uint64_t epoch) {
   usage->start();
   FR_TRY(peers, Peers::open(config));
   migrations = std::make_unique<Migrations>(MigrationParts{config, clock, *vms, *peers});
+  FR_TRY(cluster, ClusterService::open(config, clock));
   service = std::make_unique<DaemonService>(DaemonService::Parts{config,
                                                                  clock,
                                                                  repositories.sources,
@@ -364,11 +368,13 @@ Status Daemon::Parts::build_control_plane(uint64_t epoch) {
                                                                  *vm_histories,
                                                                  *history,
                                                                  *usage,
-                                                                 *migrations});
+                                                                 *migrations,
+                                                                 *cluster});
   router = std::make_unique<api::Router>(*service, os::unix_seconds);
   net::HttpServerOptions options;
   options.unix_path = config.api_socket();
   FR_CHECK(migrations->start());
+  cluster->start();
   FR_TRY(http, net::HttpServer::start(options, [this](const net::HttpRequest& request) {
            return router->handle(request);
          }));

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "api/service.h"
+#include "daemon/cluster_service.h"
 #include "daemon/config.h"
 #include "daemon/fetch_service.h"
 #include "daemon/histories.h"
@@ -46,6 +47,7 @@ class DaemonService final : public api::Service {
     store::HistoryStore& history;
     UsageWatch& usage;
     Migrations& migrations;
+    ClusterService& cluster;
   };
   explicit DaemonService(Parts parts);
 
@@ -79,7 +81,11 @@ class DaemonService final : public api::Service {
   Status cancel_migration(const std::string& name) override {
     return parts_.migrations.cancel(name);
   }
-  std::vector<api::PeerInfo> list_peers() override { return parts_.migrations.list_peers(); }
+  std::vector<api::PeerInfo> list_peers() override {
+    return parts_.cluster.with_cluster(parts_.migrations.list_peers());
+  }
+  Status forget_host(const std::string& name) override { return parts_.cluster.forget_host(name); }
+  api::ClusterInfo cluster() override { return parts_.cluster.info(); }
   Status remove_vm(const std::string& name) override;
   Result<api::VmStats> vm_stats(const std::string& name) override { return parts_.vms.stats(name); }
   Result<api::VmProfile> vm_profile(const std::string& name) override {
