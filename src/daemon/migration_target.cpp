@@ -10,6 +10,7 @@ namespace {
 
 constexpr Nanos kLook = std::chrono::milliseconds(10);
 constexpr Nanos kPauseTimeout = std::chrono::seconds(10);
+constexpr auto kEndedEarly = "QEMU ended there before all of its memory was there";
 constexpr Nanos kStateTimeout = std::chrono::milliseconds(500);
 
 std::string incoming_path(const vmm::VmRecord& record, std::string_view name) {
@@ -276,7 +277,7 @@ Status MigrationTarget::resume_memory() {
     return fail(ErrorCode::kDenied, fmt::format("VM {} comes from another host", vm_));
   const bool lacks_memory = coming_.record.migration.is_postcopy;
   if (!coming_.is_alive && lacks_memory && is_postcopy_)
-    return fail(ErrorCode::kCorrupt, "QEMU ended there before all of its memory was there");
+    return fail(ErrorCode::kCorrupt, kEndedEarly);
   if (!coming_.is_alive)
     return fail(
         ErrorCode::kUnavailable,
@@ -316,10 +317,12 @@ Status MigrationTarget::recover_memory() {
       return pipe_->open(path);
     }
     why = recovers.error().message;
-    // Another QEMU than the one that took in the memory knows of no migration.
     const auto state = memory_state();
     has_memory_ = state == "completed" || state == "none";
-    if (has_memory_) return parts_.vms.note_memory(vm_, id_);
+    if (has_memory_) FR_CHECK(parts_.vms.note_memory(vm_, id_));
+    // Another QEMU than the one that took in the memory knows of no migration.
+    if (state == "none" && is_postcopy_) return fail(ErrorCode::kCorrupt, kEndedEarly);
+    if (has_memory_) return {};
     const auto early = connection_.receive_message(kLook);
     if (!early && early.error().code != ErrorCode::kTimedOut) return std::unexpected(early.error());
   } while (parts_.clock.now() < deadline && !should_stop_());
