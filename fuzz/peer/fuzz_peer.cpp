@@ -105,7 +105,7 @@ void any_text(FuzzedDataProvider& input) {
 
 void any_message(FuzzedDataProvider& input) {
   daemon::PeerMessage message;
-  message.kind = daemon::PeerMessageKind(input.ConsumeIntegralInRange<int>(0, 15));
+  message.kind = daemon::PeerMessageKind(input.ConsumeIntegralInRange<int>(0, 17));
   message.ownership = input.ConsumeIntegral<uint64_t>();
   message.disk_bytes = input.ConsumeIntegral<uint64_t>();
   message.is_postcopy = input.ConsumeBool();

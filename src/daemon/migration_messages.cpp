@@ -10,16 +10,17 @@ namespace {
 
 namespace json = boost::json;
 
-constexpr std::array<std::string_view, 16> kNames{
-    "ping",     "pong",     "prepare", "prepared", "frozen", "ready",   "commit", "running",
-    "progress", "complete", "abort",   "failed",   "resume", "resumed", "ask",    "outcome"};
+constexpr std::array<std::string_view, 18> kNames{
+    "ping",   "pong",    "prepare",  "prepared", "frozen", "ready",
+    "commit", "running", "progress", "complete", "abort",  "failed",
+    "resume", "resumed", "ask",      "outcome",  "relay",  "relayed"};
 
 // A member that is left out has its default.
 struct Member {
   std::string_view name;
   std::variant<std::string PeerMessage::*, uint64_t PeerMessage::*, bool PeerMessage::*> field;
 };
-const std::array<Member, 18> kMembers{{{"id", &PeerMessage::id},
+const std::array<Member, 19> kMembers{{{"id", &PeerMessage::id},
                                        {"vm", &PeerMessage::vm},
                                        {"code", &PeerMessage::code},
                                        {"text", &PeerMessage::text},
@@ -31,6 +32,7 @@ const std::array<Member, 18> kMembers{{{"id", &PeerMessage::id},
                                        {"ownership", &PeerMessage::ownership},
                                        {"disk_bytes", &PeerMessage::disk_bytes},
                                        {"blocktime_ms", &PeerMessage::blocktime_ms},
+                                       {"port", &PeerMessage::port},
                                        {"is_postcopy", &PeerMessage::is_postcopy},
                                        {"is_decided", &PeerMessage::is_decided},
                                        {"is_complete", &PeerMessage::is_complete},

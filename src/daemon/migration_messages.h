@@ -30,6 +30,8 @@ enum class PeerMessageKind : uint8_t {
   kResumed,   // ← this is what is missing
   kAsk,       // ← whose is the VM of this migration
   kOutcome,   // → this is
+  kRelay,     // → what follows goes to a forwarded port of the VM
+  kRelayed,   // ← it does
 };
 std::string_view peer_message_name(PeerMessageKind kind);
 
@@ -46,6 +48,7 @@ struct PeerMessage {
   uint64_t ownership = 0;
   uint64_t disk_bytes = 0;  // that have to travel
   uint64_t blocktime_ms = 0;
+  uint64_t port = 0;  // of the host, that is forwarded
   bool is_postcopy = false, is_decided = false, is_complete = false, has_memory = false;
   bool without_forwards = false;
   bool is_plain = false;  // QEMU's stream comes as it is

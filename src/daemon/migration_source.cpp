@@ -11,6 +11,7 @@ constexpr Nanos kPrepareTimeout = std::chrono::minutes(3);  // images may have t
 constexpr Nanos kAnswerTimeout = std::chrono::seconds(30);
 constexpr Nanos kProfilePatience = std::chrono::seconds(5);
 constexpr Nanos kCancelTimeout = std::chrono::seconds(20);  // amid a last part over a slow link
+constexpr Nanos kPauseTimeout = std::chrono::seconds(30);
 constexpr Nanos kRetryMin = std::chrono::milliseconds(200), kRetryMax = std::chrono::seconds(5);
 
 // Returns QEMU's socket of a migration, in the folder of its other sockets.
@@ -272,13 +273,23 @@ std::unexpected<Error> MigrationSource::note_loss(const std::string& why) {
                           vm_, request_.to, why));
 }
 
+void MigrationSource::note_running() {
+  if (runs_there_) return;
+  ran_ = parts_.clock.now();
+  runs_there_ = true;
+  const auto& forwards = leaving_.record.qemu.forwards;
+  if (qemu_ && !forwards.empty())
+    if (const Status removed = qemu_->remove_forwards(forwards); !removed)
+      log::warn("VM {}: its ports are not free here: {}", vm_, removed.error().message);
+  control_.on_running();
+}
+
 // What follows the decision, over the connection that there is.
 Status MigrationSource::go_on() {
   if (!runs_there_) {
     FR_CHECK(send(*connection_, message(PeerMessageKind::kCommit)));
     FR_CHECK(receive(*connection_, {PeerMessageKind::kRunning}, kAnswerTimeout));
-    ran_ = parts_.clock.now();
-    runs_there_ = true;
+    note_running();
   }
   for (;;) {
     const auto complete =
@@ -306,11 +317,15 @@ Status MigrationSource::go_on() {
 }
 
 Status MigrationSource::wait_paused() {
-  for (int i = 0; i < 500; ++i) {
+  const Time deadline = parts_.clock.now() + kPauseTimeout;
+  while (parts_.clock.now() < deadline) {
     FR_TRY(last_, qemu_->status());
     if (last_.state == "postcopy-paused" || last_.state == "completed") return {};
-    if (!control_.wait(kLook)) break;
+    if (!control_.wait(kLook)) return fail(ErrorCode::kUnavailable, "the daemon is stopping");
   }
+  // QEMU 7.2 that waits for the target's last word after its own is not paused by the end of its
+  // socket, and cannot be told to send anything again.
+  is_lost_ = last_.state == "postcopy-active";
   return fail(ErrorCode::kTimedOut,
               fmt::format("QEMU does not pause its migration: {}", last_.state));
 }
@@ -329,8 +344,7 @@ Status MigrationSource::resume() {
     is_lost_ = is_postcopy_ && resumed.error().code == ErrorCode::kCorrupt;
     return std::unexpected(resumed.error());
   }
-  if (!runs_there_) ran_ = parts_.clock.now();
-  runs_there_ = true;
+  note_running();
   if (resumed->is_complete) return {};
   if (!is_postcopy_ || resumed->has_memory) return go_on();
   FR_CHECK(wait_paused());

@@ -34,6 +34,7 @@ class MigrationSource {
   struct Control {
     std::function<bool()> should_cancel;  // before the commit point
     std::function<bool()> may_decide;     // asked once; from then on it cannot be cancelled
+    std::function<void()> on_running;     // there; its ports are free here
     std::function<bool(Nanos)> wait;      // false: the daemon is stopping
     Report report;
   };
@@ -70,6 +71,7 @@ class MigrationSource {
   Result<std::string> to_end();
   Status go_on();
   Status resume();
+  void note_running();
   Status wait_paused();
   // What is left of a guest that is lost is its disk: a later attempt brings that.
   std::unexpected<Error> note_loss(const std::string& why);

@@ -26,6 +26,8 @@ std::string new_id(const std::string& vm, const Clock& clock) {
 Status Migrations::start() {
   for (const vmm::VmRecord& record : parts_.vms.all_migrating())
     takers_.emplace_back([this, record] { take_up(record); });
+  for (const vmm::VmRecord& record : parts_.vms.all_moved())
+    if (record.migration.role == Role::kNone) relay_ports(record.name);
   return parts_.peers.listen([this](const std::string& host, const Peers::Connection& connection) {
     serve(host, connection);
   });
@@ -37,6 +39,7 @@ void Migrations::stop() {
     is_stopping_ = true;
   }
   stopping_.notify_all();
+  relays_.stop();
   parts_.peers.stop();
   std::unique_lock lock(mutex_);
   changed_.wait(lock, [this] { return moving_.empty(); });
@@ -69,6 +72,7 @@ Result<std::string> Migrations::move(const std::string& vm, const api::MigrateRe
     own->is_decided = !own->is_cancelled;
     return own->is_decided;
   };
+  control.on_running = [&] { relay_ports(vm); };
   control.wait = [&](Nanos time) { return wait(time); };
   control.report = [&](uint64_t done, uint64_t total, std::string text) {
     progress.update(done, total, std::move(text));
@@ -120,10 +124,11 @@ std::vector<api::PeerInfo> Migrations::list_peers() {
 }
 
 void Migrations::serve(const std::string& host, const Peers::Connection& connection) {
-  const auto first = receive(*connection,
-                             {PeerMessageKind::kPing, PeerMessageKind::kPrepare,
-                              PeerMessageKind::kResume, PeerMessageKind::kAsk},
-                             kFirstMessageTimeout);
+  const auto first =
+      receive(*connection,
+              {PeerMessageKind::kPing, PeerMessageKind::kPrepare, PeerMessageKind::kResume,
+               PeerMessageKind::kAsk, PeerMessageKind::kRelay},
+              kFirstMessageTimeout);
   if (!first) {
     log::warn("host {}: {}", host, first.error().message);
     [[maybe_unused]] const Status told = send(*connection, failure_message(first.error()));
@@ -131,6 +136,7 @@ void Migrations::serve(const std::string& host, const Peers::Connection& connect
     [[maybe_unused]] const auto closed = connection->receive_message(1s);
     return;
   }
+  if (first->kind == PeerMessageKind::kRelay) return serve_relay(*first, connection);
   if (first->kind == PeerMessageKind::kPing || first->kind == PeerMessageKind::kAsk) {
     PeerMessage answer;
     answer.kind = PeerMessageKind::kPong;
@@ -153,6 +159,7 @@ void Migrations::serve(const std::string& host, const Peers::Connection& connect
     changed_.wait(lock, [&] { return !coming_.contains(first->id); });
     coming_[first->id] = connection;
   }
+  if (first->kind == PeerMessageKind::kPrepare) relays_.close(first->vm);  // it may come back
   MigrationTarget target(parts_, host, connection, [this] { return is_stopping_.load(); });
   const auto end =
       first->kind == PeerMessageKind::kPrepare ? target.prepare(*first) : target.resume(*first);
@@ -161,9 +168,24 @@ void Migrations::serve(const std::string& host, const Peers::Connection& connect
     coming_.erase(first->id);
   }
   changed_.notify_all();
+  if (end == MigrationTarget::End::kGone) relay_ports(first->vm);  // it may be elsewhere still
   if (end != MigrationTarget::End::kInDoubt) return;
   const auto doubtful = parts_.vms.migrating(first->vm, first->id);
   if (doubtful) take_up(doubtful->record);
+}
+
+void Migrations::relay_ports(const std::string& vm) {
+  for (const vmm::VmRecord& record : parts_.vms.all_moved())
+    if (record.name == vm) relays_.open(vm, record.moved_to, record.qemu.forwards);
+}
+
+void Migrations::serve_relay(const PeerMessage& asked, const Peers::Connection& connection) {
+  const auto forward = parts_.vms.forward_of(asked.vm, asked.port);
+  Status relayed =
+      forward ? relay_here(*connection, *forward) : Status(std::unexpected(Error(forward.error())));
+  if (relayed) return;
+  [[maybe_unused]] const Status told = send(*connection, failure_message(relayed.error()));
+  [[maybe_unused]] const auto closed = connection->receive_message(1s);
 }
 
 std::optional<bool> Migrations::ask_outcome(const vmm::VmRecord& record) {
@@ -196,6 +218,7 @@ void Migrations::take_up(const vmm::VmRecord& record) {
     MigrationSource::Control control;
     control.should_cancel = [this] { return is_stopping_.load(); };
     control.may_decide = [] { return false; };
+    control.on_running = [&] { relay_ports(record.name); };
     control.wait = [this](Nanos time) { return wait(time); };
     control.report = [](uint64_t, uint64_t, const std::string&) {};
     api::MigrateRequest request;

@@ -14,8 +14,10 @@
 
 #include "api/service.h"
 #include "core/time.h"
+#include "daemon/migration_messages.h"
 #include "daemon/operations.h"
 #include "daemon/peers.h"
+#include "daemon/port_relay.h"
 #include "daemon/vm_manager.h"
 
 namespace forerun::daemon {
@@ -31,7 +33,7 @@ struct MigrationParts {
 // Thread-safe.
 class Migrations {
  public:
-  explicit Migrations(MigrationParts parts) : parts_(parts) {}
+  explicit Migrations(MigrationParts parts) : parts_(parts), relays_(parts.peers) {}
   ~Migrations() { stop(); }
 
   // Takes up what an earlier run of the daemon left, and takes in VMs from now on.
@@ -42,17 +44,23 @@ class Migrations {
   Result<std::string> move(const std::string& vm, const api::MigrateRequest& request,
                            Operations::Progress& progress);
   Status cancel(const std::string& vm);
+  // The VM is known here no more: its ports are free.
+  void forget(const std::string& vm) { relays_.close(vm); }
   std::vector<api::PeerInfo> list_peers();
 
  private:
   void serve(const std::string& host, const Peers::Connection& connection);
   void take_up(const vmm::VmRecord& record);
+  // The VM is another host's: its ports follow it.
+  void relay_ports(const std::string& vm);
+  void serve_relay(const PeerMessage& asked, const Peers::Connection& connection);
   // Returns whether the VM of a migration, which this host is in doubt about, is ours.
   std::optional<bool> ask_outcome(const vmm::VmRecord& record);
   // Returns false once the daemon is stopping.
   bool wait(Nanos time);
 
   const MigrationParts parts_;
+  PortRelays relays_;
   std::atomic<bool> is_stopping_{false};
   std::mutex mutex_;  // guards all below
   std::condition_variable stopping_;

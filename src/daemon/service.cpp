@@ -143,6 +143,7 @@ Result<api::OperationInfo> DaemonService::migrate_vm(const std::string& name,
 
 Status DaemonService::remove_vm(const std::string& name) {
   FR_CHECK(parts_.vms.remove(name));
+  parts_.migrations.forget(name);
   return parts_.composer.forget(name);
 }
 

@@ -152,6 +152,10 @@ class VmManager {
   Status end_coming(const std::string& name, const std::string& id);
   // It does not come after all: nothing is left of it.
   Status drop_coming(const std::string& name, const std::string& id);
+  // Returns the VMs that are other hosts' now.
+  std::vector<vmm::VmRecord> all_moved();
+  // Returns what the VM, here or moved from here, has forwarded from that port of this host.
+  Result<vmm::Forward> forward_of(const std::string& name, uint64_t host_port);
   // Returns whether the VM is ours as that owner.
   Result<bool> is_owner(const std::string& name, uint64_t ownership);
   // Returns what the other host compares its kernel's files by; of no file: nothing.

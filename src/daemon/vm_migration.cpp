@@ -84,6 +84,29 @@ std::vector<vmm::VmRecord> VmManager::all_migrating() {
   return records;
 }
 
+std::vector<vmm::VmRecord> VmManager::all_moved() {
+  std::vector<std::shared_ptr<Vm>> all;
+  {
+    const std::lock_guard lock(mutex_);
+    for (const auto& [name, vm] : vms_) all.push_back(vm);
+  }
+  std::vector<vmm::VmRecord> records;
+  for (const auto& vm : all) {
+    const std::lock_guard lock(vm->mutex);
+    if (!vm->record.moved_to.empty() && !vm->is_removed) records.push_back(vm->record);
+  }
+  return records;
+}
+
+Result<vmm::Forward> VmManager::forward_of(const std::string& name, uint64_t host_port) {
+  const auto vm = find(name);
+  if (!vm) return fail(ErrorCode::kNotFound, fmt::format("no VM {}", name));
+  const std::lock_guard lock(vm->mutex);
+  for (const vmm::Forward& forward : vm->record.qemu.forwards)
+    if (forward.host_port == host_port) return forward;
+  return fail(ErrorCode::kNotFound, fmt::format("VM {} has no port {} forwarded", name, host_port));
+}
+
 Result<VmManager::Migrating> VmManager::begin_leaving(const std::string& name,
                                                       const std::string& id,
                                                       const std::string& peer) {

@@ -143,6 +143,17 @@ Status MigrationControl::cancel() {
   return {};
 }
 
+Status MigrationControl::remove_forwards(const std::vector<Forward>& forwards) {
+  // QMP has no command for it.
+  for (const Forward& forward : forwards)
+    FR_CHECK(qmp_->execute(
+        "human-monitor-command",
+        json::serialize(
+            json::value{{"command-line", fmt::format("hostfwd_remove net0 tcp:{}:{}",
+                                                     forward.host_address, forward.host_port)}})));
+  return {};
+}
+
 Status MigrationControl::run_on(const std::function<bool()>& may_wait) {
   for (;;) {
     FR_TRY(const std::string state, run_state());

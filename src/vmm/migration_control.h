@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "core/result.h"
+#include "vmm/qemu_command.h"
 #include "vmm/qmp.h"
 
 namespace forerun::vmm {
@@ -53,6 +54,9 @@ class MigrationControl {
   Status start_postcopy();
   Status leave_pre_switchover();
   Status cancel();
+  // QEMU listens on the forwarded ports no more. ERRORS: QMP's; a port that it did not listen on is
+  // none.
+  Status remove_forwards(const std::vector<Forward>& forwards);
   Result<MigrationStatus> status();
 
   // Waits until QEMU tells an event, or so long.

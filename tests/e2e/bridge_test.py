@@ -15,8 +15,8 @@ print(urllib.request.urlopen(f"http://{sys.argv[1]}/", timeout=3).read().decode(
 """
 
 
-def page_seen_from(host):
-    done = subprocess.run(host.command(sys.executable, "-c", FETCH, ADDRESS), capture_output=True, text=True, check=False)
+def page_seen_from(host, address=ADDRESS):
+    done = subprocess.run(host.command(sys.executable, "-c", FETCH, address), capture_output=True, text=True, check=False)
     return done.stdout if done.returncode == 0 else None
 
 
@@ -53,6 +53,27 @@ class BridgeTest(net_guest.NetGuestTest):
             qemu = lab.b.get("/api/v1/vms/web")["pid"]
             lab.down()
             self.assertFalse(two_hosts.is_running(qemu))
+
+    def test_a_forwarded_port_follows_the_vm(self):
+        with Lab(delay="2ms") as lab:
+            lab.a.cli("image", "import", self.disk, "--name", "tiny")
+            inside = "10.0.2.15"
+            self.run_guest(lab.a, "web", "--image", "tiny", "--forward", "tcp:8080:80", address=inside)
+            port, page = "127.0.0.1:8080", f"served by {inside}/24\n"
+            wait_for(lambda: page_seen_from(lab.a, port) == page, "the guest's page", 120)
+            self.assertIsNone(page_seen_from(lab.b, port))
+            lab.a.cli("vm", "migrate", "web", "--to", "b", "--mode", "precopy", "--max-downtime", "3s")
+            for host in lab.hosts:
+                wait_for(lambda host=host: page_seen_from(host, port) == page, f"the page from host {host.name}")
+            lab.a.kill()
+            lab.a.start()
+            wait_for(lambda: page_seen_from(lab.a, port) == page, "the page through a daemon that was started again")
+            lab.b.cli("vm", "migrate", "web", "--to", "a", "--mode", "hybrid")
+            for host in lab.hosts:
+                wait_for(lambda host=host: page_seen_from(host, port) == page, f"the page from host {host.name}, back")
+            lab.b.cli("vm", "rm", "web")
+            self.assertIsNone(page_seen_from(lab.b, port))
+            self.assertEqual(page_seen_from(lab.a, port), page)
 
     def test_what_cannot_be_is_refused(self):
         with Lab() as lab:

@@ -88,6 +88,6 @@ class NetGuestTest(unittest.TestCase):
     def tearDownClass(cls):
         shutil.rmtree(cls.folder)
 
-    def run_guest(self, host, vm, *more, check=True):
+    def run_guest(self, host, vm, *more, check=True, address=ADDRESS):
         return host.cli("vm", "run", vm, "--memory", "128M", "--kernel", self.kernel, "--initrd", self.initrd, "--append",
-                        f"{checker.APPEND} guest_address={ADDRESS}/24", *more, check=check)
+                        f"{checker.APPEND} guest_address={address}/24", *more, check=check)
