@@ -30,13 +30,16 @@ class LoadBook {
   std::span<const int> vms(int host) const { return hosts_[index(host)].vms; }
   int host_of(int vm) const { return where_[index(vm)]; }
   double memory_mb(int host) const { return hosts_[index(host)].memory_mb; }
+  bool foresees() const { return !variances_.empty(); }
   bool has_past() const { return samples_ >= options_.past_min; }
 
-  // Demand at the quantile, of capacity; demand now while there is no past.
+  // Demand at the quantile, of capacity, now or ahead; demand now while nothing else is known.
   double risk(const HostLoad& load) const;
   // Returns whether a host may be loaded so.
   bool fits(const HostLoad& load) const;
+  // REQUIRES: the VM has a host, or starts.
   void move(int vm, int to);
+  void remove(int vm);  // undoes the start of one
 
   // Hosts that may be given VMs, the least risk first.
   using Order = std::set<std::pair<double, int>>;
@@ -49,6 +52,8 @@ class LoadBook {
     std::vector<int> vms;
     double now = 0;
     double memory_mb = 0;
+    double expected = 0, expected_variance = 0;  // sums of its VMs' forecasts
+    double own_variance = 0;                     // sum of its VMs', each for itself
     HostLoad load;
     bool is_open = false;
   };
@@ -58,9 +63,13 @@ class LoadBook {
     return {series_.data() + index(vm) * samples_, samples_};
   }
   HostLoad changed(int host, int vm, int sign) const;
+  void foresee(HostLoad& load, double expected, double expected_variance, double own_variance,
+               double capacity) const;
+  void fill_variances();
   HostLoad load_of(std::span<const float> sum, std::span<const float> series, float sign,
                    double now, double capacity) const;
   void add(int host, int vm, int sign);
+  void change(int host, int vm, int sign);
   void refresh(int host);
 
   const FleetState& fleet_;
@@ -68,6 +77,7 @@ class LoadBook {
   size_t samples_ = 0;
   std::vector<float> weights_;  // of the exponentially weighted mean, newest first
   std::vector<float> series_, sums_;
+  std::vector<double> variances_;  // of VMs; empty: nothing is forecast
   std::vector<Host> hosts_;
   std::vector<int> where_;
   Order open_;

@@ -1,8 +1,10 @@
+// What the planner does, step by step; how it finds hosts is in planner_round.cpp.
 #include "place/planner.h"
 
 #include <algorithm>
 #include <tuple>
-#include <utility>
+
+#include "place/planner_round.h"
 
 namespace forerun::place {
 
@@ -14,260 +16,265 @@ std::string_view move_reason_name(MoveReason reason) {
       return "consolidate";
     case MoveReason::kDrain:
       return "drain";
+    case MoveReason::kRule:
+      return "rule";
+    case MoveReason::kPlace:
+      return "place";
   }
   return "";
 }
 
-// One plan while it is made.
-struct Planner::Round {
-  Round(const FleetState& state, const PlannerOptions& chosen)
-      : fleet(state),
-        options(chosen),
-        book(state, chosen.load),
-        is_moved(state.vms.size()),
-        took_vms(state.hosts.size()) {}
-
-  const FleetState& fleet;
-  const PlannerOptions& options;
-  LoadBook book;
-  std::vector<uint8_t> is_moved, took_vms;
-  Plan plan;
-
-  const FleetVm& vm(int v) const { return fleet.vms[static_cast<size_t>(v)]; }
-  const FleetHost& host(int h) const { return fleet.hosts[static_cast<size_t>(h)]; }
-  int host_count() const { return static_cast<int>(fleet.hosts.size()); }
-
-  bool is_over(const HostLoad& load) const {
-    return load.now > options.over_now && (!book.has_past() || load.mean > options.over_mean);
+std::string_view reject_reason_name(RejectReason reason) {
+  switch (reason) {
+    case RejectReason::kMemory:
+      return "memory";
+    case RejectReason::kLoad:
+      return "load";
+    case RejectReason::kCore:
+      return "core";
+    case RejectReason::kRule:
+      return "rule";
+    case RejectReason::kWorse:
+      return "worse";
+    case RejectReason::kPinned:
+      return "pinned";
+    case RejectReason::kCoolingDown:
+      return "cooling_down";
+    case RejectReason::kNotWorth:
+      return "not_worth";
+    case RejectReason::kPayback:
+      return "payback";
+    case RejectReason::kNoHost:
+      return "no_host";
+    case RejectReason::kMoveLimit:
+      return "move_limit";
   }
-  bool is_cool(int v) const {
-    const uint32_t doublings = std::min(vm(v).moves_lately > 0 ? vm(v).moves_lately - 1 : 0,
-                                        options.cool_down_doublings_max);
-    return vm(v).ticks_since_move >= uint64_t{options.cool_down_ticks} << doublings;
+  return "";
+}
+
+std::string_view unrelieved_reason_name(Unrelieved::Why why) {
+  switch (why) {
+    case Unrelieved::Why::kCoolingDown:
+      return "cooling_down";
+    case Unrelieved::Why::kNoHost:
+      return "no_host";
+    case Unrelieved::Why::kNotWorth:
+      return "not_worth";
+    case Unrelieved::Why::kMoveLimit:
+      return "move_limit";
   }
-  bool may_move(int v) const {
-    return vm(v).may_move && !is_moved[static_cast<size_t>(v)] && is_cool(v);
+  return "";
+}
+
+// Those that ask for most first: the small ones find room afterwards.
+void PlannerRound::place_all() {
+  std::vector<std::pair<double, int>> starting;
+  for (size_t v = 0; v < fleet_.vms.size(); ++v)
+    if (fleet_.vms[v].host < 0 && fleet_.vms[v].starts)
+      starting.emplace_back(-fleet_.vms[v].demand, static_cast<int>(v));
+  std::sort(starting.begin(), starting.end());
+  for (const auto& [demand, v] : starting) {
+    Search search;
+    const int to = find_host(v, search);
+    if (to < 0)
+      give_up(-1, Unrelieved::Why::kNoHost, std::move(search), v);
+    else
+      move(v, to, MoveReason::kPlace, std::move(search));
   }
-  bool has_room(int h, int v, Alternatives& alternatives) const {
-    const FleetHost& to = host(h);
-    if (to.memory_mb > 0 && book.memory_mb(h) + vm(v).memory_mb > to.memory_mb) {
-      ++alternatives.over_memory;
-      return false;
+}
+
+bool PlannerRound::evict(int v, MoveReason reason, int rule) {
+  const std::vector<int> unit = rules_.unit_of(v);
+  Search search;
+  const int from = book_.host_of(v);
+  for (const int member : unit) {
+    if (vm(member).may_move && !is_moved(member)) continue;
+    reject_vm(search, member, RejectReason::kPinned);
+    give_up(from, Unrelieved::Why::kNoHost, std::move(search), v, rule);
+    return false;
+  }
+  if (!has_moves_left(unit.size())) {
+    give_up(from, Unrelieved::Why::kMoveLimit, std::move(search), v, rule);
+    return false;
+  }
+  const int to = unit.size() == 1 ? find_host(v, search) : find_host_of(unit, search);
+  if (to < 0) {
+    give_up(from, Unrelieved::Why::kNoHost, std::move(search), v, rule);
+    return false;
+  }
+  move_unit(unit, to, reason, search, rule);
+  return true;
+}
+
+void PlannerRound::drain_all() {
+  for (int h = 0; h < host_count(); ++h) {
+    if (host(h).takes_vms) continue;
+    const std::vector<int> vms(book_.vms(h).begin(), book_.vms(h).end());
+    for (const int v : vms)
+      if (vm(v).may_move && book_.host_of(v) == h) evict(v, MoveReason::kDrain, -1);
+  }
+}
+
+// The VM that can go most cheaply, among those without which the host is no longer contended; if
+// there is none, the one that takes most for what it costs. Moves that are free cost what the VM
+// asks for: one large one instead of many small ones, and none larger than it needs.
+std::vector<int> PlannerRound::candidates_of(int h, Search& search) const {
+  const auto vms = book_.vms(h);
+  std::vector<std::tuple<bool, double, size_t>> ranked;  // a tie goes to the one that came first
+  for (size_t i = 0; i < vms.size(); ++i) {
+    const int v = vms[i];
+    if (!vm(v).may_move) {
+      reject_vm(search, v, RejectReason::kPinned);
+    } else if (is_moved(v) || ticks_to_cool(v) > 0) {
+      reject_vm(search, v, RejectReason::kCoolingDown);
+    } else {
+      const HostLoad after = book_.without(h, v);
+      const bool suffices = is_relieved(after);
+      const MoveCost& cost = vm(v).cost;
+      double price = vm(v).demand;
+      if (!cost.is_free())
+        price = cost.seconds * options_.value.copy_ratio * host(h).capacity +
+                cost.downtime_s * vm(v).demand * vm(v).interruption;
+      const double taken = cost.is_free() ? vm(v).demand : vm(v).demand / std::max(price, 1e-9);
+      ranked.emplace_back(!suffices, suffices ? price * vm(v).priority : -taken, i);
     }
-    if (to.core_capacity > 0 && vm(v).demand > to.core_capacity) {
-      ++alternatives.over_load;
-      return false;
+  }
+  std::sort(ranked.begin(), ranked.end());
+  std::vector<int> candidates;
+  for (const auto& [insufficient, price, i] : ranked) candidates.push_back(vms[i]);
+  return candidates;
+}
+
+// Returns whether a VM was moved; else why not is in the plan.
+bool PlannerRound::relieve_one(int h) {
+  Search search;
+  const std::vector<int> candidates = candidates_of(h, search);
+  auto why = candidates.empty() ? Unrelieved::Why::kCoolingDown : Unrelieved::Why::kNoHost;
+  for (size_t i = 0; i < std::min<size_t>(candidates.size(), options_.vms_tried_max); ++i) {
+    const int v = candidates[i];
+    const std::vector<int> unit = rules_.unit_of(v);
+    if (!std::all_of(unit.begin(), unit.end(), [&](int member) { return may_move(member); })) {
+      reject_vm(search, v, RejectReason::kRule);
+      continue;
     }
+    if (!has_moves_left(unit.size())) {
+      reject_vm(search, v, RejectReason::kMoveLimit);
+      why = Unrelieved::Why::kMoveLimit;
+      continue;
+    }
+    search.alternatives = {};
+    const int to = unit.size() == 1 ? find_host(v, search) : find_host_of(unit, search);
+    if (to < 0) {
+      reject_vm(search, v, RejectReason::kNoHost);
+      continue;
+    }
+    const MoveValue value = value_of_move(v, to);
+    const bool is_worth = value.avoided >= options_.value.margin * value.cost;
+    if (!vm(v).cost.is_free() && (!is_worth || value.payback_s > options_.value.payback_s_max)) {
+      reject(search, {.vm = v,
+                      .host = to,
+                      .reason = is_worth ? RejectReason::kPayback : RejectReason::kNotWorth,
+                      .after = book_.with(to, v),
+                      .value = value});
+      why = Unrelieved::Why::kNotWorth;
+      continue;
+    }
+    move_unit(unit, to, MoveReason::kRelief, search);
     return true;
   }
-
-  int find_open_host(int v, Alternatives& alternatives) const;
-  int find_idle_host(int v, Alternatives& alternatives) const;
-  void move(int v, int to, MoveReason reason, const Alternatives& alternatives);
-  void undo_to(size_t count);
-  int choose_to_relieve(int h) const;
-  void relieve(int h);
-  void relieve_all();
-  void drain_all();
-  std::vector<int> hosts_to_free();
-  bool free_host(int h);
-  void free_all();
-};
-
-// Where the risk is least afterwards: for a given number of hosts, even risk is least overload.
-int Planner::Round::find_open_host(int v, Alternatives& alternatives) const {
-  double least = 0, second_least = 0;
-  int found = -1;
-  uint32_t tried = 0;
-  for (const auto& [risk, h] : book.open_hosts()) {
-    if (tried == options.hosts_tried_max) break;
-    if (h == book.host_of(v)) continue;
-    ++tried;
-    ++alternatives.considered;
-    if (!has_room(h, v, alternatives)) continue;
-    const HostLoad after = book.with(h, v);
-    if (!book.fits(after)) {
-      ++alternatives.over_load;
-      continue;
-    }
-    const double risk_after = book.risk(after);
-    if (found >= 0 && risk_after >= least) {
-      if (alternatives.second < 0 || risk_after < second_least) {
-        alternatives.second = h;
-        second_least = risk_after;
-      }
-      continue;
-    }
-    alternatives.second = found;
-    second_least = least;
-    least = risk_after;
-    found = h;
-  }
-  return found;
+  give_up(h, why, std::move(search));
+  return false;
 }
 
-// The idle host that gives most for its power.
-int Planner::Round::find_idle_host(int v, Alternatives& alternatives) const {
-  double least = 0;
-  int found = -1;
-  for (int h = 0; h < host_count(); ++h) {
-    if (!book.vms(h).empty() || !host(h).takes_vms || h == book.host_of(v)) continue;
-    const double watts = host(h).power ? host(h).power->max() : 1;
-    if (found >= 0 && watts / host(h).capacity >= least) continue;
-    ++alternatives.considered;
-    if (!has_room(h, v, alternatives)) continue;
-    least = watts / host(h).capacity;
-    found = h;
-  }
-  return found;
+void PlannerRound::relieve(int h) {
+  if (!is_over(book_.load(h))) return;
+  do {
+    if (!relieve_one(h)) return;
+  } while (!is_relieved(book_.load(h)));
 }
 
-void Planner::Round::move(int v, int to, MoveReason reason, const Alternatives& alternatives) {
-  PlannedMove move;
-  move.vm = v;
-  move.from = book.host_of(v);
-  move.to = to;
-  move.reason = reason;
-  move.wakes_host = book.vms(to).empty();
-  move.from_before = book.load(move.from);
-  move.to_before = book.load(to);
-  move.alternatives = alternatives;
-  book.move(v, to);
-  if (move.wakes_host) book.open(to);
-  move.from_after = book.load(move.from);
-  move.to_after = book.load(to);
-  is_moved[static_cast<size_t>(v)] = true;
-  plan.moves.push_back(move);
-}
-
-void Planner::Round::undo_to(size_t count) {
-  while (plan.moves.size() > count) {
-    const PlannedMove& last = plan.moves.back();
-    book.move(last.vm, last.from);
-    is_moved[static_cast<size_t>(last.vm)] = false;
-    plan.moves.pop_back();
-  }
-}
-
-// The smallest VM without which the host is no longer contended; if there is none, the largest.
-int Planner::Round::choose_to_relieve(int h) const {
-  int best = -1;
-  std::pair<bool, double> best_rank;
-  for (const int v : book.vms(h)) {
-    if (!may_move(v)) continue;
-    const bool suffices = !is_over(book.without(h, v));
-    const std::pair rank(suffices, suffices ? -vm(v).demand : vm(v).demand);
-    if (best >= 0 && rank <= best_rank) continue;
-    best = v;
-    best_rank = rank;
-  }
-  return best;
-}
-
-void Planner::Round::relieve(int h) {
-  while (is_over(book.load(h))) {
-    const int v = choose_to_relieve(h);
-    Alternatives alternatives;
-    if (v < 0) {
-      plan.unrelieved.push_back({h, Unrelieved::Why::kCoolingDown, book.load(h), alternatives});
-      return;
-    }
-    int to = find_open_host(v, alternatives);
-    if (to < 0) to = find_idle_host(v, alternatives);
-    if (to < 0) {
-      plan.unrelieved.push_back({h, Unrelieved::Why::kNoHost, book.load(h), alternatives});
-      return;
-    }
-    move(v, to, MoveReason::kRelief, alternatives);
-    took_vms[static_cast<size_t>(to)] = true;
-  }
-}
-
-void Planner::Round::relieve_all() {
+void PlannerRound::relieve_all() {
   std::vector<std::pair<double, int>> over;
   for (int h = 0; h < host_count(); ++h)
-    if (is_over(book.load(h))) over.emplace_back(-book.load(h).now, h);
+    if (is_over(book_.load(h)))
+      over.emplace_back(-std::max(book_.load(h).now, book_.load(h).ahead), h);
   std::sort(over.begin(), over.end());
   for (const auto& [load, h] : over) relieve(h);
 }
 
-void Planner::Round::drain_all() {
-  for (int h = 0; h < host_count(); ++h) {
-    if (host(h).takes_vms) continue;
-    const std::vector<int> vms(book.vms(h).begin(), book.vms(h).end());
-    for (const int v : vms) {
-      if (!vm(v).may_move) continue;
-      Alternatives alternatives;
-      int to = find_open_host(v, alternatives);
-      if (to < 0) to = find_idle_host(v, alternatives);
-      if (to < 0) {
-        plan.unrelieved.push_back({h, Unrelieved::Why::kNoHost, book.load(h), alternatives});
-        continue;
-      }
-      move(v, to, MoveReason::kDrain, alternatives);
-      took_vms[static_cast<size_t>(to)] = true;
-    }
-  }
-}
-
 // Those of the least expected load, as many as the rest can do without. They take no VMs, so that
 // none moves twice.
-std::vector<int> Planner::Round::hosts_to_free() {
+std::vector<int> PlannerRound::hosts_to_free() {
   std::vector<std::tuple<double, int>> order;
   double capacity = 0, wanted = 0;
   for (int h = 0; h < host_count(); ++h) {
-    const auto vms = book.vms(h);
+    const auto vms = book_.vms(h);
     if (vms.empty() || !host(h).takes_vms) continue;
     capacity += host(h).capacity;
-    wanted += book.load(h).mean * host(h).capacity;
-    if (took_vms[static_cast<size_t>(h)] ||
+    wanted += book_.load(h).mean * host(h).capacity;
+    if (took_vms_[static_cast<size_t>(h)] ||
         !std::all_of(vms.begin(), vms.end(), [&](int v) { return may_move(v); }))
       continue;
     const double watts = host(h).power ? host(h).power->max() : 1;
-    order.emplace_back(book.load(h).mean * host(h).capacity / watts, h);
+    order.emplace_back(book_.load(h).mean * host(h).capacity / watts, h);
   }
   std::sort(order.begin(), order.end());
   std::vector<int> freed;
   for (const auto& [load, h] : order) {
-    if ((capacity - host(h).capacity) * options.fill < wanted) break;
+    if ((capacity - host(h).capacity) * options_.fill < wanted) break;
     capacity -= host(h).capacity;
-    book.close(h);
+    book_.close(h);
     freed.push_back(h);
   }
   return freed;
 }
 
+// What is freed is the host's capacity, from the last of its moves on.
+bool PlannerRound::saves_enough(int h, size_t from) const {
+  double cost = 0, seconds = 0;
+  for (size_t i = from; i < plan_.moves.size(); ++i) {
+    cost += plan_.moves[i].value.cost;
+    seconds += vm(plan_.moves[i].vm).cost.seconds;
+  }
+  const double saved = host(h).capacity * std::max(0.0, options_.value.horizon_s - seconds);
+  return cost == 0 || saved > options_.value.margin * cost;
+}
+
 // All or nothing: a host that keeps one VM saves nothing.
-bool Planner::Round::free_host(int h) {
+bool PlannerRound::free_host(int h) {
   std::vector<std::pair<double, int>> vms;
-  for (const int v : book.vms(h)) vms.emplace_back(-vm(v).demand, v);
+  for (const int v : book_.vms(h)) vms.emplace_back(-vm(v).demand, v);
   std::sort(vms.begin(), vms.end());
-  const size_t before = plan.moves.size();
+  const size_t before = plan_.moves.size();
+  if (!has_moves_left(vms.size())) return false;
   for (const auto& [demand, v] : vms) {
-    Alternatives alternatives;
-    const int to = find_open_host(v, alternatives);
+    if (book_.host_of(v) != h) continue;  // it went with another
+    const std::vector<int> unit = rules_.unit_of(v);
+    Search search;
+    const int to = unit.size() == 1 ? find_open_host(v, search) : find_host_of(unit, search);
     if (to < 0) {
       undo_to(before);
       return false;
     }
-    move(v, to, MoveReason::kConsolidate, alternatives);
+    move_unit(unit, to, MoveReason::kConsolidate, search);
   }
-  return true;
+  if (saves_enough(h, before)) return true;
+  undo_to(before);
+  return false;
 }
 
-void Planner::Round::free_all() {
+void PlannerRound::free_all() {
   for (const int h : hosts_to_free()) free_host(h);
 }
 
 Plan Planner::plan(const FleetState& fleet) const {
-  Round round(fleet, options_);
-  if (!options_.frees_hosts)
-    for (int h = 0; h < round.host_count(); ++h)
-      if (round.host(h).takes_vms) round.book.open(h);
+  PlannerRound round(fleet, options_);
+  round.place_all();
   round.drain_all();
+  round.mend_all();
   round.relieve_all();
   if (options_.frees_hosts) round.free_all();
-  return std::move(round.plan);
+  return round.take();
 }
 
 }  // namespace forerun::place
