@@ -4,6 +4,7 @@
 
 #include <boost/json.hpp>
 
+#include "api/fake_plan_service.h"
 #include "api/fake_service.h"
 #include "api/router.h"
 #include "core/bytes.h"
@@ -108,6 +109,7 @@ std::string body_for(std::string_view operation_id) {
   if (operation_id == "pushMetrics") return R"({"values":{"requests_per_s":12}})";
   if (operation_id == "setVmShare") return R"({"weight":200})";
   if (operation_id == "collectRecording") return R"({"id":"r-1"})";
+  if (operation_id == "setPlanPolicy") return R"({"mode":"auto"})";
   if (operation_id == "restoreVm") return R"({"checkpoint":3})";
   if (operation_id == "exportHistory") return R"({"path":"/d"})";
   if (operation_id == "importHistory") return R"({"source_path":"/d"})";
@@ -149,7 +151,8 @@ TEST(OpenApi, EveryDocumentedOperationAnswersAsDocumented) {
   const json::value document = load_document();
   ASSERT_TRUE(document.is_object());
   FakeService service;
-  const Router router(service, [] { return int64_t{1790000000}; });
+  FakePlanService plans;
+  const Router router(service, [] { return int64_t{1790000000}; }, &plans);
   size_t operations = 0;
   for (const auto& [path, item] : document.at("paths").as_object()) {
     for (const auto& [method, operation] : item.as_object()) {
@@ -161,7 +164,7 @@ TEST(OpenApi, EveryDocumentedOperationAnswersAsDocumented) {
       }
     }
   }
-  EXPECT_EQ(operations, 50u);
+  EXPECT_EQ(operations, 57u);
 }
 
 TEST(OpenApi, ProblemsAreAsDocumented) {

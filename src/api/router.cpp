@@ -77,8 +77,8 @@ HttpResponse started(const HttpRequest& request, const Result<OperationInfo>& op
 
 }  // namespace
 
-Router::Router(Service& service, std::function<int64_t()> unix_seconds)
-    : service_(service), unix_seconds_(std::move(unix_seconds)) {}
+Router::Router(Service& service, std::function<int64_t()> unix_seconds, PlanService* plans)
+    : service_(service), plans_(plans), unix_seconds_(std::move(unix_seconds)) {}
 
 HttpResponse Router::handle(const HttpRequest& request) const {
   const Segments path = split(request.path);
@@ -111,6 +111,7 @@ HttpResponse Router::v1(const HttpRequest& request, const Segments& path) const 
   if (path[0] == "launches") return launches(request, path);
   if (path[0] == "vms") return vms(request, path);
   if (path[0] == "usage") return usage(request, path);
+  if (path[0] == "plan" && plans_ != nullptr) return plan(request, path);
   if (path[0] == "hosts") return hosts(request, path);
   if (path.size() != 1 || (path[0] != "host" && path[0] != "cluster" && path[0] != "checks"))
     return no_such_path(request);
@@ -261,6 +262,40 @@ HttpResponse Router::usage(const HttpRequest& request, const Segments& path) con
                                          path.back(), request.query);
   if (!asked) return problem(request, asked.error());
   return answer(request, service_.usage(*asked));
+}
+
+// plan, plan/fleet, plan/apply, plan/policy, plan/moves, plan/moves/VM
+HttpResponse Router::plan(const HttpRequest& request, const Segments& path) const {
+  const bool is_get = request.method == "GET";
+  const std::string_view what = path.size() > 1 ? path[1] : std::string_view();
+  const auto text = [&](const Result<std::string>& result) {
+    return result ? ok(*result) : problem(request, result.error());
+  };
+  if (what == "moves" && path.size() <= 3) {
+    if (!is_get) return wrong_method(request, "GET");
+    return ok(plans_->plan_moves(path.size() == 3 ? std::string(path[2]) : std::string()));
+  }
+  if (path.size() > 2) return no_such_path(request);
+  if (what == "fleet") {
+    if (!is_get) return wrong_method(request, "GET");
+    return text(plans_->plan_fleet());
+  }
+  if (what == "policy" && is_get) return ok(to_json(plans_->plan_policy()));
+  if (!what.empty() && what != "apply" && what != "policy") return no_such_path(request);
+  const std::string_view method = what == "policy" ? "PATCH" : "POST";
+  if (request.method != method)
+    return wrong_method(request, what == "policy" ? "GET, PATCH" : method);
+  if (!is_json(request)) return no_json(request);
+  if (what == "apply") return started(request, plans_->apply_plan());
+  if (what == "policy") {
+    const auto asked = parse_plan_policy_request(request.body);
+    if (!asked) return problem(request, asked.error());
+    const Status set = plans_->set_plan_policy(*asked);
+    return set ? ok(to_json(plans_->plan_policy())) : problem(request, set.error());
+  }
+  const auto asked = parse_plan_request(request.body);
+  if (!asked) return problem(request, asked.error());
+  return text(plans_->plan(*asked));
 }
 
 HttpResponse Router::vm_profile(const HttpRequest& request, const std::string& name) const {

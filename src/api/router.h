@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 
+#include "api/plan_service.h"
 #include "api/service.h"
 #include "net/http_server.h"
 
@@ -13,8 +14,9 @@ namespace forerun::api {
 // Thread-safe if the Service is; holds no state of its own.
 class Router {
  public:
-  // `unix_seconds` gives the time that answers carry as "as_of".
-  Router(Service& service, std::function<int64_t()> unix_seconds);
+  // `unix_seconds` gives the time that answers carry as "as_of". Without `plans` there are no such
+  // paths.
+  Router(Service& service, std::function<int64_t()> unix_seconds, PlanService* plans = nullptr);
 
   net::HttpResponse handle(const net::HttpRequest& request) const;
 
@@ -30,6 +32,7 @@ class Router {
   net::HttpResponse launches(const net::HttpRequest& request, const Segments& path) const;
   net::HttpResponse vms(const net::HttpRequest& request, const Segments& path) const;
   net::HttpResponse one_vm(const net::HttpRequest& request, const Segments& path) const;
+  net::HttpResponse plan(const net::HttpRequest& request, const Segments& path) const;
   net::HttpResponse usage(const net::HttpRequest& request, const Segments& path) const;
   net::HttpResponse vm_profile(const net::HttpRequest& request, const std::string& name) const;
   net::HttpResponse recording(const net::HttpRequest& request, const Segments& path) const;
@@ -39,6 +42,7 @@ class Router {
   net::HttpResponse v1(const net::HttpRequest& request, const Segments& path) const;
 
   Service& service_;
+  PlanService* const plans_;
   std::function<int64_t()> unix_seconds_;
 };
 

@@ -7,6 +7,7 @@
 #include <cstdlib>
 
 #include "cli/commands.h"
+#include "cli/plan_commands.h"
 
 namespace forerun::cli {
 namespace {
@@ -83,6 +84,8 @@ int run_cli(int argc, const char* const* argv) {
   add_migration_commands(app, context, chosen);
   add_lab_commands(app, context, chosen);
   add_usage_commands(app, context, chosen);
+  add_plan_commands(app, context, chosen);
+  add_policy_commands(app, context, chosen);
   add_doctor_command(app, context, chosen);
   app.footer(std::string(kExamples));  // last: subcommands copy what is there when they are added
 

@@ -6,6 +6,7 @@
 
 #include "cli/commands.h"
 #include "cli/fields.h"
+#include "cli/plan_commands.h"
 #include "cli/text.h"
 
 namespace forerun::cli {
@@ -155,6 +156,7 @@ void add_stats_commands(CLI::App& app, const Context& context, Command& chosen) 
   CLI::App* explain = app.add_subcommand("explain", "Why Forerun did what it did");
   explain->require_subcommand(1);
   add_explain_launch(*explain, context, chosen);
+  add_explain_vm(*explain, context, chosen);
   auto name = std::make_shared<std::string>();
   CLI::App* prefetch =
       explain->add_subcommand("prefetch", "What each model said for a VM, and what came of it");

@@ -11,6 +11,7 @@
 #include "daemon/memory_keeper.h"
 #include "daemon/migrations.h"
 #include "daemon/peers.h"
+#include "daemon/plans.h"
 #include "daemon/repositories.h"
 #include "daemon/rnn_training.h"
 #include "daemon/service.h"
@@ -154,6 +155,7 @@ struct Daemon::Parts {
   std::unique_ptr<Peers> peers;
   std::unique_ptr<Migrations> migrations;
   std::unique_ptr<ClusterService> cluster;
+  std::unique_ptr<Plans> plans;
   std::unique_ptr<DaemonService> service;
   std::unique_ptr<api::Router> router;
   std::unique_ptr<net::HttpServer> http;
@@ -163,13 +165,16 @@ struct Daemon::Parts {
   SessionModels session_models();
   Status build_data_plane();
   Status listen_nbd();
+  Status build_plans();
   Status build_control_plane(uint64_t epoch);
 };
 
 Daemon::Parts::~Parts() {
   if (http) http->stop();
   if (cluster) cluster->stop();  // another may lead at once
+  if (plans) plans->ask_to_stop();
   if (migrations) migrations->stop();
+  if (plans) plans->stop();
   // Connections are cut before waiting reads are ended: a guest whose connection broke sends its
   // requests again after the restart, one that was answered with an error would see it.
   if (nbd) nbd->shut_down_connections();
@@ -316,6 +321,53 @@ Status Daemon::Parts::listen_nbd() {
   return {};
 }
 
+Status Daemon::Parts::build_plans() {
+  Plans::Parts parts{.state_dir = config.state_dir,
+                     .unix_seconds = os::unix_seconds,
+                     .history = *history,
+                     .list_vms = [this] { return vms->list(); }};
+  for (const HostConfig& host : config.hosts) parts.peers.push_back(host.name);
+  parts.host = config.cluster_host;
+  parts.zone = config.cluster_zone;
+  for (const std::string& label : config.cluster_labels)
+    parts.labels[label.substr(0, label.find('='))] = label.substr(label.find('=') + 1);
+  // A store of this host alone says nothing of who plans for others.
+  if (config.cluster_store == "etcd") {
+    parts.lead = [this] {
+      const cluster::Leadership led = cluster->leadership();
+      return std::optional(PlanLead{led.is_leader, led.token, cluster->info().leader});
+    };
+    parts.admit = [this](const std::string& host, uint64_t token, std::string_view act) {
+      return host.empty() ? cluster->admit(token, act) : cluster->admit_from(host, token, act);
+    };
+  }
+  parts.ask = [this](const std::string& host, const PeerMessage& question, PeerMessageKind answer,
+                     Nanos timeout) -> Result<PeerMessage> {
+    FR_TRY(const auto connection, peers->connect(host));
+    FR_CHECK(send(*connection, question));
+    // An order may take hours, the end of the daemon may not.
+    const Time until = clock.now() + timeout;
+    for (;;) {
+      const auto text = connection->receive_message(std::chrono::seconds(1));
+      if (text) return expect(*text, {answer});
+      if (text.error().code != ErrorCode::kTimedOut || clock.now() >= until || plans->is_stopping())
+        return std::unexpected(text.error());
+    }
+  };
+  parts.migrate = [this](const std::string& vm, const api::MigrateRequest& request,
+                         Operations::Progress& progress) {
+    return migrations->move(vm, request, progress);
+  };
+  parts.start = [this](Operations::Work work) {
+    return service->operations().start("plan_apply", "plan", std::move(work));
+  };
+  FR_TRY(plans, Plans::open(std::move(parts)));
+  migrations->answer_by([this](const std::string& host, const PeerMessage& question) {
+    return plans->answer(host, question);
+  });
+  return {};
+}
+
 Status Daemon::Parts::build_control_plane(uint64_t epoch) {
   all_repositories = std::make_unique<repository::LayeredStore>(
       *repositories.store, repositories.sources, index_cache.get());
@@ -347,6 +399,7 @@ Status Daemon::Parts::build_control_plane(uint64_t epoch) {
   FR_TRY(peers, Peers::open(config));
   migrations = std::make_unique<Migrations>(MigrationParts{config, clock, *vms, *peers});
   FR_TRY(cluster, ClusterService::open(config, clock));
+  FR_CHECK(build_plans());
   service = std::make_unique<DaemonService>(DaemonService::Parts{config,
                                                                  clock,
                                                                  repositories.sources,
@@ -370,11 +423,12 @@ Status Daemon::Parts::build_control_plane(uint64_t epoch) {
                                                                  *usage,
                                                                  *migrations,
                                                                  *cluster});
-  router = std::make_unique<api::Router>(*service, os::unix_seconds);
+  router = std::make_unique<api::Router>(*service, os::unix_seconds, plans.get());
   net::HttpServerOptions options;
   options.unix_path = config.api_socket();
   FR_CHECK(migrations->start());
   cluster->start();
+  plans->start();
   FR_TRY(http, net::HttpServer::start(options, [this](const net::HttpRequest& request) {
            return router->handle(request);
          }));

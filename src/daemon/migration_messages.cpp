@@ -10,10 +10,10 @@ namespace {
 
 namespace json = boost::json;
 
-constexpr std::array<std::string_view, 18> kNames{
-    "ping",   "pong",    "prepare",  "prepared", "frozen", "ready",
-    "commit", "running", "progress", "complete", "abort",  "failed",
-    "resume", "resumed", "ask",      "outcome",  "relay",  "relayed"};
+constexpr std::array<std::string_view, 22> kNames{
+    "ping",     "pong",     "prepare", "prepared",   "frozen", "ready",   "commit", "running",
+    "progress", "complete", "abort",   "failed",     "resume", "resumed", "ask",    "outcome",
+    "relay",    "relayed",  "fleet",   "fleet_told", "order",  "ordered"};
 
 // A member that is left out has its default.
 struct Member {
@@ -124,6 +124,10 @@ Status send(net::PeerConnection& to, const PeerMessage& message) {
 Result<PeerMessage> receive(net::PeerConnection& from, std::initializer_list<PeerMessageKind> kinds,
                             Nanos timeout) {
   FR_TRY(const std::string text, from.receive_message(timeout));
+  return expect(text, kinds);
+}
+
+Result<PeerMessage> expect(std::string_view text, std::initializer_list<PeerMessageKind> kinds) {
   FR_TRY(PeerMessage message, parse_peer_message(text));
   if (std::find(kinds.begin(), kinds.end(), message.kind) != kinds.end()) return message;
   if (message.kind == PeerMessageKind::kFailed) return fail(code_of(message.code), message.text);

@@ -14,24 +14,28 @@ namespace forerun::daemon {
 inline constexpr int kPeerVersion = 1;
 
 enum class PeerMessageKind : uint8_t {
-  kPing,      // → is anybody there
-  kPong,      // ← yes
-  kPrepare,   // → this VM comes: can it
-  kPrepared,  // ← its QEMU waits
-  kFrozen,    // → the guest has stopped: its own writes can be read
-  kReady,     // ← all that is needed to run it is here
-  kCommit,    // → it is yours: run it
-  kRunning,   // ← it runs
-  kProgress,  // ← so much of the disk is still to come
-  kComplete,  // ← nothing is needed of the source any more
-  kAbort,     // → it stays where it was
-  kFailed,    // ↔ what was asked cannot be done, or the migration is over
-  kResume,    // → the connection was cut after the commit: go on
-  kResumed,   // ← this is what is missing
-  kAsk,       // ← whose is the VM of this migration
-  kOutcome,   // → this is
-  kRelay,     // → what follows goes to a forwarded port of the VM
-  kRelayed,   // ← it does
+  kPing,       // → is anybody there
+  kPong,       // ← yes
+  kPrepare,    // → this VM comes: can it
+  kPrepared,   // ← its QEMU waits
+  kFrozen,     // → the guest has stopped: its own writes can be read
+  kReady,      // ← all that is needed to run it is here
+  kCommit,     // → it is yours: run it
+  kRunning,    // ← it runs
+  kProgress,   // ← so much of the disk is still to come
+  kComplete,   // ← nothing is needed of the source any more
+  kAbort,      // → it stays where it was
+  kFailed,     // ↔ what was asked cannot be done, or the migration is over
+  kResume,     // → the connection was cut after the commit: go on
+  kResumed,    // ← this is what is missing
+  kAsk,        // ← whose is the VM of this migration
+  kOutcome,    // → this is
+  kRelay,      // → what follows goes to a forwarded port of the VM
+  kRelayed,    // ← it does
+  kFleet,      // → how is your host used, and its VMs
+  kFleetTold,  // ← so
+  kOrder,      // → move a VM of yours, as the plan says
+  kOrdered,    // ← it was
 };
 std::string_view peer_message_name(PeerMessageKind kind);
 
@@ -65,6 +69,8 @@ Status send(net::PeerConnection& to, const PeerMessage& message);
 // kinds.
 Result<PeerMessage> receive(net::PeerConnection& from, std::initializer_list<PeerMessageKind> kinds,
                             Nanos timeout);
+// The same of one that was received.
+Result<PeerMessage> expect(std::string_view text, std::initializer_list<PeerMessageKind> kinds);
 PeerMessage failure_message(const Error& error);
 
 }  // namespace forerun::daemon

@@ -127,7 +127,8 @@ void Migrations::serve(const std::string& host, const Peers::Connection& connect
   const auto first =
       receive(*connection,
               {PeerMessageKind::kPing, PeerMessageKind::kPrepare, PeerMessageKind::kResume,
-               PeerMessageKind::kAsk, PeerMessageKind::kRelay},
+               PeerMessageKind::kAsk, PeerMessageKind::kRelay, PeerMessageKind::kFleet,
+               PeerMessageKind::kOrder},
               kFirstMessageTimeout);
   if (!first) {
     log::warn("host {}: {}", host, first.error().message);
@@ -137,6 +138,13 @@ void Migrations::serve(const std::string& host, const Peers::Connection& connect
     return;
   }
   if (first->kind == PeerMessageKind::kRelay) return serve_relay(*first, connection);
+  if (first->kind == PeerMessageKind::kFleet || first->kind == PeerMessageKind::kOrder) {
+    [[maybe_unused]] const Status told =
+        send(*connection, answer_ ? answer_(host, *first)
+                                  : failure_message({ErrorCode::kUnsupported, "nobody plans"}));
+    [[maybe_unused]] const auto closed = connection->receive_message(kFirstMessageTimeout);
+    return;
+  }
   if (first->kind == PeerMessageKind::kPing || first->kind == PeerMessageKind::kAsk) {
     PeerMessage answer;
     answer.kind = PeerMessageKind::kPong;

@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <condition_variable>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -40,6 +41,11 @@ class Migrations {
   Status start();
   void stop();
 
+  // Has those questions of other hosts answered that are not about a migration: kFleet, kOrder.
+  // Before start().
+  using Answer = std::function<PeerMessage(const std::string& host, const PeerMessage& question)>;
+  void answer_by(Answer answer) { answer_ = std::move(answer); }
+
   // Moves a VM; an operation's work. Returns what came of it, for people.
   Result<std::string> move(const std::string& vm, const api::MigrateRequest& request,
                            Operations::Progress& progress);
@@ -61,6 +67,7 @@ class Migrations {
 
   const MigrationParts parts_;
   PortRelays relays_;
+  Answer answer_;
   std::atomic<bool> is_stopping_{false};
   std::mutex mutex_;  // guards all below
   std::condition_variable stopping_;

@@ -67,6 +67,7 @@ class DaemonService final : public api::Service {
   Result<std::vector<api::TagInfo>> list_tags() override;
   Result<api::TagInfo> sign_tag(const api::SignRequest& request) override;
   std::vector<api::OperationInfo> list_operations() override { return operations_.list(); }
+  Operations& operations() { return operations_; }
   Result<api::OperationInfo> get_operation(const std::string& id) override {
     return operations_.get(id);
   }
