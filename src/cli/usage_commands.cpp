@@ -1,12 +1,14 @@
-// forerun usage list|show|export|push, forerun top: how the host and its VMs were used
+// forerun usage list|show|forecast|export|push, forerun top: how the host and its VMs were used
 #include <CLI/CLI.hpp>
 #include <boost/json.hpp>
 #include <memory>
+#include <optional>
 #include <thread>
 
 #include "cli/commands.h"
 #include "cli/fields.h"
 #include "cli/text.h"
+#include "cli/usage_forecast.h"
 #include "os/clock.h"
 #include "os/file.h"
 #include "telemetry/history.h"
@@ -17,12 +19,14 @@ namespace {
 namespace json = boost::json;
 
 constexpr size_t kBarCells = 40;
+constexpr int kForecastPast_s = 35 * 86400;  // all that is kept of 5 min
 
 struct Arguments {
   std::string entity = "host", metric, last = "1h", file, resolution;
   unsigned points = 60;
   std::vector<std::string> values;
   bool is_watch = false;
+  std::optional<double> limit;
 };
 
 // "host", or a VM's name, as a path: "host", "vm/NAME".
@@ -101,6 +105,20 @@ Result<int> show_series(const Context& context, const Arguments& arguments) {
   }
   if (series.points.empty()) text += "nothing was kept in that time\n";
   print(text);
+  return kExitOk;
+}
+
+Result<int> forecast_series(const Context& context, const Arguments& arguments) {
+  FR_TRY(const std::string entity, entity_path(arguments.entity));
+  FR_CHECK(telemetry::check({entity, arguments.metric}));
+  FR_TRY(const Series series,
+         fetch(context, entity, arguments.metric,
+               fmt::format("last_seconds={}&points_max=20000&resolution=5m", kForecastPast_s)));
+  FR_TRY(const UsageForecast forecast, forecast_usage(series.points, arguments.limit));
+  if (context.output == Output::kTable)
+    print(usage_forecast_table(forecast, arguments.metric));
+  else
+    print_json(context, usage_forecast_json(forecast));
   return kExitOk;
 }
 
@@ -210,6 +228,12 @@ void add_usage_commands(CLI::App& app, const Context& context, Command& chosen) 
       ->check(CLI::Range(1, 20'000))
       ->capture_default_str();
   choose(show, show_series);
+  CLI::App* ahead = usage->add_subcommand("forecast", "What a series will do in the next 12 h");
+  ahead->add_option("of", arguments->entity, "host, or a VM's name")->required();
+  ahead->add_option("metric", arguments->metric, "such as cpu_cores; see usage list")->required();
+  ahead->add_option("--limit", arguments->limit, "also the probability of more than this")
+      ->type_name("NUMBER");
+  choose(ahead, forecast_series);
   CLI::App* write = usage->add_subcommand("export", "All series into a CSV file");
   write->add_option("file", arguments->file)->required()->type_name("FILE");
   write->add_option("--last", arguments->last, "this much of the past")

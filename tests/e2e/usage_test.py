@@ -61,6 +61,8 @@ class UsageTest(unittest.TestCase):
         self.assertIn(["vm/web", "queue", "3", "3"], [row[1:] for row in rows])
         asked = json.loads(self.daemon.cli("usage", "show", "web", "queue", "--last", "10m", "-o", "json").stdout)
         self.assertEqual(asked["points"][0][1:], [3, 3])
+        young = self.daemon.cli("usage", "forecast", "web", "queue", check=False)
+        self.assertIn("fewer than two points", young.stderr)
 
     def test_what_is_not_kept_is_refused(self):
         absent = self.daemon.cli("usage", "show", "web", "mood", check=False)
