@@ -127,6 +127,11 @@ Status PeerConnection::read_exact(PeerChannel channel, MutableByteView out) {
   return {};
 }
 
+void PeerConnection::limit(PeerChannel channel, uint32_t bytes) {
+  const std::lock_guard lock(mutex_);
+  mux_.limit(channel, bytes);
+}
+
 void PeerConnection::end(PeerChannel channel) {
   const std::lock_guard lock(mutex_);
   mux_.end(channel);

@@ -39,6 +39,8 @@ class PeerConnection {
   Result<size_t> read_some(PeerChannel channel, MutableByteView out);
   Status read_exact(PeerChannel channel, MutableByteView out);
   void end(PeerChannel channel);
+  // See PeerMux.
+  void limit(PeerChannel channel, uint32_t bytes);
 
   // Messages are texts of at most kMessageBytesMax bytes. ERRORS: also kTimedOut: none came, try
   // again; kCorrupt.

@@ -16,6 +16,9 @@ void write_header(FrameType type, PeerChannel channel, size_t payload_bytes, Buf
   frame.assign(writer.view().begin(), writer.view().end());
 }
 
+// Credit is given back in such pieces: at most half of what a peer may limit itself to.
+constexpr uint32_t kCreditBytes = 32 * kKiB;
+
 }  // namespace
 
 std::string_view peer_channel_name(PeerChannel channel) {
@@ -92,6 +95,11 @@ std::array<PeerMux::Out, kPeerChannels> PeerMux::first_credits() {
   return all;
 }
 
+void PeerMux::limit(PeerChannel channel, uint32_t bytes) {
+  const uint32_t window = window_bytes(channel);
+  out(channel).unused_bytes = window - std::min(window, std::max(bytes, kLimitMin));
+}
+
 size_t PeerMux::room(PeerChannel channel) const {
   const size_t queued = out(channel).queue.size();
   const size_t limit = queue_bytes_max(channel);
@@ -107,7 +115,7 @@ void PeerMux::end(PeerChannel channel) { out(channel).is_ended = true; }
 
 bool PeerMux::credit_frame(Buffer& frame) {
   for (const PeerChannel channel : kAll) {
-    if (in(channel).taken_bytes < window_bytes(channel) / 4) continue;
+    if (in(channel).taken_bytes < kCreditBytes) continue;
     write_header(FrameType::kCredit, channel, 4, frame);
     BigEndianWriter bytes;
     bytes.u32(std::exchange(in(channel).taken_bytes, 0));
@@ -125,8 +133,9 @@ bool PeerMux::data_frame(PeerChannel channel, Buffer& frame) {
     write_header(FrameType::kEnd, channel, 0, frame);
     return true;
   }
-  const ByteView data =
-      from.queue.front(std::min<uint64_t>(kFramePayloadBytesMax, from.credit_bytes));
+  const uint64_t credit =
+      from.credit_bytes - std::min<uint64_t>(from.credit_bytes, from.unused_bytes);
+  const ByteView data = from.queue.front(std::min<uint64_t>(kFramePayloadBytesMax, credit));
   if (data.empty()) return false;
   write_header(FrameType::kData, channel, data.size(), frame);
   frame.insert(frame.end(), data.begin(), data.end());

@@ -46,6 +46,11 @@ class PeerMux {
   static uint32_t window_bytes(PeerChannel channel);  // sent and not yet taken, at most
   static size_t queue_bytes_max(PeerChannel channel);
 
+  // From now on no more than so many bytes of this channel are under way, at least kLimitMin: what
+  // is, is ahead of all that is sent later.
+  void limit(PeerChannel channel, uint32_t bytes);
+  static constexpr uint32_t kLimitMin = 64 * 1024;
+
   // Returns how many bytes send() takes of this channel now.
   size_t room(PeerChannel channel) const;
   // REQUIRES: data.size() <= room(channel), and the channel was not ended.
@@ -85,6 +90,7 @@ class PeerMux {
   struct Out {
     Queue queue;
     uint64_t credit_bytes = 0;
+    uint64_t unused_bytes = 0;  // of the credit, that limit() leaves
     uint64_t sent_bytes = 0;
     bool is_ended = false, is_end_told = false;
   };

@@ -81,6 +81,36 @@ TEST(PeerMux, AChannelThatIsNotReadHoldsBackItselfAlone) {
   EXPECT_TRUE(a.is_drained(PeerChannel::kReturn));
 }
 
+TEST(PeerMux, AChannelKeepsToItsLimitAndGoesOnAsItIsRead) {
+  PeerMux a, b;
+  a.limit(PeerChannel::kForward, 96 * kKiB);
+  size_t sent = 0, read = 0;
+  const auto fill = [&] {
+    for (size_t room = 0; (room = a.room(PeerChannel::kForward)) > 0; pass(a, b)) {
+      a.send(PeerChannel::kForward, filled(room, 'f'));
+      sent += room;
+    }
+  };
+  fill();
+  EXPECT_EQ(b.received_bytes(PeerChannel::kForward), 96 * kKiB);
+  for (int i = 0; i < 20; ++i) {
+    Buffer some(40 * kKiB);
+    read += b.take(PeerChannel::kForward, some);
+    pass(b, a);  // credit
+    fill();
+    EXPECT_LE(b.received_bytes(PeerChannel::kForward), 96 * kKiB);
+  }
+  EXPECT_EQ(read, 20 * 40 * kKiB);
+  EXPECT_GE(sent, read);
+  PeerMux c, d;
+  c.limit(PeerChannel::kForward, 1);
+  c.send(PeerChannel::kForward, filled(64 * kKiB, 'f'));
+  pass(c, d);
+  c.send(PeerChannel::kForward, filled(1, 'f'));
+  pass(c, d);
+  EXPECT_EQ(d.received_bytes(PeerChannel::kForward), PeerMux::kLimitMin);
+}
+
 TEST(PeerMux, RefusesMoreThanTheWindow) {
   PeerMux b;
   const Buffer payload = filled(kFramePayloadBytesMax, 'x');
