@@ -150,13 +150,12 @@ Status MemorySender::Impl::on_command(Command command, ByteView data) {
 void MemorySender::Impl::discard_late() {
   std::vector<std::vector<ByteRange>> ranges(blocks.size());
   for (const PageKey key : late.keys()) {
-    if (!held.set(key, *late.find(key))) continue;
+    if (!held.take_from(late, key)) continue;
     auto& of_block = ranges[key.block()];
     if (!of_block.empty() && of_block.back().end() == key.offset())
       of_block.back().length += kPageBytes;
     else
       of_block.push_back({key.offset(), kPageBytes});
-    late.erase(key);
   }
   send_held(late, SIZE_MAX);  // those there was no room for
   flush_pages();

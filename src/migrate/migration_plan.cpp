@@ -14,10 +14,14 @@ constexpr double kSwitchSeconds = 0.02;  // device state, its loading, the targe
 constexpr double kFaultSeconds = 0.02;   // that a guest waits for one page: queues and round trip
 // Pages that a guest touches though it does not write them, of a kernel and a program.
 constexpr double kUnforeseenPages = 60;
-constexpr double kProfileBytesPerS = 300e6;
 constexpr int kRoundsMax = 30;
 constexpr double kScoreForget = 0.3;
-constexpr double kSmallest = 1e-3;  // figures below it are compared as if they were it
+// What a figure is off by whatever its size: seconds, seconds, seconds, bytes. Below it no ratio
+// says anything.
+constexpr std::array<double, kPlanFigures> kNoise{0.1, 0.01, 0.02, 256.0 * 1024};
+// A share of pages whose differences are no shorter than they, from which on they travel once.
+constexpr double kHoldRatio = 0.7;
+constexpr uint64_t kDeltaSamplesMin = 16;
 
 struct Costs {
   double total_s = 0, downtime_s = 0, blocked_s = 0, bytes = 0, to_switch_s = 0;
@@ -25,7 +29,8 @@ struct Costs {
 
 class CostModel {
  public:
-  explicit CostModel(const PlanInput& input) : input_(input) {
+  CostModel(const PlanInput& input, const PlanPolicy& policy)
+      : input_(input), downtime_max_s_(to_seconds(policy.downtime_max)) {
     const auto data = static_cast<double>(input.pages - std::min(input.zero_pages, input.pages));
     all_bytes_ = data * (kPageBytes * input.packed_ratio + kRecordBytes) +
                  static_cast<double>(input.zero_pages) * kFillBytes;
@@ -59,15 +64,16 @@ class CostModel {
   }
   double switch_s() const { return kSwitchSeconds + round_trip_s_; }
 
-  // Rounds until what is left takes no longer than a switch, or stops shrinking.
+  // Rounds until what is left may be sent while the guest stands still, or stops shrinking.
   Costs precopy() const {
     Costs costs{.bytes = all_bytes_};
+    const double last_s = std::max(kSwitchSeconds, downtime_max_s_ - switch_s());
     double round_s = seconds(all_bytes_), left = 0;
     costs.total_s = round_s;
     for (int round = 0; round < kRoundsMax; ++round) {
       left = again_bytes(written_in(round_s));
       const double next_s = seconds(left);
-      if (next_s < kSwitchSeconds || next_s > 0.9 * round_s) break;
+      if (next_s < last_s || next_s > 0.9 * round_s) break;
       costs.bytes += left;
       costs.total_s += next_s;
       round_s = next_s;
@@ -79,14 +85,13 @@ class CostModel {
     return costs;
   }
   Costs postcopy() const {
-    const double profile_s = static_cast<double>(input_.pages * kPageBytes) / kProfileBytesPerS;
     const auto touched =
         static_cast<double>(std::max(input_.written_pages, input_.referenced_pages));
     const double hot_bytes = touched * (kPageBytes * input_.packed_ratio + kRecordBytes);
     Costs costs{.bytes = all_bytes_};
     costs.downtime_s = switch_s();
-    costs.total_s = profile_s + costs.downtime_s + seconds(all_bytes_);
-    costs.to_switch_s = profile_s + costs.downtime_s;
+    costs.total_s = costs.downtime_s + seconds(all_bytes_);
+    costs.to_switch_s = costs.downtime_s;
     costs.blocked_s =
         std::min(seconds(all_bytes_),
                  seconds(hot_bytes) + kUnforeseenPages * (kFaultSeconds + round_trip_s_));
@@ -104,14 +109,17 @@ class CostModel {
   }
 
   const PlanInput& input_;
+  const double downtime_max_s_;
   double all_bytes_ = 0, round_trip_s_ = 0;
 };
 
-Estimate estimate(double value, const PlanScores::Score& score, bool is_profiled) {
+Estimate estimate(double value, double noise, const PlanScores::Score& score, bool is_profiled) {
+  if (value == 0) return {};  // nothing can come of it
   // A guess of what the guest writes is wider than what was seen.
   const double spread = 1.7 * score.log_spread + (is_profiled ? 0.0 : 0.3);
   const double expected = value * std::exp(score.log_bias);
-  return {expected, expected * std::exp(-spread), expected * std::exp(spread)};
+  return {expected, std::max(0.0, expected * std::exp(-spread) - noise),
+          expected * std::exp(spread) + noise};
 }
 
 ModeEstimate estimate_mode(MigrationMode mode, const CostModel& model, const PlanInput& input,
@@ -121,11 +129,11 @@ ModeEstimate estimate_mode(MigrationMode mode, const CostModel& model, const Pla
   const std::array<double, kPlanFigures> values{costs.total_s, costs.downtime_s, costs.blocked_s,
                                                 costs.bytes};
   for (size_t i = 0; i < kPlanFigures; ++i)
-    made.figures[i] =
-        estimate(values[i], scores.of(mode, static_cast<PlanFigure>(i)), input.is_profiled);
+    made.figures[i] = estimate(values[i], kNoise[i], scores.of(mode, static_cast<PlanFigure>(i)),
+                               input.is_profiled);
   const double downtime = made[PlanFigure::kDowntime].expected;
   const double blocked_share =
-      made[PlanFigure::kBlocked].expected / std::max(made[PlanFigure::kTotal].expected, kSmallest);
+      made[PlanFigure::kBlocked].expected / std::max(made[PlanFigure::kTotal].expected, kNoise[0]);
   if (downtime > to_seconds(policy.downtime_max))
     made.why_not = fmt::format("{:.2f} s of downtime, {:.2f} s are allowed", downtime,
                                to_seconds(policy.downtime_max));
@@ -192,7 +200,7 @@ PlanInput plan_input(const MemoryProfile& profile, double link_bytes_per_s, Nano
                   .is_profiled = profile.rounds.size() >= 2,
                   .link_bytes_per_s = link_bytes_per_s,
                   .round_trip = round_trip};
-  if (profile.delta_samples > 0) input.delta_ratio = profile.delta_ratio;
+  if (profile.delta_samples >= kDeltaSamplesMin) input.delta_ratio = profile.delta_ratio;
   // The shortest round shows best how fast pages are written at first.
   for (size_t i = 1; i < profile.rounds.size(); ++i) {
     const double before_s = to_seconds(profile.rounds[i - 1].took);
@@ -208,15 +216,22 @@ Result<MigrationPlan> plan_migration(const PlanInput& input, const PlanPolicy& p
   if (input.pages == 0) return fail(ErrorCode::kInvalid, "a guest without memory cannot be moved");
   if (!(input.link_bytes_per_s > 0))
     return fail(ErrorCode::kInvalid, "the link's rate is not known");
-  const CostModel model(input);
+  const CostModel model(input, policy);
   MigrationPlan plan;
   for (const MigrationMode mode : kModes)
     plan.modes[static_cast<size_t>(mode)] = estimate_mode(mode, model, input, policy, scores);
   choose(plan);
-  plan.hot = plan.mode == MigrationMode::kHybrid && input.is_profiled && input.delta_ratio > 0.7
-                 ? HotPages::kHold
-                 : HotPages::kKeep;
   return plan;
+}
+
+HotPages hot_pages_of(const PlanInput& input, const PlanPolicy& policy, MigrationMode mode) {
+  if (mode == MigrationMode::kPostcopy) return HotPages::kSend;
+  if (!input.is_profiled || !(input.delta_ratio > kHoldRatio)) return HotPages::kKeep;
+  if (mode == MigrationMode::kHybrid) return HotPages::kHold;
+  // QEMU knows nothing of pages held back: they must not take long while the guest stands still.
+  const double hot_s = static_cast<double>(input.written_pages * kPageBytes) * input.packed_ratio /
+                       input.link_bytes_per_s;
+  return 2 * hot_s <= to_seconds(policy.downtime_max) ? HotPages::kHold : HotPages::kKeep;
 }
 
 void PlanScores::learn(const ModeEstimate& predicted,
@@ -228,7 +243,7 @@ void PlanScores::learn(const ModeEstimate& predicted,
     score.held += said.holds(actual[i]) ? 1 : 0;
     // What was said had the bias taken out already.
     const double off =
-        std::log(std::max(actual[i], kSmallest) / std::max(said.expected, kSmallest));
+        std::log(std::max(actual[i], kNoise[i]) / std::max(said.expected, kNoise[i]));
     score.log_bias = std::clamp(score.log_bias + kScoreForget * off, -2.0, 2.0);
     score.log_spread += kScoreForget * (std::abs(off) - score.log_spread);
     score.log_spread = std::clamp(score.log_spread, 0.05, 2.0);

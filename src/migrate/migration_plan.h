@@ -74,7 +74,6 @@ struct MigrationPlan {
   MigrationMode mode = MigrationMode::kHybrid;
   std::string reason;  // a sentence
   std::array<ModeEstimate, kMigrationModes> modes;
-  HotPages hot = HotPages::kKeep;
   const ModeEstimate& chosen() const { return modes[static_cast<size_t>(mode)]; }
 };
 
@@ -105,6 +104,11 @@ class PlanScores {
 // one that a guest waits for least. ERRORS: kInvalid: no pages, or a link without a rate.
 Result<MigrationPlan> plan_migration(const PlanInput& input, const PlanPolicy& policy,
                                      const PlanScores& scores);
+
+// Returns what to do with pages that are written again and again. In a pre-copy they are held back,
+// for QEMU's last round, where they would be sent whole in each round and sending them takes half
+// of the downtime that is allowed, or less.
+HotPages hot_pages_of(const PlanInput& input, const PlanPolicy& policy, MigrationMode mode);
 
 // Returns whether a profile is worth its second before a guest is moved: where what both sides keep
 // is too small for all of it, and where hot pages must be known before the first pass.

@@ -240,5 +240,24 @@ TEST(BatchPacker, WhatWasPackedIsUnpacked) {
   EXPECT_FALSE(unpacker.unpack(packed, 0, plain.size()));
 }
 
+TEST(PageStore, TakesPagesFromAnother) {
+  Rng rng(1);
+  const Buffer one = random_page(rng), other = random_page(rng);
+  PageStore from(4), to(2);
+  const PageKey a = PageKey::of(0, 0), b = PageKey::of(0, kPageBytes), c = PageKey::of(1, 0);
+  from.set(a, one);
+  from.set(b, other);
+  from.set(c, other);
+  to.set(a, other);
+  EXPECT_TRUE(to.take_from(from, a));  // in place of its own
+  EXPECT_TRUE(to.take_from(from, b));
+  EXPECT_FALSE(to.take_from(from, b));  // it is gone from there
+  EXPECT_FALSE(to.take_from(from, c));  // full
+  EXPECT_EQ(from.keys(), std::vector{c});
+  EXPECT_EQ(to.size(), 2u);
+  EXPECT_TRUE(std::equal(one.begin(), one.end(), to.find(a)->begin()));
+  EXPECT_TRUE(std::equal(other.begin(), other.end(), to.find(b)->begin()));
+}
+
 }  // namespace
 }  // namespace forerun::migrate

@@ -52,6 +52,15 @@ bool PageStore::set(PageKey key, ByteView data) {
 
 void PageStore::erase(PageKey key) { pages_.erase(key); }
 
+bool PageStore::take_from(PageStore& other, PageKey key) {
+  if (full() && find(key) == nullptr) return false;
+  auto page = other.pages_.extract(key);
+  if (page.empty()) return false;
+  pages_.erase(key);
+  pages_.insert(std::move(page));
+  return true;
+}
+
 void PageStore::clear() { pages_.clear(); }
 
 size_t PageStore::erase_range(uint32_t block, const ByteRange& range) {

@@ -46,6 +46,9 @@ class PageStore {
   // and the store is full.
   bool set(PageKey key, ByteView data);
   void erase(PageKey key);
+  // Takes a page of another store's, content and all. Returns false, and nothing happens, where it
+  // has none, or this one is full.
+  bool take_from(PageStore& other, PageKey key);
   void clear();
   // Removes some page and calls `take` with it. Returns false if there is none.
   template <typename Take>
