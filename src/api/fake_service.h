@@ -100,6 +100,17 @@ class FakeService : public Service {
     if (error) return std::unexpected(*error);
     return {};
   }
+  Result<MigrationForecast> forecast_migration(const std::string& name,
+                                               const MigrateRequest& request) override {
+    asked_name = name;
+    migrate_request = request;
+    return or_error(forecast);
+  }
+  MigrationReport migrations() override {
+    return {
+        {{"m-1", 1790000000, "moved", "", false, forecast, MigrationFigures{4.5, 0.05, 0, 1e8}}},
+        {{"precopy", "total_s", 3, 2, 1.25, 0.2}}};
+  }
   std::vector<PeerInfo> list_peers() override { return peers; }
   Status forget_host(const std::string& name) override {
     asked_name = name;
@@ -269,6 +280,13 @@ class FakeService : public Service {
                                ClusterHost{true, false, true, "z1", "0.1.0", 4, 1, {"a=b"}}},
                               {"c", "10.0.0.3:7070", false, "no answer"}};
   ClusterInfo cluster_info{.name = "default", .store = "sqlite", .host = "a", .leader = "a"};
+  MigrationForecast forecast{"web-1",
+                             "b",
+                             "precopy",
+                             "it keeps the policy",
+                             {{"precopy", {4, 3, 5}, {}, {}, {}, 4, true, ""}},
+                             1 << 28,
+                             1 << 20};
   CollectRequest collect_request;
   ShareRequest share_request;
   UsageRequest usage_request;

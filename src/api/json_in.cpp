@@ -469,6 +469,8 @@ Result<MigrateRequest> parse_migrate_request(std::string_view body) {
                           uint64_t{1} << 40);
   members.flag("stock", request.is_stock);
   members.flag("without_forwards", request.without_forwards);
+  members.whole<uint64_t>("degradation_percent_max", request.degradation_percent_max, 0, 100);
+  members.whole<uint64_t>("switch_within_ms", request.switch_within_ms, 0, 86'400'000);
   FR_CHECK(members.status());
   return request;
 }

@@ -26,6 +26,8 @@ std::string to_json(const UsageInfo& usage);
 std::string to_json(const LaunchReport& report, int64_t as_of);
 std::string to_json(const LaunchImportInfo& info);
 std::string to_json(const ClusterInfo& info);
+std::string to_json(const MigrationForecast& told);
+std::string to_json(const MigrationReport& report, int64_t as_of);
 
 // Return {"items": […], "as_of": "…"}.
 std::string to_json(const std::vector<ImageInfo>& images, int64_t as_of);

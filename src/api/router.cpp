@@ -113,9 +113,11 @@ HttpResponse Router::v1(const HttpRequest& request, const Segments& path) const 
   if (path[0] == "usage") return usage(request, path);
   if (path[0] == "plan" && plans_ != nullptr) return plan(request, path);
   if (path[0] == "hosts") return hosts(request, path);
-  if (path.size() != 1 || (path[0] != "host" && path[0] != "cluster" && path[0] != "checks"))
+  if (path.size() != 1 || (path[0] != "host" && path[0] != "cluster" && path[0] != "checks" &&
+                           path[0] != "migrations"))
     return no_such_path(request);
   if (request.method != "GET") return wrong_method(request, "GET");
+  if (path[0] == "migrations") return ok(to_json(service_.migrations(), unix_seconds_()));
   if (path[0] == "cluster") return ok(to_json(service_.cluster()));
   if (path[0] == "host") return ok(to_json(service_.host_stats(), unix_seconds_()));
   return ok(to_json(service_.run_checks(), unix_seconds_()));
@@ -367,13 +369,15 @@ HttpResponse Router::history(const HttpRequest& request, const Segments& path) c
 
 HttpResponse Router::migration(const HttpRequest& request, const Segments& path) const {
   const bool cancels = path.size() == 4 && path[3] == "cancel";
-  if (path.size() != 3 && !cancels) return no_such_path(request);
+  const bool foresees = path.size() == 4 && path[3] == "forecast";
+  if (path.size() != 3 && !cancels && !foresees) return no_such_path(request);
   if (request.method != "POST") return wrong_method(request, "POST");
   if (!is_json(request)) return no_json(request);
   const std::string name(path[1]);
   if (cancels) return removed(request, service_.cancel_migration(name));
   const auto asked = parse_migrate_request(request.body);
   if (!asked) return problem(request, asked.error());
+  if (foresees) return answer(request, service_.forecast_migration(name, *asked));
   return started(request, service_.migrate_vm(name, *asked));
 }
 

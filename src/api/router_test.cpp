@@ -110,6 +110,22 @@ TEST_F(RouterTest, MovesAVm) {
   EXPECT_THAT(get("/api/v1/hosts").body, HasSubstr(R"("reachable":true)"));
 }
 
+TEST_F(RouterTest, TellsWhatAMigrationWouldTakeAndWhatMigrationsTook) {
+  const std::string path = "/api/v1/vms/web-1/migrate/forecast";
+  const auto told =
+      send("POST", path, R"({"to":"b","degradation_percent_max":10,"switch_within_ms":2000})");
+  EXPECT_EQ(told.status, 200);
+  EXPECT_THAT(told.body, HasSubstr(R"("total_s":{"expected":4E0,"low":3E0,"high":5E0})"));
+  EXPECT_EQ(service_.migrate_request.degradation_percent_max, 10u);
+  EXPECT_EQ(service_.migrate_request.switch_within_ms, 2000u);
+  EXPECT_EQ(send("POST", path, R"({"to":"b","degradation_percent_max":101})").status, 400);
+  EXPECT_EQ(send("GET", path, "").status, 405);
+  const auto known = get("/api/v1/migrations");
+  EXPECT_THAT(known.body, HasSubstr(R"("actual":{"total_s":4.5E0,"downtime_s":5E-2)"));
+  EXPECT_THAT(known.body, HasSubstr(R"("factor":1.25E0)"));
+  EXPECT_EQ(send("POST", "/api/v1/migrations", "{}").status, 405);
+}
+
 TEST_F(RouterTest, ErrorsAreProblems) {
   service_.error = Error{ErrorCode::kExists, "VM 'web-1' runs already", 0};
   const auto response = send("POST", "/api/v1/vms", R"({"name":"web-1","image":"debian"})");

@@ -11,6 +11,7 @@
 #include "api/checkpoint_info.h"
 #include "api/cluster_info.h"
 #include "api/launch_info.h"
+#include "api/migration_info.h"
 #include "api/repository_info.h"
 #include "api/usage_info.h"
 #include "api/vm_history_info.h"
@@ -242,6 +243,9 @@ struct MigrateRequest {
   uint64_t rate_bytes_per_s_max = 0;  // of the memory before the switch; 0: none
   bool is_stock = false;  // QEMU's streams as they are: nothing foreseen, nothing compressed
   bool without_forwards = false;  // its host's ports are not taken at the other host
+  // What auto keeps to beside the downtime, where some mode can:
+  uint64_t degradation_percent_max = 50;  // of the migration, that the guest may wait for pages
+  uint64_t switch_within_ms = 0;          // it is to run at the other host by then; 0: whenever
 };
 
 struct StopRequest {
@@ -434,6 +438,12 @@ class Service {
   // Asks a migration to end with the VM where it was. ERRORS: kNotFound: there is none; kExists: it
   // is too late.
   virtual Status cancel_migration(const std::string& name) = 0;
+  // Returns what such a migration would take; the VM runs on here, slowed for a second or a few.
+  // ERRORS: as of migrate_vm; kUnavailable: the other host does not answer.
+  virtual Result<MigrationForecast> forecast_migration(const std::string& name,
+                                                       const MigrateRequest& request) = 0;
+  // Returns the last migrations from here, and how well they were foreseen.
+  virtual MigrationReport migrations() = 0;
   // Returns the hosts of the configuration and of the cluster, by name; asks each of the former
   // whether it answers.
   virtual std::vector<PeerInfo> list_peers() = 0;

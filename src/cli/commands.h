@@ -23,6 +23,8 @@ void add_checkpoint_commands(CLI::App& vm, const Context& context, Command& chos
 void add_history_commands(CLI::App& vm, const Context& context, Command& chosen);
 // Adds to `vm`: migrate.
 void add_migrate_command(CLI::App& vm, const Context& context, Command& chosen);
+// Adds to `explain`: migration.
+void add_explain_migration(CLI::App& explain, const Context& context, Command& chosen);
 void add_host_commands(CLI::App& app, const Context& context, Command& chosen);   // host, cluster
 void add_stats_commands(CLI::App& app, const Context& context, Command& chosen);  // stats, explain
 void add_launch_commands(CLI::App& app, const Context& context, Command& chosen);

@@ -157,6 +157,7 @@ void add_stats_commands(CLI::App& app, const Context& context, Command& chosen) 
   explain->require_subcommand(1);
   add_explain_launch(*explain, context, chosen);
   add_explain_vm(*explain, context, chosen);
+  add_explain_migration(*explain, context, chosen);
   auto name = std::make_shared<std::string>();
   CLI::App* prefetch =
       explain->add_subcommand("prefetch", "What each model said for a VM, and what came of it");

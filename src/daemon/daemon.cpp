@@ -153,6 +153,7 @@ struct Daemon::Parts {
   std::unique_ptr<store::HistoryStore> history;
   std::unique_ptr<UsageWatch> usage;
   std::unique_ptr<Peers> peers;
+  std::unique_ptr<MigrationLedger> migration_ledger;
   std::unique_ptr<Migrations> migrations;
   std::unique_ptr<ClusterService> cluster;
   std::unique_ptr<Plans> plans;
@@ -397,7 +398,9 @@ Status Daemon::Parts::build_control_plane(uint64_t epoch) {
                                        [this] { return vms->watched(); });
   usage->start();
   FR_TRY(peers, Peers::open(config));
-  migrations = std::make_unique<Migrations>(MigrationParts{config, clock, *vms, *peers});
+  migration_ledger = MigrationLedger::open(config.state_dir + "/migrations.json");
+  migrations =
+      std::make_unique<Migrations>(MigrationParts{config, clock, *vms, *peers, *migration_ledger});
   FR_TRY(cluster, ClusterService::open(config, clock));
   FR_CHECK(build_plans());
   service = std::make_unique<DaemonService>(DaemonService::Parts{config,

@@ -10,17 +10,17 @@ namespace {
 
 namespace json = boost::json;
 
-constexpr std::array<std::string_view, 22> kNames{
+constexpr std::array<std::string_view, 24> kNames{
     "ping",     "pong",     "prepare", "prepared",   "frozen", "ready",   "commit", "running",
     "progress", "complete", "abort",   "failed",     "resume", "resumed", "ask",    "outcome",
-    "relay",    "relayed",  "fleet",   "fleet_told", "order",  "ordered"};
+    "relay",    "relayed",  "fleet",   "fleet_told", "order",  "ordered", "measure", "measured"};
 
 // A member that is left out has its default.
 struct Member {
   std::string_view name;
   std::variant<std::string PeerMessage::*, uint64_t PeerMessage::*, bool PeerMessage::*> field;
 };
-const std::array<Member, 19> kMembers{{{"id", &PeerMessage::id},
+const std::array<Member, 21> kMembers{{{"id", &PeerMessage::id},
                                        {"vm", &PeerMessage::vm},
                                        {"code", &PeerMessage::code},
                                        {"text", &PeerMessage::text},
@@ -33,6 +33,8 @@ const std::array<Member, 19> kMembers{{{"id", &PeerMessage::id},
                                        {"disk_bytes", &PeerMessage::disk_bytes},
                                        {"blocktime_ms", &PeerMessage::blocktime_ms},
                                        {"port", &PeerMessage::port},
+                                       {"rate_bytes_per_s", &PeerMessage::rate_bytes_per_s},
+                                       {"history_bytes", &PeerMessage::history_bytes},
                                        {"is_postcopy", &PeerMessage::is_postcopy},
                                        {"is_decided", &PeerMessage::is_decided},
                                        {"is_complete", &PeerMessage::is_complete},

@@ -12,6 +12,8 @@
 namespace forerun::daemon {
 
 inline constexpr int kPeerVersion = 1;
+// What was learned of a VM travels with it up to so much; more stays behind.
+inline constexpr uint64_t kHistoryBytesMax = 32 << 20;
 
 enum class PeerMessageKind : uint8_t {
   kPing,       // → is anybody there
@@ -36,6 +38,8 @@ enum class PeerMessageKind : uint8_t {
   kFleetTold,  // ← so
   kOrder,      // → move a VM of yours, as the plan says
   kOrdered,    // ← it was
+  kMeasure,    // → what does the link carry: pong, then data comes
+  kMeasured,   // ← so much
 };
 std::string_view peer_message_name(PeerMessageKind kind);
 
@@ -53,6 +57,8 @@ struct PeerMessage {
   uint64_t disk_bytes = 0;  // that have to travel
   uint64_t blocktime_ms = 0;
   uint64_t port = 0;  // of the host, that is forwarded
+  uint64_t rate_bytes_per_s = 0;  // kMeasured; 0: too little came
+  uint64_t history_bytes = 0;     // kPrepare: of what was learned of the VM, which follows
   bool is_postcopy = false, is_decided = false, is_complete = false, has_memory = false;
   bool without_forwards = false;
   bool is_plain = false;  // QEMU's stream comes as it is

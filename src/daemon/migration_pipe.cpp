@@ -76,7 +76,9 @@ Status MigrationPipe::filtered(const std::function<Status(MigrationFilter::Outpu
   };
   {
     const std::lock_guard lock(peer_write_mutex_);
-    FR_CHECK(connection_.write(outgoing(), take(pending_.to_peer)));
+    const Buffer to_peer = take(pending_.to_peer);
+    peer_bytes_ += to_peer.size();
+    FR_CHECK(connection_.write(outgoing(), to_peer));
   }
   const std::lock_guard lock(qemu_write_mutex_);
   const Buffer to_qemu = take(pending_.to_qemu);

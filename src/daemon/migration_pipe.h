@@ -64,6 +64,8 @@ class MigrationPipe {
   uint64_t qemu_bytes() const { return qemu_bytes_.load(); }  // of the forward stream
   // Returns why it does not go on, if it does not. The end of QEMU's stream is no failure.
   std::optional<Error> failure() const;
+  // Returns the bytes that went to the other host.
+  uint64_t peer_bytes() const { return peer_bytes_.load(); }
   // Target: returns whether the whole stream was handed to QEMU.
   bool is_at_end() const { return is_at_end_.load(); }
 
@@ -85,7 +87,7 @@ class MigrationPipe {
   std::string path_;
   os::Fd listener_;  // source, until QEMU has connected
   std::unique_ptr<os::SocketStream> qemu_;
-  std::atomic<uint64_t> qemu_bytes_{0};
+  std::atomic<uint64_t> qemu_bytes_{0}, peer_bytes_{0};
   std::atomic<bool> is_at_end_{false}, is_closing_{false};
   std::mutex filter_mutex_;  // guards pending_ and calls of filter_
   MigrationFilter::Output pending_;

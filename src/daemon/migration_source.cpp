@@ -2,6 +2,7 @@
 
 #include "core/log.h"
 #include "daemon/memory_dry_run.h"
+#include "os/clock.h"
 
 namespace forerun::daemon {
 namespace {
@@ -41,6 +42,7 @@ PeerMessage MigrationSource::message(PeerMessageKind kind) const {
 void MigrationSource::let_go() {
   if (connection_) earlier_bytes_ += connection_->sent_bytes();
   if (disk_server_) disk_bytes_ += disk_server_->sent_bytes();
+  if (pipe_) memory_bytes_ += pipe_->peer_bytes();
   disk_server_.reset();
   pipe_.reset();
   sender_ = nullptr;
@@ -50,7 +52,6 @@ void MigrationSource::let_go() {
 
 Result<std::string> MigrationSource::run() {
   began_ = parts_.clock.now();
-  is_postcopy_ = request_.mode != api::MigrateMode::kPrecopy;
   FR_TRY(leaving_, parts_.vms.begin_leaving(vm_, id_, request_.to));
   Status decided = to_decision();
   if (!decided) {
@@ -58,15 +59,69 @@ Result<std::string> MigrationSource::run() {
       decided = fail(ErrorCode::kUnavailable,
                      fmt::format("QEMU ended here: {}", vmm::last_words(now->log_path)));
     roll_back();
+    parts_.ledger.fail(id_, decided.error().message);
     return std::unexpected(std::move(decided.error()));
   }
-  return to_end();
+  auto end = to_end();
+  if (!end) parts_.ledger.fail(id_, end.error().message);
+  return end;
+}
+
+Result<api::MigrationForecast> MigrationSource::forecast() {
+  FR_TRY(leaving_, parts_.vms.begin_leaving(vm_, id_, request_.to));
+  const auto look = [this]() -> Status {
+    FR_TRY(qemu_, vmm::MigrationControl::connect(leaving_.record.qemu.qmp_socket));
+    FR_CHECK(profile_memory());
+    choose();
+    if (choice_.forecast) return {};
+    return fail(ErrorCode::kUnavailable,
+                fmt::format("too little is known of VM {} or of the link to {}: the log says what",
+                            vm_, request_.to));
+  };
+  Status looked = look();
+  roll_back();
+  FR_CHECK(std::move(looked));
+  return *choice_.forecast;
+}
+
+void MigrationSource::choose() {
+  choice_.mode = mode_asked(request_.mode);
+  is_postcopy_ = choice_.mode != migrate::MigrationMode::kPrecopy;
+  if (request_.is_stock) return;
+  const auto measure = [this]() -> Result<LinkFigures> {
+    FR_TRY(const Peers::Connection connection, parts_.peers.connect(request_.to));
+    return measure_link(*connection, parts_.clock);
+  };
+  const auto link = measure();
+  if (link && connection_)
+    connection_->limit(net::PeerChannel::kForward, bytes_under_way(*link));
+  choice_ = choose_mode(vm_, request_, profile_, dry_run_, link, parts_.ledger.scores());
+  is_postcopy_ = choice_.mode != migrate::MigrationMode::kPrecopy;
+}
+
+void MigrationSource::score() {
+  if (!choice_.forecast) return;
+  api::MigrationFigures actual;
+  // A pre-copy ends as the guest runs there.
+  actual.total_s =
+      to_seconds((is_postcopy_ ? std::max(memory_ended_, ran_) : ran_) - memory_began_);
+  actual.downtime_s = to_seconds(ran_ - stopped_);
+  actual.blocked_s = static_cast<double>(blocktime_ms_) / 1000;
+  actual.bytes = static_cast<double>(memory_bytes_);
+  parts_.ledger.end(id_, actual, !was_cut_ && !request_.is_stock, outcome());
 }
 
 Status MigrationSource::to_decision() {
   FR_TRY(connection_, parts_.peers.connect(request_.to));
   FR_TRY(qemu_, vmm::MigrationControl::connect(leaving_.record.qemu.qmp_socket));
   FR_CHECK(profile_memory());
+  choose();
+  if (choice_.forecast) {
+    const bool is_asked = request_.mode != api::MigrateMode::kAuto;
+    log::info("VM {}: goes to {} by {}: {}", vm_, request_.to, choice_.forecast->mode,
+              choice_.forecast->reason);
+    parts_.ledger.begin({id_, os::unix_seconds(), "running", "", is_asked, *choice_.forecast, {}});
+  }
   FR_CHECK(prepare());
   FR_CHECK(start_memory());
   FR_CHECK(until_ready());
@@ -86,7 +141,10 @@ Status MigrationSource::prepare() {
   FR_TRY(asked.qemu_version, qemu_->version());
   FR_TRY(asked.machine, qemu_->machine());
   asked.disk_bytes = leaving_.disk->overlay()->allocated_bytes();
+  const Buffer history = history_to_send();
+  asked.history_bytes = history.size();
   FR_CHECK(send(*connection_, asked));
+  FR_CHECK(connection_->write(net::PeerChannel::kForward, history));
   const auto prepared = receive(*connection_, {PeerMessageKind::kPrepared}, kPrepareTimeout);
   if (!prepared)
     return std::unexpected(
@@ -94,10 +152,21 @@ Status MigrationSource::prepare() {
   return {};
 }
 
+Buffer MigrationSource::history_to_send() {
+  auto history = parts_.vms.history_of(vm_);
+  if (history && history->size() <= kHistoryBytesMax) return std::move(*history);
+  log::warn("VM {}: what was learned of it stays behind: {}", vm_,
+            history ? fmt::format("it takes {}", mib(history->size())) : history.error().message);
+  return {};
+}
+
 Status MigrationSource::profile_memory() {
-  if (request_.is_stock || !is_postcopy_) return {};
+  // Of QEMU's own streams, nothing would be foreseen.
+  if (request_.is_stock) return {};
   control_.report(0, 0, "learns what the guest writes");
+  const Time began = parts_.clock.now();
   auto profile = dry_run(*qemu_, socket_path(leaving_.record), kProfilePatience, parts_.clock);
+  dry_run_ = parts_.clock.now() - began;
   if (profile) {
     profile_ = std::move(*profile);
     return {};
@@ -114,9 +183,8 @@ Status MigrationSource::start_memory() {
     filter_ = std::make_unique<PlainFilter>();
   } else {
     migrate::MemorySender::Options options;
-    options.switches = is_postcopy_ && request_.mode != api::MigrateMode::kPostcopy;
-    // What is held back until the switch has to have one before it.
-    if (options.switches) options.hot = migrate::hot_pages_for(profile_);
+    options.switches = choice_.mode == migrate::MigrationMode::kHybrid;
+    options.hot = choice_.hot;
     options.link_bytes_per_s = static_cast<double>(request_.rate_bytes_per_s_max);
     auto sender = std::make_unique<SenderFilter>(options, std::move(profile_), parts_.clock);
     sender_ = sender.get();
@@ -130,12 +198,13 @@ Status MigrationSource::start_memory() {
   if (is_postcopy_) capabilities.emplace_back("postcopy-ram");
   FR_CHECK(qemu_->set_capabilities(capabilities));
   FR_CHECK(qemu_->set_parameters({request_.rate_bytes_per_s_max, request_.downtime_ms_max}));
+  memory_began_ = parts_.clock.now();
   return qemu_->start(socket_path(leaving_.record));
 }
 
 Status MigrationSource::switch_if_due(const vmm::MigrationStatus& status) {
   if (!is_postcopy_ || status.state != "active") return {};
-  const bool is_at_once = request_.mode == api::MigrateMode::kPostcopy;
+  const bool is_at_once = choice_.mode == migrate::MigrationMode::kPostcopy;
   // The first pass over the memory ends when its changes are looked for the second time.
   if (!is_at_once && !(sender_ ? sender_->first_pass_is_done() : status.rounds >= 2)) return {};
   if (is_at_once && status.transferred_bytes == 0) return {};
@@ -246,6 +315,7 @@ Result<std::string> MigrationSource::to_end() {
         fmt::format("host {} still needs what is here: {}", request_.to, gone.error().message));
     let_go();
     has_connection = false;
+    was_cut_ = true;
     FR_TRY(const auto now, parts_.vms.migrating(vm_, id_));
     leaving_.record = now.record;
     leaving_.is_alive = now.is_alive;
@@ -260,6 +330,7 @@ Result<std::string> MigrationSource::to_end() {
   qemu_.reset();
   let_go();
   FR_CHECK(parts_.vms.end_leaving(vm_, id_));
+  score();
   log::info("VM {}: {}", vm_, outcome());
   return outcome();
 }
@@ -294,6 +365,9 @@ Status MigrationSource::go_on() {
   for (;;) {
     const auto complete =
         receive(*connection_, {PeerMessageKind::kComplete, PeerMessageKind::kProgress}, kLook);
+    if (complete && memory_ended_ == Time{} &&
+        (complete->has_memory || complete->kind == PeerMessageKind::kComplete))
+      memory_ended_ = parts_.clock.now();
     if (complete && complete->kind == PeerMessageKind::kComplete) {
       blocktime_ms_ = complete->blocktime_ms;
       return {};
@@ -312,6 +386,7 @@ Status MigrationSource::go_on() {
     FR_TRY(last_, qemu_->status());
     if (last_.state == "postcopy-paused")
       return fail(ErrorCode::kUnavailable, "the stream of its memory was cut");
+    if (last_.state == "completed" && memory_ended_ == Time{}) memory_ended_ = parts_.clock.now();
     report(last_);
   }
 }

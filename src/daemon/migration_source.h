@@ -8,6 +8,7 @@
 
 #include "api/service.h"
 #include "daemon/memory_filter.h"
+#include "daemon/migration_forecast.h"
 #include "daemon/migration_messages.h"
 #include "daemon/migration_pipe.h"
 #include "daemon/migrations.h"
@@ -50,6 +51,8 @@ class MigrationSource {
   // ERRORS: of the phases up to `decide`: the VM runs on here. kUnavailable after it: the daemon is
   // stopping, and its next start goes on.
   Result<std::string> run();
+  // Returns what moving it would take; the VM stays. ERRORS: as of run() before the first phase.
+  Result<api::MigrationForecast> forecast();
   // What an earlier run of the daemon left: before the commit point the VM stays here, after it all
   // goes on.
   Result<std::string> take_up(const vmm::VmRecord& record);
@@ -57,8 +60,12 @@ class MigrationSource {
  private:
   Status to_decision();
   Status prepare();
+  // What the target is to foresee the VM by; empty: nothing, or it cannot be had.
+  Buffer history_to_send();
   // Learns what the guest writes, if that is of use.
   Status profile_memory();
+  // Measures the link and chooses the mode.
+  void choose();
   Status start_memory();
   Status until_ready();
   Status look(bool& is_ready);
@@ -79,6 +86,8 @@ class MigrationSource {
   void report(const vmm::MigrationStatus& status);
   PeerMessage message(PeerMessageKind kind) const;
   std::string outcome() const;
+  // What came of the forecast.
+  void score();
 
   const MigrationParts parts_;
   const std::string vm_, id_;
@@ -90,6 +99,8 @@ class MigrationSource {
   std::unique_ptr<MigrationFilter> filter_;
   SenderFilter* sender_ = nullptr;  // it, if it is one
   migrate::MemoryProfile profile_;
+  Nanos dry_run_{};
+  MigrationChoice choice_;
   std::unique_ptr<MigrationPipe> pipe_;
   std::shared_ptr<disk::OverlaySource> frozen_;  // the disk, once the guest has stopped
   std::unique_ptr<PeerOverlayServer> disk_server_;
@@ -97,7 +108,10 @@ class MigrationSource {
   bool has_switched_ = false;  // the guest has stopped here
   bool runs_there_ = false;
   bool is_lost_ = false;  // the guest: its memory was at both hosts, and one part is gone
+  bool was_cut_ = false;  // the connection, amid it
   Time began_{}, stopped_{}, ran_{};
+  Time memory_began_{}, memory_ended_{};
+  uint64_t memory_bytes_ = 0;  // on the wire
   uint64_t disk_left_bytes_ = 0, disk_bytes_ = 0, earlier_bytes_ = 0, blocktime_ms_ = 0;
   vmm::MigrationStatus last_;
 };

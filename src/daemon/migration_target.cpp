@@ -88,6 +88,12 @@ Status MigrationTarget::take_in(const PeerMessage& asked) {
   coming.initrd_digest = asked.initrd_digest;
   coming.disk_bytes = asked.disk_bytes;
   coming.without_forwards = asked.without_forwards;
+  if (asked.history_bytes > kHistoryBytesMax)
+    return fail(ErrorCode::kTooLarge,
+                fmt::format("the other host wants {} bytes of history taken up, {} are the most",
+                            asked.history_bytes, kHistoryBytesMax));
+  coming.history.resize(asked.history_bytes);
+  FR_CHECK(connection_.read_exact(net::PeerChannel::kForward, coming.history));
   log::info("VM {} comes from host {}", vm_, host_);
   FR_TRY(coming_, parts_.vms.begin_coming(coming));
   is_taken_in_ = true;
@@ -160,7 +166,7 @@ Status MigrationTarget::until_committed() {
   for (;;) {
     const auto order = receive(
         connection_, {PeerMessageKind::kFrozen, PeerMessageKind::kCommit, PeerMessageKind::kAbort},
-        kLook);
+        is_disk_known_ ? 2ms : kLook);  // the guest stands still by then
     if (!order && order.error().code != ErrorCode::kTimedOut) return std::unexpected(order.error());
     if (order && order->kind == PeerMessageKind::kAbort) {
       is_ready_ = false;  // the source has said it: it stays there

@@ -1,6 +1,7 @@
 #include "daemon/migrations.h"
 
 #include "core/log.h"
+#include "daemon/migration_forecast.h"
 #include "daemon/migration_source.h"
 #include "daemon/migration_target.h"
 #include "os/clock.h"
@@ -53,16 +54,35 @@ bool Migrations::wait(Nanos time) {
   return !is_stopping_;
 }
 
-Result<std::string> Migrations::move(const std::string& vm, const api::MigrateRequest& request,
-                                     Operations::Progress& progress) {
-  Moving* own = nullptr;
+Result<Migrations::Moving*> Migrations::begin(const std::string& vm) {
+  const std::lock_guard lock(mutex_);
+  if (is_stopping_) return fail(ErrorCode::kUnavailable, "the daemon is stopping");
+  const auto [added, is_new] = moving_.try_emplace(vm);
+  if (!is_new) return fail(ErrorCode::kExists, fmt::format("VM {} is being migrated", vm));
+  return &added->second;
+}
+
+Result<api::MigrationForecast> Migrations::forecast(const std::string& vm,
+                                                    const api::MigrateRequest& request) {
+  FR_TRY(Moving* const own, begin(vm));
+  MigrationSource::Control control;
+  control.should_cancel = [&] { return own->is_cancelled || is_stopping_; };
+  control.on_decided = [] {};
+  control.wait = [&](Nanos time) { return wait(time); };
+  control.report = [](uint64_t, uint64_t, const std::string&) {};
+  auto told =
+      MigrationSource(parts_, vm, new_id(vm, parts_.clock), request, std::move(control)).forecast();
   {
     const std::lock_guard lock(mutex_);
-    if (is_stopping_) return fail(ErrorCode::kUnavailable, "the daemon is stopping");
-    const auto [added, is_new] = moving_.try_emplace(vm);
-    if (!is_new) return fail(ErrorCode::kExists, fmt::format("VM {} is being migrated", vm));
-    own = &added->second;
+    moving_.erase(vm);
   }
+  changed_.notify_all();
+  return told;
+}
+
+Result<std::string> Migrations::move(const std::string& vm, const api::MigrateRequest& request,
+                                     Operations::Progress& progress) {
+  FR_TRY(Moving* const own, begin(vm));
   MigrationSource::Control control;
   control.should_cancel = [&] {
     return own->is_cancelled || is_stopping_ || progress.should_stop();
@@ -128,7 +148,7 @@ void Migrations::serve(const std::string& host, const Peers::Connection& connect
       receive(*connection,
               {PeerMessageKind::kPing, PeerMessageKind::kPrepare, PeerMessageKind::kResume,
                PeerMessageKind::kAsk, PeerMessageKind::kRelay, PeerMessageKind::kFleet,
-               PeerMessageKind::kOrder},
+               PeerMessageKind::kOrder, PeerMessageKind::kMeasure},
               kFirstMessageTimeout);
   if (!first) {
     log::warn("host {}: {}", host, first.error().message);
@@ -155,6 +175,12 @@ void Migrations::serve(const std::string& host, const Peers::Connection& connect
       answer.is_complete = given.has_value();
     }
     [[maybe_unused]] const Status told = send(*connection, answer);
+    [[maybe_unused]] const auto closed = connection->receive_message(kFirstMessageTimeout);
+    return;
+  }
+  if (first->kind == PeerMessageKind::kMeasure) {
+    if (const Status answered = answer_measure(*connection, parts_.clock); !answered)
+      log::info("host {}: the link was not measured: {}", host, answered.error().message);
     [[maybe_unused]] const auto closed = connection->receive_message(kFirstMessageTimeout);
     return;
   }

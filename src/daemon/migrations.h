@@ -15,6 +15,7 @@
 
 #include "api/service.h"
 #include "core/time.h"
+#include "daemon/migration_ledger.h"
 #include "daemon/migration_messages.h"
 #include "daemon/operations.h"
 #include "daemon/peers.h"
@@ -29,6 +30,7 @@ struct MigrationParts {
   const Clock& clock;
   VmManager& vms;
   Peers& peers;
+  MigrationLedger& ledger;
 };
 
 // Thread-safe.
@@ -49,9 +51,13 @@ class Migrations {
   // Moves a VM; an operation's work. Returns what came of it, for people.
   Result<std::string> move(const std::string& vm, const api::MigrateRequest& request,
                            Operations::Progress& progress);
+  // Returns what moving it would take. The VM counts as being migrated meanwhile.
+  Result<api::MigrationForecast> forecast(const std::string& vm,
+                                          const api::MigrateRequest& request);
   Status cancel(const std::string& vm);
   // The VM is known here no more: its ports are free.
   void forget(const std::string& vm) { relays_.close(vm); }
+  api::MigrationReport report() const { return parts_.ledger.report(); }
   std::vector<api::PeerInfo> list_peers();
 
  private:
@@ -75,6 +81,8 @@ class Migrations {
     std::atomic<bool> is_cancelled{false};
     bool is_decided = false;
   };
+  // ERRORS: kExists: it moves already; kUnavailable: the daemon is stopping.
+  Result<Moving*> begin(const std::string& vm);
   std::map<std::string, Moving> moving_;             // by VM
   std::map<std::string, Peers::Connection> coming_;  // by migration
   std::condition_variable changed_;

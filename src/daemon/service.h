@@ -87,6 +87,11 @@ class DaemonService final : public api::Service {
   }
   Status forget_host(const std::string& name) override { return parts_.cluster.forget_host(name); }
   api::ClusterInfo cluster() override { return parts_.cluster.info(); }
+  Result<api::MigrationForecast> forecast_migration(const std::string& name,
+                                                    const api::MigrateRequest& request) override {
+    return parts_.migrations.forecast(name, request);
+  }
+  api::MigrationReport migrations() override { return parts_.migrations.report(); }
   Status remove_vm(const std::string& name) override;
   Result<api::VmStats> vm_stats(const std::string& name) override { return parts_.vms.stats(name); }
   Result<api::VmProfile> vm_profile(const std::string& name) override {

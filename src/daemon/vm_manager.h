@@ -135,7 +135,10 @@ class VmManager {
     std::string kernel_digest, initrd_digest;  // of its kernel's files; no such file: empty
     uint64_t disk_bytes = 0;                   // of its own writes
     bool without_forwards = false;
+    Buffer history;  // what was learned of it there; may be empty
   };
+  // Returns what was learned of a VM, as another host takes it up; empty: nothing was.
+  Result<Buffer> history_of(const std::string& name);
   // Makes the VM, with an empty overlay, and starts a QEMU that waits for its memory. ERRORS: what
   // cannot be had here; then nothing is left of it.
   Result<Migrating> begin_coming(const Coming& coming);
@@ -176,6 +179,8 @@ class VmManager {
   // Takes up a VM that was in a migration when the daemon ended. Returns false if it is to be taken
   // up as any other.
   Result<bool> recover_migrating(Vm& vm);
+  // What cannot be taken up is only said: the VM is worth more.
+  void take_up_history(const Coming& coming, const ImageCatalog::Layout& layout);
   Status make_room_for(const Coming& coming);
   Result<vmm::QemuOptions> incoming_options(const Coming& coming,
                                             const ImageCatalog::Layout& layout);

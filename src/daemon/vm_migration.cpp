@@ -226,6 +226,26 @@ Status VmManager::make_room_for(const Coming& coming) {
   return {};
 }
 
+Result<Buffer> VmManager::history_of(const std::string& name) {
+  FR_TRY(const Known known, look_up(name));
+  if (known.disk) parts_.histories.save(known.id);
+  const predict::VmHistory history = parts_.histories.known(name, *known.layout, known.tenant);
+  if (history.parts.empty() && history.models.models.empty()) return Buffer();
+  return predict::serialize(history);
+}
+
+void VmManager::take_up_history(const Coming& coming, const ImageCatalog::Layout& layout) {
+  if (coming.history.empty()) return;
+  const std::string& name = coming.record.name;
+  const auto taken = [&]() -> Result<api::HistoryImportInfo> {
+    FR_TRY(const predict::VmHistory history, predict::parse_vm_history(coming.history));
+    return parts_.histories.take_up(name, history, &layout, coming.record.tenant);
+  }();
+  if (!taken) return log::warn("VM {}: its history is left out: {}", name, taken.error().message);
+  log::info("VM {}: took up {} models and histories of {} components from host {}", name,
+            taken->models_taken.size(), taken->histories_merged, coming.peer);
+}
+
 Result<vmm::QemuOptions> VmManager::incoming_options(const Coming& coming,
                                                      const ImageCatalog::Layout& layout) {
   // Of the other host's options those that are the guest's, of the others this host's.
@@ -294,6 +314,8 @@ Result<VmManager::Migrating> VmManager::begin_coming(const Coming& coming) {
                 fmt::format("the VM's own writes take {} MiB, {} has {} MiB left",
                             coming.disk_bytes >> 20, parts_.config.state_dir, free_bytes >> 20));
   FR_CHECK(make_room_for(coming));
+  // Before its disk is opened: then its models begin.
+  take_up_history(coming, *layout);
   auto vm = std::make_shared<Vm>();
   vm->record = coming.record;
   vm->record.qemu = std::move(options);

@@ -18,7 +18,7 @@ constexpr int kRoundsMax = 30;
 constexpr double kScoreForget = 0.3;
 // What a figure is off by whatever its size: seconds, seconds, seconds, bytes. Below it no ratio
 // says anything.
-constexpr std::array<double, kPlanFigures> kNoise{0.1, 0.01, 0.02, 256.0 * 1024};
+constexpr std::array<double, kPlanFigures> kNoise{0.1, 0.01, 0.05, 256.0 * 1024};
 // A share of pages whose differences are no shorter than they, from which on they travel once.
 constexpr double kHoldRatio = 0.7;
 constexpr uint64_t kDeltaSamplesMin = 16;
@@ -197,7 +197,7 @@ PlanInput plan_input(const MemoryProfile& profile, double link_bytes_per_s, Nano
                   .written_pages = profile.written_pages(),
                   .referenced_pages = referenced_bytes / kPageBytes,
                   .packed_ratio = profile.packed_ratio,
-                  .is_profiled = profile.rounds.size() >= 2,
+                  .is_profiled = !profile.rounds.empty(),
                   .link_bytes_per_s = link_bytes_per_s,
                   .round_trip = round_trip};
   if (profile.delta_samples >= kDeltaSamplesMin) input.delta_ratio = profile.delta_ratio;
@@ -208,6 +208,10 @@ PlanInput plan_input(const MemoryProfile& profile, double link_bytes_per_s, Nano
       input.dirty_pages_per_s = std::max(input.dirty_pages_per_s,
                                          static_cast<double>(profile.rounds[i].pages) / before_s);
   }
+  // A guest that writes little is done before its second round has ended.
+  if (profile.rounds.size() == 1 && profile.rounds[0].took > Nanos::zero())
+    input.dirty_pages_per_s =
+        static_cast<double>(input.written_pages) / to_seconds(profile.rounds[0].took);
   return input;
 }
 

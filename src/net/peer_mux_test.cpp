@@ -97,6 +97,7 @@ TEST(PeerMux, AChannelKeepsToItsLimitAndGoesOnAsItIsRead) {
     Buffer some(40 * kKiB);
     read += b.take(PeerChannel::kForward, some);
     pass(b, a);  // credit
+    pass(a, b);
     fill();
     EXPECT_LE(b.received_bytes(PeerChannel::kForward), 96 * kKiB);
   }
