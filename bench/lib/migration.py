@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 
-from . import children, guest
+from . import children
 
 # Not a multiple of 256 KiB: QEMU 7.2 under TCG loses guest writes in pre-copy otherwise (docs/migration_memory.md).
 MEMORY_KIB = 262152
@@ -19,7 +19,7 @@ LINKS = {"200mbit-2ms": (200, 2), "100mbit-5ms": (100, 5)}
 STOCK = ("stock_precopy", "stock_postcopy", "stock_hybrid")
 # How the relay treats hot pages. `forerun` is what is chosen for a guest that fits the tables: no profile is needed.
 FORERUN = {"forerun": "keep", "forerun_hold": "hold", "forerun_postcopy": "send", "forerun_precopy": "keep"}
-# The longest downtime that pre-copy is allowed; QEMU alone does not converge with less on any of the patterns.
+# The longest downtime that pre-copy is allowed, at the least; QEMU alone does not converge with less on any of the patterns.
 PRECOPY = {"stock_precopy": 2000, "forerun_precopy": 300}
 PROFILED = ("forerun_hold", "forerun_postcopy")
 MODES = STOCK + tuple(FORERUN)
@@ -123,6 +123,10 @@ class Qemu:
         lines = [line.split()[1:] for line in text.splitlines() if line.startswith("T ")]
         return [[float(line[0]), *map(int, line[1:])] for line in lines if len(line) == 27]
 
+    def has_failed(self):
+        with open(self.console, "rb") as file:
+            return b"FAILED:" in file.read() or b"Kernel panic" in file.read()
+
     def memory(self, path, kib=MEMORY_KIB):
         self.ask("pmemsave", val=0, size=kib * 1024, filename=path)
 
@@ -131,37 +135,30 @@ class Qemu:
         self.qmp.close()
 
 
-def build_guest(root, work, guest_folder):
-    """Returns kernel and initrd of a guest whose only program is bench/migrate_guest."""
-    kernel = guest.build(root, guest_folder).kernel
-    tree = os.path.join(work, "tree")
-    os.makedirs(os.path.join(tree, "proc"))
-    os.makedirs(os.path.join(tree, "dev"))
-    source = os.path.join(root, "bench/migrate_guest/migrate_guest.c")
-    subprocess.run(["clang-19", "-O2", "-static", "-o", os.path.join(tree, "init"), source], check=True)
-    initrd = os.path.join(work, "initrd")
-    names = "\n".join([".", "proc", "dev", "init"])
-    with open(initrd, "wb") as out:
-        subprocess.run(["busybox", "cpio", "-o", "-H", "newc"], cwd=tree, input=names.encode(), stdout=out,
-                       stderr=subprocess.DEVNULL, check=True)
-    return kernel, initrd
+def downtime_limit_ms(mode, link, set_mib):
+    """Returns the downtime that a pre-copy is allowed: QEMU alone has to be allowed the time that the working set takes."""
+    if mode != "stock_precopy":
+        return PRECOPY.get(mode, 1)
+    return max(PRECOPY[mode], int(1.5 * set_mib * 1024 * 1024 * 8 / (LINKS[link][0] * 1000)))
 
 
 def save_guest(kernel, initrd, work, parameters, memory_kib=MEMORY_KIB):
     """Boots a guest until its memory is filled and it has run for a second; returns the file it is saved in."""
     append = f"console=ttyS0 mitigations=off transparent_hugepage=never nokaslr panic=1 quiet {parameters}"
     booted = Qemu(work, "boot", "-kernel", kernel, "-initrd", initrd, "-append", append, memory_kib=memory_kib)
-    deadline = time.monotonic() + 120
-    while booted.console_bytes() == 0 or len(booted.ticks()) < 2:
-        if time.monotonic() > deadline or booted.process.poll() is not None:
-            raise children.Failure("the guest does not run", booted.console)
-        time.sleep(0.1)
-    booted.ask("stop")
-    saved = os.path.join(work, "saved")
-    booted.ask("migrate", uri=f"exec:cat > {saved}")
-    booted.wait_migrated()
-    booted.close()
-    return saved
+    try:
+        deadline = time.monotonic() + 240
+        while booted.console_bytes() == 0 or len(booted.ticks()) < 2:
+            if time.monotonic() > deadline or booted.process.poll() is not None or booted.has_failed():
+                raise children.Failure("the guest does not run", booted.console)
+            time.sleep(0.1)
+        booted.ask("stop")
+        saved = os.path.join(work, "saved")
+        booted.ask("migrate", uri=f"exec:cat > {saved}")
+        booted.wait_migrated()
+        return saved
+    finally:
+        booted.close()
 
 
 def percentile_us(classes, share):
@@ -214,7 +211,7 @@ class Relay:
         self.process.stdout.close()
 
 
-def move(mode, saved, work, link, bin_folder, memory_kib=MEMORY_KIB, hold_target=False, settle_s=1.5):
+def move(mode, saved, work, link, bin_folder, memory_kib=MEMORY_KIB, hold_target=False, settle_s=1.5, set_mib=24):
     """Moves the saved guest once. Returns what it took; with `hold_target`, the target runs only once all is there, and both
     sides' memory is compared."""
     rate, delay = LINKS[link]
@@ -239,7 +236,7 @@ def move(mode, saved, work, link, bin_folder, memory_kib=MEMORY_KIB, hold_target
         relay.wait("listening")
         source.ask("cont")
         time.sleep(settle_s)
-        result = _move(mode, source, target, relay, paths, is_post, hold_target)
+        result = _move(mode, source, target, relay, paths, downtime_limit_ms(mode, link, set_mib), hold_target)
         if hold_target:
             result["differing_pages"] = _compare(source, target, folder, memory_kib)
         return result
@@ -268,30 +265,38 @@ def profile(source, relay, path):
     return said
 
 
-def _move(mode, source, target, relay, paths, is_post, hold_target):
+def _wait(done, what, timeout=180):
+    deadline = time.monotonic() + timeout
+    while not done():
+        if time.monotonic() > deadline:
+            raise children.Failure(f"waited {timeout} s for {what}")
+        time.sleep(0.002)
+
+
+def _move(mode, source, target, relay, paths, downtime_ms, hold_target):
+    is_post = mode not in PRECOPY
     marks = source.console_bytes(), target.console_bytes()
     began = time.time()
-    result = {"mode": mode}
+    result = {"mode": mode, "downtime_limit_ms": downtime_ms if not is_post else None}
     if mode in PROFILED:
         result["profile"] = profile(source, relay, paths["profile"])
     result["profile_s"] = time.time() - began
     source.capabilities(events=True, postcopy_ram=is_post, return_path=is_post)
     source.ask("migrate-set-parameters", **{
-        "max-bandwidth": 10**10, "max-postcopy-bandwidth": 0, "downtime-limit": PRECOPY.get(mode, 1)})
+        "max-bandwidth": 10**10, "max-postcopy-bandwidth": 0, "downtime-limit": downtime_ms})
     moving = time.time()
     source.ask("migrate", uri=f"unix:{paths['source']}")
     if mode in ("stock_postcopy", "forerun_postcopy"):
         source.ask("migrate-start-postcopy")
     elif mode == "stock_hybrid":
-        while source.ask("query-migrate").get("ram", {}).get("dirty-sync-count", 0) < 2:
-            time.sleep(0.01)
+        _wait(lambda: source.ask("query-migrate").get("ram", {}).get("dirty-sync-count", 0) >= 2, "the first pass")
         source.ask("migrate-start-postcopy")
     elif is_post:
         relay.wait(("switch_is_due", "end"), 120)
         if source.ask("query-migrate")["status"] == "active":
             source.ask("migrate-start-postcopy")
-    while source.qmp.event("STOP") is None or target.ask("query-status")["status"] == "inmigrate":
-        time.sleep(0.002)
+    _wait(lambda: source.qmp.event("STOP") is not None and target.ask("query-status")["status"] != "inmigrate",
+          "the guest to go over: a pre-copy that does not converge")
     if not hold_target:
         target.ask("cont")
     done = source.wait_migrated()
@@ -311,6 +316,11 @@ def _move(mode, source, target, relay, paths, is_post, hold_target):
         "rounds": done.get("ram", {}).get("dirty-sync-count", 0),
         "bad_pages": max((tick[2] for tick in ticks), default=0), "relay": relay.events["end"],
         "ticks_after": len(target.ticks())})
+    events = relay.events
+    if ran and "switched" in events and "switch_arrived" in events:
+        at = [stopped, events["switched"]["at"], events["switch_arrived"]["at"], ran]
+        result["downtime_parts_ms"] = {name: round((end - begin) * 1e3, 1) for name, begin, end in zip(
+            ("stop_to_package", "package_to_arrival", "arrival_to_run"), at, at[1:])}
     return result
 
 

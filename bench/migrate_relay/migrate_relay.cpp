@@ -5,6 +5,7 @@
 
 #include <condition_variable>
 #include <cstdio>
+#include <ctime>
 #include <iostream>
 #include <thread>
 
@@ -177,6 +178,10 @@ class Halves {
     std::lock_guard lock(receiver_mutex_);
     Buffer to_qemu;
     check(receiver_.from_peer(bytes, to_qemu), "receiver");
+    if (!said_arrival_ && receiver_.stats().is_postcopy) {
+      said_arrival_ = true;
+      say(fmt::format(R"({{"event":"switch_arrived","s":{:.3f}}})", elapsed()));
+    }
     return to_qemu;
   }
   Buffer from_target(ByteView bytes) {
@@ -230,7 +235,7 @@ class Halves {
   migrate::MemoryReceiver receiver_;
   std::atomic<uint64_t> bytes_{0};
   Time began_{};
-  bool said_due_ = false, said_switch_ = false;
+  bool said_due_ = false, said_switch_ = false, said_arrival_ = false;
 };
 
 std::string Halves::report() {
@@ -262,7 +267,8 @@ std::string Halves::report() {
       {"late", injector.late},
       {"foreseen", injector.foreseen},
       {"cancelled", injector.cancelled},
-      {"link_bytes_per_s", static_cast<uint64_t>(stats.link_bytes_per_s)}};
+      {"link_bytes_per_s", static_cast<uint64_t>(stats.link_bytes_per_s)},
+      {"cpu_ms", static_cast<uint64_t>(std::clock()) * 1000 / CLOCKS_PER_SEC}};
   for (const auto& [name, count] : counts) said += fmt::format(R"(,"{}":{})", name, count);
   return said + "}";
 }
