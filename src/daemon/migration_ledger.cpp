@@ -177,8 +177,8 @@ Result<migrate::ModeEstimate> estimate_of(const api::MigrationModeInfo& info) {
   return mode;
 }
 
-std::unique_ptr<MigrationLedger> MigrationLedger::open(std::string path) {
-  std::unique_ptr<MigrationLedger> ledger(new MigrationLedger(std::move(path)));
+std::unique_ptr<MigrationLedger> MigrationLedger::open(std::string path, size_t kept_max) {
+  std::unique_ptr<MigrationLedger> ledger(new MigrationLedger(std::move(path), kept_max));
   if (!os::path_exists(ledger->path_)) return ledger;
   if (const Status loaded = ledger->load(); !loaded) {
     std::rename(ledger->path_.c_str(), (ledger->path_ + ".damaged").c_str());
@@ -198,7 +198,7 @@ Status MigrationLedger::load() {
     return forerun::fail(ErrorCode::kCorrupt, "it is no JSON object");
   Reader reader;
   for (const json::value& item : reader.list(value.as_object(), "items")) {
-    if (!item.is_object() || kept_.size() == kKeptMax) break;
+    if (!item.is_object() || kept_.size() == kept_max_) break;
     kept_.push_back(read_migration(reader, item.as_object()));
     api::MigrationInfo& one = kept_.back();
     if (one.state != "running") continue;
@@ -230,7 +230,7 @@ api::MigrationInfo* MigrationLedger::find(const std::string& id) {
 void MigrationLedger::begin(api::MigrationInfo told) {
   const std::lock_guard lock(mutex_);
   kept_.insert(kept_.begin(), std::move(told));
-  if (kept_.size() > kKeptMax) kept_.pop_back();
+  if (kept_.size() > kept_max_) kept_.pop_back();
   save();
 }
 

@@ -25,7 +25,7 @@ class MigrationLedger {
 
   // A file that cannot be read is set aside as PATH.damaged, and said so. A migration that an
   // earlier run of the daemon did not see end is noted as failed: that is all that is known.
-  static std::unique_ptr<MigrationLedger> open(std::string path);
+  static std::unique_ptr<MigrationLedger> open(std::string path, size_t kept_max = kKeptMax);
 
   // Returns how well migrations were foreseen so far.
   migrate::PlanScores scores() const;
@@ -38,7 +38,8 @@ class MigrationLedger {
   api::MigrationReport report() const;
 
  private:
-  explicit MigrationLedger(std::string path) : path_(std::move(path)) {}
+  MigrationLedger(std::string path, size_t kept_max)
+      : path_(std::move(path)), kept_max_(kept_max) {}
   Status load();
   // REQUIRES: mutex_ is held.
   void save() const;
@@ -46,6 +47,7 @@ class MigrationLedger {
   api::MigrationInfo* find(const std::string& id);
 
   const std::string path_;
+  const size_t kept_max_;
   mutable std::mutex mutex_;              // guards all below
   std::vector<api::MigrationInfo> kept_;  // newest first
   migrate::PlanScores scores_;
