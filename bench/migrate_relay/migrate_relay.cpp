@@ -205,7 +205,9 @@ class Halves {
     return {.hot = hot,
             .switches = !options.is_precopy,
             .compress = !options.no_compression,
-            .inject = !options.no_injection};
+            .inject = !options.no_injection,
+            // The daemon measures it before.
+            .link_bytes_per_s = options.rate_mbit * 1e6 / 8};
   }
   template <typename Step>
   Buffer by_sender(os::SocketStream& source, Step step) {

@@ -185,7 +185,10 @@ Status MigrationSource::start_memory() {
     migrate::MemorySender::Options options;
     options.switches = choice_.mode == migrate::MigrationMode::kHybrid;
     options.hot = choice_.hot;
-    options.link_bytes_per_s = static_cast<double>(request_.rate_bytes_per_s_max);
+    // Told from how fast it is taken, a link would seem as slow as a busy host packs.
+    options.link_bytes_per_s = choice_.forecast
+                                   ? choice_.forecast->link_bytes_per_s
+                                   : static_cast<double>(request_.rate_bytes_per_s_max);
     auto sender = std::make_unique<SenderFilter>(options, std::move(profile_), parts_.clock);
     sender_ = sender.get();
     filter_ = std::move(sender);
