@@ -113,8 +113,8 @@ HttpResponse Router::v1(const HttpRequest& request, const Segments& path) const 
   if (path[0] == "usage") return usage(request, path);
   if (path[0] == "plan" && plans_ != nullptr) return plan(request, path);
   if (path[0] == "hosts") return hosts(request, path);
-  if (path.size() != 1 || (path[0] != "host" && path[0] != "cluster" && path[0] != "checks" &&
-                           path[0] != "migrations"))
+  if (path.size() != 1 ||
+      (path[0] != "host" && path[0] != "cluster" && path[0] != "checks" && path[0] != "migrations"))
     return no_such_path(request);
   if (request.method != "GET") return wrong_method(request, "GET");
   if (path[0] == "migrations") return ok(to_json(service_.migrations(), unix_seconds_()));

@@ -56,7 +56,7 @@ struct PeerMessage {
   uint64_t ownership = 0;
   uint64_t disk_bytes = 0;  // that have to travel
   uint64_t blocktime_ms = 0;
-  uint64_t port = 0;  // of the host, that is forwarded
+  uint64_t port = 0;              // of the host, that is forwarded
   uint64_t rate_bytes_per_s = 0;  // kMeasured; 0: too little came
   uint64_t history_bytes = 0;     // kPrepare: of what was learned of the VM, which follows
   bool is_postcopy = false, is_decided = false, is_complete = false, has_memory = false;

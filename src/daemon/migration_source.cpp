@@ -93,8 +93,7 @@ void MigrationSource::choose() {
     return measure_link(*connection, parts_.clock);
   };
   const auto link = measure();
-  if (link && connection_)
-    connection_->limit(net::PeerChannel::kForward, bytes_under_way(*link));
+  if (link && connection_) connection_->limit(net::PeerChannel::kForward, bytes_under_way(*link));
   choice_ = choose_mode(vm_, request_, profile_, dry_run_, link, parts_.ledger.scores());
   is_postcopy_ = choice_.mode != migrate::MigrationMode::kPrecopy;
 }
