@@ -155,6 +155,17 @@ Status ClusterService::admit_from(const std::string& host, uint64_t token, std::
   return fence_->admit(token, act);
 }
 
+Status ClusterService::publish_plan(std::string json) {
+  cluster::Document plan;
+  plan.token = leadership().token;
+  // What a fleet of thousands of hosts needs is more than a store of this kind takes.
+  plan.json = json.size() <= cluster::kValueBytesMax / 2
+                  ? std::move(json)
+                  : fmt::format(R"({{"omitted":"a plan of {} bytes"}})", json.size());
+  FR_CHECK(state_->put_plan(plan));
+  return {};
+}
+
 api::ClusterInfo ClusterService::info() const {
   const cluster::MemberStatus status = member_->status();
   api::ClusterInfo info;

@@ -39,6 +39,9 @@ class ClusterService {
   Status admit_from(const std::string& host, uint64_t token, std::string_view act);
   // Plans, policies, placements. Calls wait for the store, for 5 s at most.
   cluster::ClusterState& state() { return *state_; }
+  // Keeps a plan in the store, under this host's token. ERRORS: kDenied: it does not lead; those of
+  // the store, which waits as state() does.
+  Status publish_plan(std::string json);
   const std::string& self() const { return record_.name; }
 
   // As the store said last. Never waits.

@@ -342,6 +342,8 @@ Status Daemon::Parts::build_plans() {
       return host.empty() ? cluster->admit(token, act) : cluster->admit_from(host, token, act);
     };
   }
+  if (config.cluster_store == "etcd")
+    parts.publish = [this](std::string json) { return cluster->publish_plan(std::move(json)); };
   parts.ask = [this](const std::string& host, const PeerMessage& question, PeerMessageKind answer,
                      Nanos timeout) -> Result<PeerMessage> {
     FR_TRY(const auto connection, peers->connect(host));

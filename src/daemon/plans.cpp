@@ -284,6 +284,10 @@ Result<std::string> Plans::apply(Operations::Progress& progress) {
 Result<std::string> Plans::carry_out(const Fleet& fleet, Operations::Progress& progress) {
   FR_TRY(const auto model, place::FleetModel::make(fleet.snapshot));
   const place::Plan plan = place::Planner(model->options(false)).plan(model->state());
+  // Who leads no more is refused here already, before any host is asked.
+  if (parts_.publish && !plan.moves.empty())
+    FR_CHECK(parts_.publish(
+        place::plan_json(*model, plan, {}, os::format_utc(parts_.unix_seconds()), fleet.notes)));
   size_t made = 0;
   for (const place::PlannedMove& move : plan.moves) {
     if (move.from < 0) continue;

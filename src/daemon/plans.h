@@ -53,6 +53,8 @@ class Plans final : public api::PlanService {
     // Lets an act pass that `host` asks for (empty: this one) with that token; empty: none is
     // needed.
     std::function<Status(const std::string& host, uint64_t token, std::string_view act)> admit;
+    // Keeps a plan that is about to be carried out for all to see; empty: nobody does.
+    std::function<Status(std::string json)> publish;
     std::string host;  // as others call this one; empty: they say
     std::string zone;  // of this host
     std::map<std::string, std::string> labels;
