@@ -87,7 +87,8 @@ class Arbiter {
     Unit unit = Unit::kBlocks;
     // With runs: how many blocks may be fetched in vain for each that the guest wants of the slow
     // tier. While there are fewer, less likely runs are proposed too, down to probability_least;
-    // while there are more, only likelier ones. 0: probability_min it is.
+    // while there are more, only likelier ones, as far above
+    // probability_min. 0: that it is.
     float waste_max = 0;
     float probability_least = 0.3f;
     // How words of several models about one block become one: as those of witnesses who saw much

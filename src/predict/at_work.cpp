@@ -15,8 +15,8 @@ Arbiter::Options work_options() {
   Arbiter::Options options;
   options.unit = Arbiter::Options::Unit::kRuns;
   options.probability_min = 0.47f;
-  options.waste_max = 0.14f;
-  options.probability_least = 0.3f;
+  options.waste_max = 0.115f;
+  options.probability_least = 0.25f;
   options.probability_per_doubling = 0.07f;
   options.horizon_reads = 2048;
   options.calibration = {.prior_weight = 8, .memory = 256};

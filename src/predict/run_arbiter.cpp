@@ -15,8 +15,7 @@ namespace {
 constexpr size_t kModelsMax = 32;
 constexpr uint64_t kDoubtAfterReads = 96;
 constexpr uint32_t kHorizonReads = 2048;  // unless the options say another
-constexpr uint32_t kUnlikelyEvery = 2;
-constexpr uint32_t kRunMax = 64;  // blocks heard of one word
+constexpr uint32_t kRunMax = 64;          // blocks heard of one word
 constexpr uint32_t kSayingsPerGroupMax = 48;
 constexpr float kWasteKeep = 1 - 1.0f / 8192;  // of the last read's blocks
 constexpr float kWasteStep = 0.00003f;         // a read
@@ -29,7 +28,8 @@ constexpr float kSurelyEnough = 0.9f;  // no run needs a surer word than this
 RunArbiter::RunArbiter(Arbiter::Options options, std::vector<std::unique_ptr<Model>> models)
     : options_(std::move(options)),
       models_(std::move(models)),
-      voices_(models_.size(), Voice{Judge(options_.calibration, options_.phase_change)}),
+      judges_(models_.size(), Judge(options_.calibration, options_.phase_change)),
+      odds_(models_.size()),
       groups_(kPending),
       least_(options_.probability_min) {
   FR_ASSERT(models_.size() <= kModelsMax);
@@ -38,23 +38,27 @@ RunArbiter::RunArbiter(Arbiter::Options options, std::vector<std::unique_ptr<Mod
 
 void RunArbiter::on_start(Time now, std::vector<Proposal>& out) {
   now_ = now;
-  ask([&](Model& model, std::vector<Candidate>& said) { model.on_start(now, said); }, SIZE_MAX,
+  ask(
+      {}, [&](Model& model, std::vector<Candidate>& said) { model.on_start(now, said); }, SIZE_MAX,
       out);
 }
 
 void RunArbiter::on_access(const trace::Access& access, std::vector<Proposal>& out) {
   now_ = access.at;
+  uint32_t were_right = 0;
   if (access.op == trace::Op::kRead) {
     ++reads_;
     for (const auto& model : models_) model->prepare(access);
     if (access.served_from == trace::ServedFrom::kRepository)
       wanted_ += static_cast<float>(access.block_count);
-    settle(access);
+    were_right = settle(access);
     remember(access);
     adapt();
     judge_some();
   }
-  ask([&](Model& model, std::vector<Candidate>& said) { model.on_access(access, said); },
+  odds_.remember(access, were_right);
+  ask(
+      access, [&](Model& model, std::vector<Candidate>& said) { model.on_access(access, said); },
       options_.proposals_per_access_max, out);
 }
 
@@ -66,12 +70,14 @@ void RunArbiter::on_behaviour(std::span<const float> inputs, size_t category) {
   for (auto& model : models_) model->on_behaviour(inputs, category);
 }
 
-void RunArbiter::ask(auto&& question, size_t proposals_max, std::vector<Proposal>& out) {
+void RunArbiter::ask(const trace::Access& access, auto&& question, size_t proposals_max,
+                     std::vector<Proposal>& out) {
   proposals_.clear();
   for (uint8_t m = 0; m < models_.size(); ++m) {
     candidates_.clear();
     question(*models_[m], candidates_);
-    for (const Candidate& candidate : candidates_) hear(m, candidate);
+    for (const Candidate& candidate : candidates_) odds_.prefetch(candidate);
+    for (const Candidate& candidate : candidates_) hear(m, candidate, access);
   }
   if (proposals_.size() > proposals_max) {
     std::sort(proposals_.begin(), proposals_.end(), [](const Proposal& a, const Proposal& b) {
@@ -83,13 +89,13 @@ void RunArbiter::ask(auto&& question, size_t proposals_max, std::vector<Proposal
   out.insert(out.end(), proposals_.begin(), proposals_.end());
 }
 
-void RunArbiter::hear(uint8_t model, const Candidate& candidate) {
+void RunArbiter::hear(uint8_t model, const Candidate& candidate, const trace::Access& access) {
   if (candidate.block_count == 0) return;
-  Voice& voice = voices_[model];
-  const Judge& judge = voice.judge;
-  const float probability = judge.calibration.probability(candidate.context, candidate.confidence);
+  const Judge& judge = judges_[model];
+  const WordOdds::Traits traits = odds_.traits_of(model, candidate, access);
+  const float probability = odds_.probability(
+      model, traits, judge.calibration.probability(candidate.context, candidate.confidence));
   const bool is_worth = probability >= worth_from(candidate) && !judge.gate.muted();
-  if (!is_worth && ++voice.unlikely % kUnlikelyEvery != 0) return;
   const uint64_t missing = this->missing(candidate);
   if (missing == 0) return;
   // Any of the missing blocks, each as likely.
@@ -103,6 +109,7 @@ void RunArbiter::hear(uint8_t model, const Candidate& candidate) {
       .said_at = static_cast<uint32_t>(reads_),
       .said = candidate.confidence,
       .probability = probability,
+      .traits = traits,
       .context = candidate.context,
       .model = model,
       .blocks = static_cast<uint8_t>(is_worth ? std::popcount(missing) : 0)};
@@ -204,7 +211,8 @@ bool RunArbiter::file(const Saying& saying) {
   return true;
 }
 
-void RunArbiter::settle(const trace::Access& access) {
+uint32_t RunArbiter::settle(const trace::Access& access) {
+  uint32_t were_right = 0;
   const uint64_t end = access.first_block + access.block_count;
   for (uint64_t group = access.first_block / kGroup; group * kGroup < end; ++group) {
     const BlockKey key{access.component, group};
@@ -216,12 +224,18 @@ void RunArbiter::settle(const trace::Access& access) {
         link = &saying.next;
         continue;
       }
-      learn(saying, true);
+      // What was fetched, and is missing when it is read at last, had been evicted: it stays a
+      // failure.
+      const bool was_lost = saying.blocks > 0 && saying.state == Saying::State::kDoubted &&
+                            access.served_from == trace::ServedFrom::kRepository;
+      if (!was_lost) learn(saying, true);
+      were_right |= 1u << saying.model;
       saying.state = Saying::State::kSettled;
       *link = saying.next;
     }
     if (*list == 0) groups_.erase(key);
   }
+  return were_right;
 }
 
 void RunArbiter::judge_some() {
@@ -264,14 +278,17 @@ void RunArbiter::unlink(uint32_t place) {
 void RunArbiter::learn(const Saying& saying, bool happened) {
   const bool was_doubted = saying.state == Saying::State::kDoubted;
   const bool is_revised = happened && was_doubted;
-  voices_[saying.model].judge.learn(
-      {.context = saying.context,
-       .said = saying.said,
-       .probability = saying.probability,
-       .happened = happened,
-       .was_doubted = was_doubted,
-       .would_propose = saying.probability >= options_.probability_min},
-      now_);
+  judges_[saying.model].learn({.context = saying.context,
+                               .said = saying.said,
+                               .probability = saying.probability,
+                               .happened = happened,
+                               .was_doubted = was_doubted,
+                               .would_propose = saying.probability >= options_.probability_min},
+                              now_);
+  if (is_revised)
+    odds_.revise(saying.model, saying.traits);
+  else
+    odds_.learn(saying.model, saying.traits, saying.probability, happened);
   if (saying.blocks == 0) return;
   const auto blocks = static_cast<float>(saying.blocks);
   if (happened) wanted_ += blocks;
@@ -285,11 +302,10 @@ void RunArbiter::learn(const Saying& saying, bool happened) {
 
 std::vector<ModelReport> RunArbiter::report() const {
   std::vector<ModelReport> reports;
-  for (size_t m = 0; m < models_.size(); ++m)
-    reports.push_back(report_of(*models_[m], voices_[m].judge));
+  for (size_t m = 0; m < models_.size(); ++m) reports.push_back(report_of(*models_[m], judges_[m]));
   reports.push_back(report_of("proposed", merged_));
   reports.back().state_bytes = sayings_.capacity() * sizeof(Saying) + groups_.state_bytes() +
-                               recent_.capacity() * sizeof(Recent);
+                               recent_.capacity() * sizeof(Recent) + odds_.state_bytes();
   return reports;
 }
 

@@ -3,7 +3,7 @@
 // times as many requests as in a boot and a microsecond for each. The surest word counts.
 //
 // One of a run's blocks stands for it: drawn anew each time, so that what is learned is the share
-// of blocks that come true. What is too unlikely to be proposed is scored one time in two. A word
+// of blocks that come true. What is too unlikely to be proposed is scored all the same. A word
 // waits for its outcome as in arbiter.cpp: doubted after 96 reads, forgotten after horizon_reads.
 #pragma once
 
@@ -12,6 +12,7 @@
 #include "predict/arbiter.h"
 #include "predict/block_table.h"
 #include "predict/judge.h"
+#include "predict/word_odds.h"
 
 namespace forerun::predict {
 
@@ -34,14 +35,11 @@ class RunArbiter {
     uint32_t next = 0;     // of its group; 0: none, otherwise its place + 1
     uint32_t said_at = 0;  // count of reads
     float said = 0, probability = 0;
+    WordOdds::Traits traits;
     uint16_t context = 0;
     uint8_t model = 0;
     uint8_t blocks = 0;  // that were proposed with it; 0: it was not
     enum class State : uint8_t { kFresh, kDoubted, kSettled } state = State::kFresh;
-  };
-  struct Voice {
-    Judge judge;
-    uint32_t unlikely = 0;  // words too unlikely to be proposed
   };
   // When a block was last read, by hash; where nobody says what is here.
   struct Recent {
@@ -49,7 +47,7 @@ class RunArbiter {
     Time at{};
   };
 
-  void hear(uint8_t model, const Candidate& candidate);
+  void hear(uint8_t model, const Candidate& candidate, const trace::Access& access);
   float worth_from(const Candidate& candidate) const;
   // Moves the least probability by what was fetched in vain lately.
   void adapt();
@@ -58,7 +56,8 @@ class RunArbiter {
   bool is_recent(const BlockKey& key) const;
   void remember(const trace::Access& access);
   bool file(const Saying& saying);
-  void settle(const trace::Access& access);
+  // Returns a bit for each model that had said one of the blocks.
+  uint32_t settle(const trace::Access& access);
   void judge_some();
   void learn(const Saying& saying, bool happened);
   void drop_oldest();
@@ -67,14 +66,16 @@ class RunArbiter {
   uint32_t place_of(uint64_t number) const {
     return static_cast<uint32_t>(number) & (kPending - 1);
   }
-  void ask(auto&& question, size_t proposals_max, std::vector<Proposal>& out);
+  void ask(const trace::Access& access, auto&& question, size_t proposals_max,
+           std::vector<Proposal>& out);
 
   static constexpr uint64_t kGroup = 16;         // blocks that share a list of sayings
   static constexpr uint32_t kPending = 1 << 14;  // sayings, a ring
 
   const Arbiter::Options options_;
   std::vector<std::unique_ptr<Model>> models_;
-  std::vector<Voice> voices_;
+  std::vector<Judge> judges_;  // by model
+  WordOdds odds_;
   score::Reliability merged_;  // of what was proposed
   std::vector<Saying> sayings_;
   uint64_t said_ = 0, doubted_ = 0, dropped_ = 0;  // so many were, oldest first

@@ -150,11 +150,11 @@ TEST(RunArbiter, ProposesMoreWhileLittleIsInVainAndLessWhileMuchIs) {
       world.arbiter->on_access(access, out);
       proposed += i > 6000 ? out.size() : 0;
       world.parrot->says.clear();
-      if (i % 3 == 0) world.read(said);
+      if (rng.below(3) == 0) world.read(said);
     }
     return proposed;
   };
-  EXPECT_EQ(proposed_with(0), 0U);
+  EXPECT_LT(proposed_with(0), 100U);
   EXPECT_GT(proposed_with(5), 5000U);
   EXPECT_LT(proposed_with(0.2f), 5000U);
 }
