@@ -248,7 +248,8 @@ void Plans::settle(const place::FleetSnapshot& snapshot) {
 }
 
 std::string Plans::planner_of(const Fleet& fleet) {
-  if (const auto led = lead()) return led->leader;
+  // A cluster may know this host by another name than its peers do.
+  if (const auto led = lead()) return led->is_leader ? own_name() : led->leader;
   return fleet.auto_hosts.empty() ? "" : fleet.auto_hosts.front();
 }
 
