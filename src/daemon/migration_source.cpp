@@ -12,6 +12,7 @@ constexpr Nanos kPrepareTimeout = std::chrono::minutes(3);  // images may have t
 constexpr Nanos kAnswerTimeout = std::chrono::seconds(30);
 constexpr Nanos kProfilePatience = std::chrono::seconds(5);
 constexpr Nanos kCancelTimeout = std::chrono::seconds(20);  // amid a last part over a slow link
+constexpr Nanos kReadyTimeout = std::chrono::minutes(1);    // of what takes milliseconds
 constexpr Nanos kPauseTimeout = std::chrono::seconds(30);
 constexpr Nanos kRetryMin = std::chrono::milliseconds(200), kRetryMax = std::chrono::seconds(5);
 
@@ -124,7 +125,7 @@ Status MigrationSource::to_decision() {
   FR_CHECK(prepare());
   FR_CHECK(start_memory());
   FR_CHECK(until_ready());
-  if (!control_.may_decide()) return fail(ErrorCode::kUnavailable, "it was cancelled");
+  FR_CHECK(go_over());
   return parts_.vms.give_away(vm_, id_, is_postcopy_ && !last_.is_over());
 }
 
@@ -229,11 +230,24 @@ Status MigrationSource::note_switch() {
   stopped_ = parts_.clock.now();
   FR_CHECK(serve_disk());
   FR_CHECK(send(*connection_, message(PeerMessageKind::kFrozen)));
+  // QEMU 7.2 cancelled in post-copy shuts its socket before it notes that it is cancelled: a thread
+  // of its that sees the one and not the other pauses for good.
+  if (is_postcopy_) FR_CHECK(go_over());
   return qemu_->leave_pre_switchover();
 }
 
+Status MigrationSource::go_over() {
+  if (!goes_over_ && !control_.may_go_over())
+    return fail(ErrorCode::kUnavailable, "it was cancelled");
+  goes_over_ = true;
+  return {};
+}
+
 Status MigrationSource::look(bool& is_ready) {
-  if (control_.should_cancel()) return fail(ErrorCode::kUnavailable, "it was cancelled");
+  if (!goes_over_ && control_.should_cancel())
+    return fail(ErrorCode::kUnavailable, "it was cancelled");
+  if (goes_over_ && parts_.clock.now() > stopped_ + kReadyTimeout)
+    return fail(ErrorCode::kTimedOut, fmt::format("host {} does not get ready", request_.to));
   if (!has_switched_) FR_CHECK(qemu_->wait(kLook));
   const auto ready = receive(*connection_, {PeerMessageKind::kReady}, has_switched_ ? 2ms : 0ms);
   is_ready = ready.has_value();

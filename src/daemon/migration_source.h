@@ -34,7 +34,7 @@ class MigrationSource {
   using Report = std::function<void(uint64_t done_bytes, uint64_t total_bytes, std::string)>;
   struct Control {
     std::function<bool()> should_cancel;  // before the commit point
-    std::function<bool()> may_decide;     // asked once; from then on it cannot be cancelled
+    std::function<bool()> may_go_over;    // asked once; from then on it cannot be cancelled
     std::function<void()> on_running;     // there; its ports are free here
     std::function<bool(Nanos)> wait;      // false: the daemon is stopping
     Report report;
@@ -71,6 +71,7 @@ class MigrationSource {
   Status look(bool& is_ready);
   // Gives up the disk once the guest has stopped, and lets QEMU go on from there.
   Status note_switch();
+  Status go_over();
   Status switch_if_due(const vmm::MigrationStatus& status);
   // Gives the disk as it is now to the other host, over the connection that there is.
   Status serve_disk();
@@ -106,6 +107,7 @@ class MigrationSource {
   std::unique_ptr<PeerOverlayServer> disk_server_;
   bool is_postcopy_ = false;   // asked for
   bool has_switched_ = false;  // the guest has stopped here
+  bool goes_over_ = false;     // and it is too late to cancel
   bool runs_there_ = false;
   bool is_lost_ = false;  // the guest: its memory was at both hosts, and one part is gone
   bool was_cut_ = false;  // the connection, amid it

@@ -87,7 +87,7 @@ Result<std::string> Migrations::move(const std::string& vm, const api::MigrateRe
   control.should_cancel = [&] {
     return own->is_cancelled || is_stopping_ || progress.should_stop();
   };
-  control.may_decide = [&] {
+  control.may_go_over = [&] {
     const std::lock_guard lock(mutex_);
     own->is_decided = !own->is_cancelled;
     return own->is_decided;
@@ -117,7 +117,7 @@ Status Migrations::cancel(const std::string& vm) {
   if (found == moving_.end())
     return fail(ErrorCode::kNotFound, fmt::format("VM {} is not being migrated from here", vm));
   if (found->second.is_decided)
-    return fail(ErrorCode::kExists, fmt::format("VM {} is the other host's already", vm));
+    return fail(ErrorCode::kExists, fmt::format("VM {} goes over to the other host already", vm));
   found->second.is_cancelled = true;
   return {};
 }
@@ -251,7 +251,7 @@ void Migrations::take_up(const vmm::VmRecord& record) {
   if (migration.role == Role::kSource) {
     MigrationSource::Control control;
     control.should_cancel = [this] { return is_stopping_.load(); };
-    control.may_decide = [] { return false; };
+    control.may_go_over = [] { return false; };
     control.on_running = [&] { relay_ports(record.name); };
     control.wait = [this](Nanos time) { return wait(time); };
     control.report = [](uint64_t, uint64_t, const std::string&) {};
