@@ -67,7 +67,7 @@ Result<api::MigrationForecast> Migrations::forecast(const std::string& vm,
   FR_TRY(Moving* const own, begin(vm));
   MigrationSource::Control control;
   control.should_cancel = [&] { return own->is_cancelled || is_stopping_; };
-  control.may_decide = [] { return false; };
+  control.may_go_over = [] { return false; };
   control.wait = [&](Nanos time) { return wait(time); };
   control.report = [](uint64_t, uint64_t, const std::string&) {};
   auto told =
