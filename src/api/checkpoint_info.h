@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -15,6 +16,23 @@ struct CheckpointInfo {
   uint64_t disk_bytes = 0;    // of its own blocks
   uint64_t stored_bytes = 0;  // that this one added
   uint64_t pause_us = 0;      // the guest stood still so long
+};
+
+// How a VM's checkpoints are made by themselves. What is not said stays.
+struct CheckpointPolicyRequest {
+  std::optional<bool> is_auto;
+  std::optional<double> budget_ratio;  // of time, above 0, at most 0.5
+  std::optional<uint64_t> keep;        // 1 to 1000
+};
+
+struct CheckpointPolicy {
+  std::string vm;
+  bool is_auto = false;
+  double budget_ratio = 0;
+  uint64_t keep = 0;
+  std::vector<uint64_t> made;  // that are kept, of those made by themselves
+  double next_in_seconds = 0;  // as things are now; 0 unless auto and the VM runs
+  std::string why;
 };
 
 struct RestoreRequest {

@@ -177,6 +177,15 @@ class FakeService : public Service {
     asked_name = fmt::format("{} {}", name, number);
     return error ? Status(std::unexpected(*error)) : Status();
   }
+  Result<CheckpointPolicy> set_checkpoint_policy(const std::string& name,
+                                                 const CheckpointPolicyRequest& asked) override {
+    checkpoint_policy_request = asked;
+    return checkpoint_policy(name);
+  }
+  Result<CheckpointPolicy> checkpoint_policy(const std::string& name) override {
+    asked_name = name;
+    return or_error(CheckpointPolicy{name, true, 0.02, 3, {4, 5}, 12.5, "it is at rest"});
+  }
   Result<VmInfo> restore_vm(const std::string& name, const RestoreRequest& request) override {
     asked_name = fmt::format("{} {}", name, request.checkpoint);
     return or_error(vm);
@@ -289,6 +298,7 @@ class FakeService : public Service {
                              1 << 20};
   CollectRequest collect_request;
   ShareRequest share_request;
+  CheckpointPolicyRequest checkpoint_policy_request;
   UsageRequest usage_request;
   PushRequest push_request;
 

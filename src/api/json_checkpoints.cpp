@@ -23,6 +23,16 @@ json::object object_of(const CheckpointInfo& info) {
 
 std::string to_json(const CheckpointInfo& info) { return json::serialize(object_of(info)); }
 
+std::string to_json(const CheckpointPolicy& policy) {
+  return json::serialize(json::value{{"vm", repair_utf8(policy.vm)},
+                                     {"auto", policy.is_auto},
+                                     {"budget_ratio", policy.budget_ratio},
+                                     {"keep", policy.keep},
+                                     {"made", json::array(policy.made.begin(), policy.made.end())},
+                                     {"next_in_seconds", policy.next_in_seconds},
+                                     {"why", repair_utf8(policy.why)}});
+}
+
 std::string to_json(const std::vector<CheckpointInfo>& checkpoints, int64_t as_of) {
   json::array items;
   for (const CheckpointInfo& info : checkpoints) items.push_back(object_of(info));

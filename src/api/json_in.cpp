@@ -265,8 +265,7 @@ Result<ComponentImportRequest> parse_component_request(std::string_view body) {
   members.text("function", request.function, 64);
   members.flag("allow_devices", request.allow_devices);
   members.flag("overlay", request.is_overlay);
-  if (members.find("shareable") != nullptr)
-    members.flag("shareable", request.is_shareable.emplace());
+  if (members.find("shareable")) members.flag("shareable", request.is_shareable.emplace());
   members.components("on", request.on);
   members.packages("packages", request.packages);
   members.suite("suite", request.suite);
@@ -423,6 +422,17 @@ Result<CollectRequest> parse_collect_request(std::string_view body) {
   CollectRequest request;
   members.text("id", request.id, 32);
   members.flag("end", request.ends);
+  FR_CHECK(members.status());
+  return request;
+}
+
+Result<CheckpointPolicyRequest> parse_checkpoint_policy_request(std::string_view body) {
+  FR_TRY(const json::object object, parse_object(body));
+  Members members(object, "");
+  CheckpointPolicyRequest request;
+  if (members.find("auto")) members.flag("auto", request.is_auto.emplace());
+  members.number("budget_ratio", request.budget_ratio);
+  if (members.find("keep")) members.whole<uint64_t>("keep", request.keep.emplace(), 1, 1000);
   FR_CHECK(members.status());
   return request;
 }

@@ -28,6 +28,7 @@ Result<UsageRequest> parse_usage_request(std::string entity, std::string_view me
                                          std::string_view query);
 Result<PushRequest> parse_push_request(std::string_view body);
 Result<ShareRequest> parse_share_request(std::string_view body);
+Result<CheckpointPolicyRequest> parse_checkpoint_policy_request(std::string_view body);
 Result<LaunchImportRequest> parse_launch_import_request(std::string_view body);
 Result<CollectRequest> parse_collect_request(std::string_view body);
 Result<RestoreRequest> parse_restore_request(std::string_view body);

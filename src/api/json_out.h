@@ -19,6 +19,7 @@ std::string to_json(const VmProfile& profile, int64_t as_of);
 std::string to_json(const RecordingInfo& recording);
 std::string to_json(const RecordedRequests& recorded);
 std::string to_json(const CheckpointInfo& info);
+std::string to_json(const CheckpointPolicy& policy);
 std::string to_json(const HistoryExportInfo& info);
 std::string to_json(const HistoryImportInfo& info);
 std::string to_json(const HostStats& stats, int64_t as_of);

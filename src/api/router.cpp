@@ -411,6 +411,14 @@ HttpResponse Router::one_vm(const HttpRequest& request, const Segments& path) co
     return removed(request, service_.push_metrics(name, *asked));
   }
   if (path[2] == "recording") return recording(request, path);
+  if (path.size() == 3 && path[2] == "checkpoint-policy") {
+    if (request.method == "GET") return answer(request, service_.checkpoint_policy(name));
+    if (request.method != "PATCH") return wrong_method(request, "GET, PATCH");
+    if (!is_json(request)) return no_json(request);
+    const auto asked = parse_checkpoint_policy_request(request.body);
+    if (!asked) return problem(request, asked.error());
+    return answer(request, service_.set_checkpoint_policy(name, *asked));
+  }
   if (path[2] == "checkpoints" || path[2] == "restore") return checkpoints(request, path);
   if (path[2] == "history") return history(request, path);
   if (path[2] == "migrate") return migration(request, path);

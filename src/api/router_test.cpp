@@ -193,6 +193,17 @@ TEST_F(RouterTest, GetNeverActs) {
   EXPECT_FALSE(service_.stop_request.force);
 }
 
+TEST_F(RouterTest, ACheckpointPolicyIsChangedByWhatIsSaid) {
+  const std::string path = "/api/v1/vms/web-1/checkpoint-policy";
+  EXPECT_EQ(send("PATCH", path, R"({"auto":true,"budget_ratio":0.05})").status, 200);
+  EXPECT_EQ(service_.checkpoint_policy_request.is_auto, true);
+  EXPECT_EQ(service_.checkpoint_policy_request.budget_ratio, 0.05);
+  EXPECT_FALSE(service_.checkpoint_policy_request.keep);
+  EXPECT_THAT(get(path).body, HasSubstr(R"("why":"it is at rest")"));
+  EXPECT_EQ(send("PATCH", path, R"({"auto":"yes"})").status, 400);
+  EXPECT_EQ(send("PATCH", path, R"({"keep":0})").status, 400);
+}
+
 TEST_F(RouterTest, AShareIsChangedByWhatIsSaid) {
   const std::string path = "/api/v1/vms/web-1/share";
   EXPECT_EQ(send("PATCH", path, R"({"weight":250.5,"limit_bytes_per_s":1000000})").status, 200);

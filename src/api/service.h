@@ -487,6 +487,10 @@ class Service {
   virtual Result<CheckpointInfo> checkpoint_vm(const std::string& vm) = 0;
   virtual Result<std::vector<CheckpointInfo>> list_checkpoints(const std::string& vm) = 0;
   virtual Status remove_checkpoint(const std::string& vm, uint64_t number) = 0;
+  // ERRORS: kNotFound, kInvalid: a budget or a number out of range; of saving the VM's record.
+  virtual Result<CheckpointPolicy> set_checkpoint_policy(
+      const std::string& vm, const CheckpointPolicyRequest& request) = 0;
+  virtual Result<CheckpointPolicy> checkpoint_policy(const std::string& vm) = 0;
   // Starts a stopped VM as it was at a checkpoint. ERRORS: kNotFound, kExists (it runs), kCorrupt,
   // as run_vm.
   virtual Result<VmInfo> restore_vm(const std::string& vm, const RestoreRequest& request) = 0;

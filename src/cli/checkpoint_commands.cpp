@@ -1,6 +1,7 @@
 // forerun vm checkpoint, forerun vm restore.
 #include <CLI/CLI.hpp>
 #include <boost/json.hpp>
+#include <charconv>
 #include <memory>
 
 #include "cli/commands.h"
@@ -15,6 +16,8 @@ namespace json = boost::json;
 struct Arguments {
   std::string vm;
   uint64_t number = 0;
+  std::string policy, budget;  // empty: as it is
+  uint64_t keep = 0;           // 0: as it is
 };
 
 std::string path_of(const Arguments& arguments) {
@@ -69,6 +72,42 @@ Result<int> remove_checkpoint(const Context& context, const Arguments& arguments
   return kExitOk;
 }
 
+Result<json::object> policy_request(const Arguments& arguments) {
+  json::object request;
+  if (!arguments.policy.empty()) request["auto"] = arguments.policy == "auto";
+  if (arguments.keep > 0) request["keep"] = arguments.keep;
+  if (arguments.budget.empty()) return request;
+  double percent = 0;
+  const char* const end = arguments.budget.data() + arguments.budget.size();
+  const auto [rest, error] = std::from_chars(arguments.budget.data(), end, percent);
+  if (error != std::errc{} || std::string_view(rest, end) != "%")
+    return fail(ErrorCode::kInvalid,
+                fmt::format("'{}' is no share of time, as 2% is", arguments.budget));
+  request["budget_ratio"] = percent / 100;
+  return request;
+}
+
+Result<int> checkpoint_policy(const Context& context, const Arguments& arguments) {
+  FR_CHECK(Context::check_name(arguments.vm));
+  FR_TRY(const json::object request, policy_request(arguments));
+  const std::string path = fmt::format("/api/v1/vms/{}/checkpoint-policy", arguments.vm);
+  FR_TRY(const std::string body,
+         request.empty() ? context.get(path) : context.patch(path, json::serialize(request)));
+  if (context.output != Output::kTable) {
+    print_json(context, body);
+    return kExitOk;
+  }
+  FR_TRY(const json::object policy, parse_answer(body));
+  const bool is_auto = flag_of(policy, "auto");
+  print(fmt::format("policy     {}\nbudget     {:.3g} % of the time\nkept       the newest {}\n",
+                    is_auto ? "auto" : "off", 100 * number_of(policy, "budget_ratio"),
+                    count_of(policy, "keep")));
+  if (is_auto)
+    print(fmt::format("next in    {}\n", show_seconds(number_of(policy, "next_in_seconds"))));
+  print(fmt::format("why        {}\n", text_of(policy, "why")));
+  return kExitOk;
+}
+
 Result<int> restore(const Context& context, const Arguments& arguments) {
   FR_CHECK(Context::check_name(arguments.vm));
   const std::string request = json::serialize(json::value{{"checkpoint", arguments.number}});
@@ -93,13 +132,22 @@ void add_checkpoint_commands(CLI::App& vm, const Context& context, Command& chos
   CLI::App* make = checkpoint->add_subcommand("create", "Make one; the guest runs on");
   CLI::App* list = checkpoint->add_subcommand("list", "List them");
   CLI::App* remove = checkpoint->add_subcommand("rm", "Remove one");
+  CLI::App* policy = checkpoint->add_subcommand(
+      "policy", "Have them made by themselves, or not; without options: how it is, and why");
   checkpoint->require_subcommand(1);
-  for (CLI::App* command : {make, list, remove})
+  for (CLI::App* command : {make, list, remove, policy})
     command->add_option("name", arguments->vm)->required();
   remove->add_option("number", arguments->number)->required();
   make->callback(choose(make_checkpoint));
   list->callback(choose(list_checkpoints));
   remove->callback(choose(remove_checkpoint));
+  policy->add_option("policy", arguments->policy)->check(CLI::IsMember({"auto", "off"}));
+  policy->add_option("--budget", arguments->budget, "of the time that they may take; 2% at first")
+      ->type_name("SHARE%");
+  policy->add_option("--keep", arguments->keep, "how many are kept; 3 at first")
+      ->type_name("NUMBER")
+      ->check(CLI::Range(1, 1000));
+  policy->callback(choose(checkpoint_policy));
   CLI::App* back = vm.add_subcommand("restore", "Start a stopped VM as it was at a checkpoint");
   back->add_option("name", arguments->vm)->required();
   back->add_option("--checkpoint", arguments->number, "the newest unless given")

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "daemon/disk_gate.h"
+
 namespace forerun::daemon {
 namespace {
 
@@ -16,7 +18,8 @@ Status no_base(ByteRange, MutableByteView) {
 
 Status store_parts(disk::Overlay& overlay, uint64_t size_bytes,
                    const std::vector<uint64_t>& numbers, CheckpointStore& store, DiskParts& parts,
-                   uint64_t& stored_bytes) {
+                   uint64_t& stored_bytes, iosched::IoClass io_class) {
+  const DiskGate::Purpose purpose(VmId{}, io_class);
   std::vector<disk::OverlayRun> runs;
   Buffer content;
   for (const uint64_t number : numbers) {

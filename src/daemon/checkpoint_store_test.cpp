@@ -158,7 +158,8 @@ TEST_F(CheckpointStoreTest, ADiskComesBackAsItWas) {
   ASSERT_TRUE(overlay->write_zeroes({2 * kChunkSize, kChunkSize}, true, disk::no_base));
   disk::CheckpointIndex index;
   DiskParts parts;
-  ASSERT_TRUE(store_parts(*overlay, kSize, {0, 1, 2, 3, 4, 5}, *store_, parts, index.stored_bytes));
+  ASSERT_TRUE(store_parts(*overlay, kSize, {0, 1, 2, 3, 4, 5}, *store_, parts, index.stored_bytes,
+                          iosched::IoClass::kBackground));
   EXPECT_EQ(parts.size(), 3u);  // 0, 1 and 5
   index.disk_bytes = kSize;
   index.runs = overlay->runs();

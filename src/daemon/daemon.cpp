@@ -5,6 +5,7 @@
 #include "api/router.h"
 #include "core/log.h"
 #include "daemon/cluster_service.h"
+#include "daemon/disk_gate.h"
 #include "daemon/exports.h"
 #include "daemon/kernels.h"
 #include "daemon/launches.h"
@@ -125,6 +126,7 @@ struct Daemon::Parts {
 
   const Config config;
   os::SystemClock clock;
+  DiskGate gate{{}, clock};
   os::Fd lock;
   Repositories repositories;
   std::unique_ptr<net::DirectoryStore> index_cache;
@@ -205,7 +207,7 @@ Status Daemon::Parts::open_state() {
   tier::TierOptions options;
   options.memory_bytes_max = config.tier_memory_bytes;
   options.file_bytes_max = config.tier_file_bytes;
-  FR_TRY(tier, TierStore::open(options, config.state_dir + "/tier"));
+  FR_TRY(tier, TierStore::open(options, config.state_dir + "/tier", gate));
   return {};
 }
 
@@ -388,7 +390,7 @@ Status Daemon::Parts::build_control_plane(uint64_t epoch) {
   recorder = std::make_unique<Recorder>(Recorder::Options{}, clock);
   vms = std::make_unique<VmManager>(VmManager::Parts{
       config, clock, *catalog, tier->tier(), *fetches, *foresight, *exports, *nbd, *kernels, *pmem,
-      *launches, *first_boots, *agents, *recorder, *vm_histories, epoch});
+      *launches, *first_boots, *agents, *recorder, *vm_histories, gate, epoch});
   // VMs are exported before anyone can connect, so that a QEMU that comes back finds its disk.
   FR_CHECK(vms->recover());
   FR_CHECK(listen_nbd());

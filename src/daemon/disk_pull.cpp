@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "core/log.h"
+#include "daemon/disk_gate.h"
 
 namespace forerun::daemon {
 
@@ -150,6 +151,7 @@ Status DiskPull::bring(disk::OverlaySource& source, const disk::PullTask& task, 
                 fmt::format("bytes {}+{} of the disk came wrong from the other host",
                             task.range.offset, task.range.length));
   }
+  const DiskGate::Purpose purpose(options_.queue.vm, task.io_class);
   return overlay_.put_remote(task.range.offset, buffer);
 }
 

@@ -1,6 +1,7 @@
 #include "daemon/served_disk.h"
 
 #include "core/log.h"
+#include "daemon/disk_gate.h"
 
 namespace forerun::daemon {
 
@@ -180,6 +181,7 @@ Status ServedDisk::wait_for(const disk::DiskWork& work, disk::Pins& pins) {
 }
 
 Status ServedDisk::read(ByteRange range, disk::ReadSlices& out) {
+  const DiskGate::Purpose purpose(what_.vm, iosched::IoClass::kCritical);  // of the tier's file
   disk::DiskWork& work = thread_work();
   disk::Pins pins;
   bool is_observed = false;

@@ -114,6 +114,13 @@ class DaemonService final : public api::Service {
   Result<std::vector<api::CheckpointInfo>> list_checkpoints(const std::string& vm) override {
     return parts_.vms.list_checkpoints(vm);
   }
+  Result<api::CheckpointPolicy> set_checkpoint_policy(
+      const std::string& vm, const api::CheckpointPolicyRequest& request) override {
+    return parts_.vms.set_checkpoint_policy(vm, request);
+  }
+  Result<api::CheckpointPolicy> checkpoint_policy(const std::string& vm) override {
+    return parts_.vms.checkpoint_policy(vm);
+  }
   Status remove_checkpoint(const std::string& vm, uint64_t number) override {
     return parts_.vms.remove_checkpoint(vm, number);
   }

@@ -2,6 +2,7 @@
 
 #include "core/log.h"
 #include "core/time.h"
+#include "daemon/gated_folder.h"
 #include "os/file.h"
 
 namespace forerun::daemon {
@@ -12,12 +13,13 @@ constexpr Nanos kIdlePause = 50ms;
 }  // namespace
 
 Result<std::unique_ptr<TierStore>> TierStore::open(tier::TierOptions options,
-                                                   const std::string& folder) {
+                                                   const std::string& folder, DiskGate& gate) {
   std::unique_ptr<StorageFile> data;
   std::unique_ptr<StorageFile> index;
   if (options.file_bytes_max > 0) {
     FR_CHECK(os::make_folders(folder));
-    FR_TRY(data, os::PosixFile::open(folder + "/data", os::PosixFile::Mode::kCreate));
+    FR_TRY(auto file, os::PosixFile::open(folder + "/data", os::PosixFile::Mode::kCreate));
+    data = std::make_unique<GatedFile>(std::move(file), gate, VmId{});
     FR_TRY(index, os::PosixFile::open(folder + "/index", os::PosixFile::Mode::kCreate));
   }
   FR_TRY(auto tier, tier::Tier::open(options, std::move(data), std::move(index)));
@@ -40,6 +42,7 @@ TierStore::~TierStore() {
 }
 
 void TierStore::write_back() {
+  const DiskGate::Purpose purpose(VmId{}, iosched::IoClass::kBackground);
   std::unique_lock lock(mutex_);
   while (!is_stopping_) {
     lock.unlock();

@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "core/result.h"
+#include "daemon/disk_gate.h"
 #include "tier/tier.h"
 
 namespace forerun::daemon {
@@ -15,9 +16,9 @@ namespace forerun::daemon {
 // Thread-safe.
 class TierStore {
  public:
-  // The files are kept in `folder`.
+  // The files are kept in `folder`, on the disk of `gate`, which outlives this.
   static Result<std::unique_ptr<TierStore>> open(tier::TierOptions options,
-                                                 const std::string& folder);
+                                                 const std::string& folder, DiskGate& gate);
   // Writes what is queued, so that the next start is warm.
   ~TierStore();
 

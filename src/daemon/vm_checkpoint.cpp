@@ -109,11 +109,12 @@ Result<disk::CheckpointIndex> VmManager::make_checkpoint(Vm& vm, CheckpointStore
   {
     FR_TRY(const auto save, QemuSave::begin(vm.record.qemu.qmp_socket, socket, spool));
     // While the guest runs: most of what has to be stored of its disk.
-    FR_CHECK(store_parts(overlay, index.disk_bytes, changed, store, parts, index.stored_bytes));
+    FR_CHECK(store_parts(overlay, index.disk_bytes, changed, store, parts, index.stored_bytes,
+                         iosched::IoClass::kBackground));
     FR_CHECK(save->finish());
     // It stands still, and so does its disk.
-    FR_CHECK(
-        store_parts(overlay, index.disk_bytes, written.take(), store, parts, index.stored_bytes));
+    FR_CHECK(store_parts(overlay, index.disk_bytes, written.take(), store, parts,
+                         index.stored_bytes, iosched::IoClass::kCritical));
     index.runs = overlay.runs();
     FR_CHECK(save->resume());
     index.pause_us = save->pause_us();
@@ -139,10 +140,15 @@ Result<std::vector<api::CheckpointInfo>> VmManager::list_checkpoints(const std::
 }
 
 Status VmManager::remove_checkpoint(const std::string& name, uint64_t number) {
-  if (!find(name)) return fail(ErrorCode::kNotFound, fmt::format("no VM {}", name));
+  const auto vm = find(name);
+  if (!vm) return fail(ErrorCode::kNotFound, fmt::format("no VM {}", name));
   FR_TRY(CheckpointStore* const store, checkpoint_store());
+  const std::lock_guard lock(vm->mutex);
   const auto held = store->hold();
-  return store->remove(name, {number});
+  FR_CHECK(store->remove(name, {number}));
+  // The number may be given again, to one that somebody asks for.
+  if (std::erase(vm->record.checkpoints.made, number) == 0) return {};
+  return vmm::save_vm_record(records_folder(), vm->record);
 }
 
 Status VmManager::restore_disk(Vm& vm, const disk::CheckpointIndex& index, CheckpointStore& store) {

@@ -1,6 +1,7 @@
 // What the manager keeps of a VM.
 #pragma once
 
+#include "daemon/checkpoint_pacer.h"
 #include "daemon/vm_manager.h"
 
 namespace forerun::daemon {
@@ -16,6 +17,7 @@ struct VmManager::Vm {
   api::VmState state = api::VmState::kStopped;
   std::string detail;
   bool is_removed = false;
+  std::optional<CheckpointPacer> pacer;  // while it runs with automatic checkpoints
   // Figures of the last session, kept after its end.
   std::shared_ptr<const ServedDisk::Figures> last_figures;
 };

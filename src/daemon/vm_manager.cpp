@@ -3,6 +3,7 @@
 #include <csignal>
 
 #include "core/log.h"
+#include "daemon/gated_folder.h"
 #include "daemon/prefetch_words.h"
 #include "daemon/vm_in_manager.h"
 #include "daemon/vm_info.h"
@@ -18,6 +19,7 @@ VmManager::VmManager(Parts parts)
     : parts_(std::move(parts)), accelerator_(vmm::probe_accelerator()) {
   if (auto boot_id = vmm::host_boot_id()) boot_id_ = *boot_id;
   watcher_ = std::jthread([this] { watch(); });
+  checkpointer_ = std::jthread([this] { keep_checkpoints(); });
 }
 
 VmManager::~VmManager() {
@@ -27,6 +29,7 @@ VmManager::~VmManager() {
   }
   watch_changed_.notify_all();
   watcher_.join();
+  checkpointer_.join();
 }
 
 std::shared_ptr<VmManager::Vm> VmManager::find(const std::string& name) {
@@ -87,7 +90,9 @@ Result<std::shared_ptr<ServedDisk>> VmManager::make_disk(Vm& vm, bool is_observe
     vm.id = VmId{next_id_++};
   }
   parts_.fetches.set_share(vm.id, vm.record.share);
-  return ServedDisk::open({vm.layout, std::move(storage), parts_.owner_token, boot_token(), vm.id,
+  parts_.gate.set_weight(vm.id, vm.record.share.weight);
+  auto gated = std::make_unique<GatedFolder>(std::move(storage), parts_.gate, vm.id);
+  return ServedDisk::open({vm.layout, std::move(gated), parts_.owner_token, boot_token(), vm.id,
                            is_observed, vm.record.disk_bytes, vm.record.tenant},
                           parts_.clock, parts_.tier, parts_.fetches, parts_.foresight);
 }
@@ -131,6 +136,7 @@ void VmManager::close_disk(Vm& vm) {
     log::error("VM {}: its last writes may be lost: {}", vm.record.name, flushed.error().message);
   parts_.foresight.end_vm(vm.id);
   parts_.histories.close(vm.id);
+  parts_.gate.forget(vm.id);
   vm.last_figures = std::make_shared<const ServedDisk::Figures>(vm.disk->figures());
   vm.disk.reset();
 }

@@ -17,6 +17,7 @@
 #include "daemon/agent_ports.h"
 #include "daemon/checkpoint_store.h"
 #include "daemon/config.h"
+#include "daemon/disk_gate.h"
 #include "daemon/exports.h"
 #include "daemon/first_boots.h"
 #include "daemon/foresight.h"
@@ -54,6 +55,7 @@ class VmManager {
     AgentPorts& agents;
     Recorder& recorder;
     VmHistories& histories;
+    DiskGate& gate;        // of the disk that the state is on
     uint64_t owner_token;  // of this run of the daemon; larger than every earlier one's
   };
   explicit VmManager(Parts parts);
@@ -97,6 +99,11 @@ class VmManager {
   Result<api::CheckpointInfo> checkpoint(const std::string& name);
   Result<std::vector<api::CheckpointInfo>> list_checkpoints(const std::string& name);
   Status remove_checkpoint(const std::string& name, uint64_t number);
+  // Checkpoints that are made by themselves. ERRORS: kNotFound; kInvalid: out of range; what
+  // save_vm_record says: nothing is changed then.
+  Result<api::CheckpointPolicy> set_checkpoint_policy(const std::string& name,
+                                                      const api::CheckpointPolicyRequest& asked);
+  Result<api::CheckpointPolicy> checkpoint_policy(const std::string& name);
   // Starts a stopped VM as it was then, its disk too. ERRORS: kNotFound; kExists: it runs;
   // kCorrupt; as run().
   Result<api::VmInfo> restore(const std::string& name, const api::RestoreRequest& request);
@@ -220,6 +227,11 @@ class VmManager {
   // Lets a guest run on whose checkpoint an earlier daemon did not end.
   void end_cut_checkpoint(Vm& vm);
   Status forget_checkpoints(const std::string& name);
+  // On a thread of its own: makes what is due (vm_checkpoint_policy.cpp).
+  void keep_checkpoints();
+  void make_due_checkpoint(Vm& vm);
+  void keep_newest_checkpoints(Vm& vm, uint64_t made);
+  api::CheckpointPolicy describe_policy(const Vm& vm) const;
   vmm::QemuOptions qemu_options(const api::RunRequest& request) const;
   api::VmInfo info(const Vm& vm) const;
   void watch();
@@ -243,7 +255,7 @@ class VmManager {
   std::mutex watch_mutex_;  // guards is_stopping_
   std::condition_variable watch_changed_;
   bool is_stopping_ = false;
-  std::jthread watcher_;
+  std::jthread watcher_, checkpointer_;
 };
 
 }  // namespace forerun::daemon

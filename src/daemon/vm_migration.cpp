@@ -323,6 +323,7 @@ Result<VmManager::Migrating> VmManager::begin_coming(const Coming& coming) {
   vm->record.process = {};
   vm->record.boot_id.clear();
   vm->record.moved_to.clear();
+  vm->record.checkpoints.made.clear();  // those are at the other host
   vm->record.migration = {Role::kTarget, coming.id, coming.peer, false, false};
   vm->state = api::VmState::kIncoming;
   const std::lock_guard lock(vm->mutex);

@@ -37,7 +37,10 @@ Result<api::VmInfo> VmManager::set_share(const std::string& name, const api::Sha
     vm->record.share = before;
     return std::unexpected(std::move(saved.error()));
   }
-  if (vm->disk) parts_.fetches.set_share(vm->id, share);
+  if (vm->disk) {
+    parts_.fetches.set_share(vm->id, share);
+    parts_.gate.set_weight(vm->id, share.weight);
+  }
   return info(*vm);
 }
 

@@ -1,6 +1,7 @@
 // Which parts of a disk were written since somebody asked last: a bit for each 64 KiB.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <bit>
 #include <cstdint>
@@ -31,6 +32,13 @@ class WriteTracker {
       // Mostly it is set already: then the cache line stays shared.
       if ((word.load(std::memory_order_relaxed) & bit) == 0) word.fetch_or(bit);
     }
+  }
+  // Returns how much was written since the last take(), in whole parts.
+  uint64_t written_bytes() const {
+    uint64_t parts = 0;
+    for (const auto& word : words_)
+      parts += static_cast<uint64_t>(std::popcount(word.load(std::memory_order_relaxed)));
+    return std::min(parts, parts_) * kPartBytes;
   }
   // Returns the parts written since the last call, in order.
   std::vector<uint64_t> take() {

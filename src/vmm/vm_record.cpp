@@ -146,6 +146,26 @@ void decode_share(Reader& reader, iosched::Share& share) {
   if (!member.status() || !iosched::check(share)) reader.blame("share");
 }
 
+// The same.
+void decode_checkpoints(Reader& reader, CheckpointSetting& setting) {
+  const json::value* value = reader.find("checkpoints");
+  if (value == nullptr) return;
+  if (!value->is_object()) return reader.blame("checkpoints");
+  Reader member(value->as_object());
+  member.read("is_auto", setting.is_auto);
+  member.read("budget_ratio", setting.budget_ratio);
+  member.read("keep", setting.keep);
+  const json::value* const made = member.find("made");
+  if (!member.status() || made == nullptr || !made->is_array() ||
+      !(setting.budget_ratio > 0 && setting.budget_ratio <= 1) || setting.keep == 0)
+    return reader.blame("checkpoints");
+  for (const json::value& number : made->as_array()) {
+    boost::system::error_code wrong;
+    setting.made.push_back(number.to_number<uint64_t>(wrong));
+    if (wrong) return reader.blame("checkpoints");
+  }
+}
+
 // Records from before there was any have no such member.
 void decode_pmem(Reader& reader, std::vector<PmemDevice>& devices) {
   const json::value* list = reader.find("pmem");
@@ -227,27 +247,33 @@ std::string record_path(const std::string& folder, const std::string& name) {
 }  // namespace
 
 std::string encode_vm_record(const VmRecord& record) {
-  json::object object{{"version", kVmRecordVersion},
-                      {"name", record.name},
-                      {"image", record.image},
-                      {"image_digest", record.image_digest},
-                      {"tenant", record.tenant},
-                      {"prefetch", record.prefetch},
-                      {"profile", encode_profile(record.profile)},
-                      {"share",
-                       {{"weight", record.share.weight},
-                        {"reserved_bytes_per_s", record.share.reserved_bytes_per_s},
-                        {"limit_bytes_per_s", record.share.limit_bytes_per_s}}},
-                      {"disk_bytes", record.disk_bytes},
-                      {"should_run", record.should_run},
-                      {"boot_id", record.boot_id},
-                      {"pid", record.process.pid},
-                      {"pid_start_ticks", record.process.start_ticks},
-                      {"created_unix_seconds", record.created_unix_seconds},
-                      {"started_unix_seconds", record.started_unix_seconds},
-                      {"ownership", record.ownership},
-                      {"moved_to", record.moved_to},
-                      {"qemu", encode_qemu(record.qemu)}};
+  json::object object{
+      {"version", kVmRecordVersion},
+      {"name", record.name},
+      {"image", record.image},
+      {"image_digest", record.image_digest},
+      {"tenant", record.tenant},
+      {"prefetch", record.prefetch},
+      {"profile", encode_profile(record.profile)},
+      {"share",
+       {{"weight", record.share.weight},
+        {"reserved_bytes_per_s", record.share.reserved_bytes_per_s},
+        {"limit_bytes_per_s", record.share.limit_bytes_per_s}}},
+      {"checkpoints",
+       {{"is_auto", record.checkpoints.is_auto},
+        {"budget_ratio", record.checkpoints.budget_ratio},
+        {"keep", record.checkpoints.keep},
+        {"made", json::array(record.checkpoints.made.begin(), record.checkpoints.made.end())}}},
+      {"disk_bytes", record.disk_bytes},
+      {"should_run", record.should_run},
+      {"boot_id", record.boot_id},
+      {"pid", record.process.pid},
+      {"pid_start_ticks", record.process.start_ticks},
+      {"created_unix_seconds", record.created_unix_seconds},
+      {"started_unix_seconds", record.started_unix_seconds},
+      {"ownership", record.ownership},
+      {"moved_to", record.moved_to},
+      {"qemu", encode_qemu(record.qemu)}};
   if (record.migration.role != MigrationRecord::Role::kNone)
     object["migration"] = encode_migration(record.migration);
   return json::serialize(object) + "\n";
@@ -280,6 +306,7 @@ Result<VmRecord> decode_vm_record(std::string_view text) {
   decode_migration(reader, record.migration);
   decode_profile(reader, record.profile);
   decode_share(reader, record.share);
+  decode_checkpoints(reader, record.checkpoints);
   reader.read("should_run", record.should_run);
   reader.read("boot_id", record.boot_id);
   reader.read("pid", record.process.pid);

@@ -27,6 +27,15 @@ struct MigrationRecord {
   bool operator==(const MigrationRecord&) const = default;
 };
 
+// Checkpoints that are made by themselves.
+struct CheckpointSetting {
+  bool is_auto = false;
+  double budget_ratio = 0.02;  // of time, that they may take
+  uint64_t keep = 3;           // so many; older ones go
+  std::vector<uint64_t> made;  // the numbers of those that are kept, oldest first
+  bool operator==(const CheckpointSetting&) const = default;
+};
+
 struct VmRecord {
   std::string name;
   std::string image;
@@ -36,8 +45,9 @@ struct VmRecord {
   telemetry::Control profile;   // what its agent is asked for; nothing: as the agent likes
   uint64_t disk_bytes = 0;      // of its disk, if larger than the image; 0: as that
   iosched::Share share;         // of each link
-  bool should_run = false;      // started and not asked to stop
-  std::string boot_id;          // the host boot in which `process` is meaningful
+  CheckpointSetting checkpoints;
+  bool should_run = false;  // started and not asked to stop
+  std::string boot_id;      // the host boot in which `process` is meaningful
   os::ProcessId process{};
   int64_t created_unix_seconds = 0;
   int64_t started_unix_seconds = 0;

@@ -24,6 +24,7 @@ VmRecord full() {
   record.prefetch = "observe";
   record.profile = {500, telemetry::Metrics{0b101}};
   record.share = {300, 1e6, 2.5e6};
+  record.checkpoints = {true, 0.05, 4, {3, 7}};
   record.should_run = true;
   record.boot_id = "0f0f";
   record.process = {4242, 18446744073709551615ull};

@@ -123,6 +123,27 @@ class CheckpointTest(unittest.TestCase):
         self.daemon.cli("vm", "rm", "t")
         self.assertEqual(self.chunks(), [])
 
+    def test_they_are_made_by_themselves(self):
+        self.daemon.post("/api/v1/vms/t/checkpoints", None)
+        said = self.daemon.cli("vm", "checkpoint", "policy", "t", "auto", "--budget", "50%", "--keep", "2").stdout
+        self.assertIn("policy     auto", said)
+        deadline = time.monotonic() + 240
+        while self.daemon.get("/api/v1/vms/t/checkpoint-policy")["made"][-1:] < [4]:
+            self.assertLess(time.monotonic(), deadline, self.daemon.log()[-3000:])
+            time.sleep(0.5)
+        policy = self.daemon.get("/api/v1/vms/t/checkpoint-policy")
+        self.assertEqual(policy["made"], [3, 4])
+        self.assertIn("the last one stored", policy["why"])
+        # What was asked for stays; of the others the newest two.
+        self.daemon.cli("vm", "checkpoint", "policy", "t", "off")
+        self.assertEqual([each["number"] for each in self.daemon.get("/api/v1/vms/t/checkpoints")["items"]], [1, 3, 4])
+        self.assertIn("an automatic checkpoint is due", self.daemon.log())
+        # The policy is part of the VM.
+        self.daemon.kill()
+        self.daemon.start()
+        self.assertEqual(self.daemon.get("/api/v1/vms/t/checkpoint-policy")["made"], [3, 4])
+        self.restore()
+
     def test_a_daemon_killed_amid_one_leaves_a_guest_that_runs(self):
         self.wait_for_ticks(3)
         for delay in (0.02, 0.3, 1.0):
