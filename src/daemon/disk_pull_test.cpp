@@ -4,77 +4,26 @@
 
 #include <future>
 
-#include "core/log.h"
-#include "disk/frozen_overlay.h"
-#include "disk/overlay_testing.h"
+#include "daemon/pull_testing.h"
 
 namespace forerun::daemon {
 namespace {
 
-using disk::BlockRun;
-using disk::BlockState;
 using disk::filled;
-using iosched::IoClass;
 
-constexpr uint64_t kBlock = disk::kOverlayBlockSize;
 constexpr uint64_t kBlocks = 200;
 constexpr uint64_t kSize = kBlocks * kBlock;
-constexpr uint64_t kPullId = 5;
 
-Buffer content_of(ByteRange range) {
-  Buffer content(range.length);
-  for (size_t i = 0; i < content.size(); ++i)
-    content[i] = static_cast<std::byte>((range.offset + i) / 512 * 7 + (range.offset + i) % 13);
-  return content;
-}
-
-// Answers from content_of, unless told to do otherwise.
-class FakeSource final : public disk::OverlaySource {
- public:
-  // Is called first by each read; an error is what the read returns.
-  std::function<Status(ByteRange)> on_read = [](ByteRange) -> Status { return {}; };
-  std::atomic<int> wrong_left{0};  // reads whose data comes flipped
-
-  Result<disk::OverlayContents> contents() override {
-    return fail(ErrorCode::kUnsupported, "not asked here");
-  }
-  Result<uint64_t> read(ByteRange range, MutableByteView out, IoClass) override {
-    if (is_stopped_) return fail(ErrorCode::kUnavailable, "stopped");
-    FR_CHECK(on_read(range));
-    const Buffer content = content_of(range);
-    std::ranges::copy(content, out.begin());
-    const uint64_t checksum = disk::piece_checksum(kPullId, range.offset, out);
-    if (wrong_left.fetch_sub(1) > 0) out[out.size() / 2] ^= std::byte{1};
-    return checksum;
-  }
-  void stop() override { is_stopped_ = true; }
-
- private:
-  std::atomic<bool> is_stopped_{false};
-};
-
-class DiskPullTest : public testing::Test {
+class DiskPullTest : public testing::Test, protected PulledParts {
  protected:
-  DiskPullTest() {
-    log::set_level(log::Level::kError);
-    overlay_ = disk::open(folder_, disk::options_of(kSize));
-    DiskPull::Options options;
-    options.threads = 8;
-    options.queue.retry_first = options.queue.retry_max = Nanos{0};  // the clock stands still
-    pull_.emplace(options, clock_, *overlay_, kSize);
-    overlay_->begin_pull(kPullId, std::vector<BlockRun>{{0, kBlocks, BlockState::kData}}).value();
-  }
+  DiskPullTest() : PulledParts(kBlocks) {}
+  ~DiskPullTest() override { pull_.reset(); }  // it may still say that it has finished
   void start() {
     pull_->start(source_, [this] { finished_.set_value(); });
   }
   void finish() { finished_.get_future().get(); }
 
-  disk::CrashableFolder folder_{1};
-  ManualClock clock_;
-  std::unique_ptr<disk::Overlay> overlay_;
-  std::shared_ptr<FakeSource> source_ = std::make_shared<FakeSource>();
   std::promise<void> finished_;
-  std::optional<DiskPull> pull_;
 };
 
 TEST_F(DiskPullTest, BringsEverythingAndSaysSoWhenItIsDurable) {
@@ -96,7 +45,7 @@ TEST_F(DiskPullTest, WhoWaitsGetsItAheadOfTheRest) {
   std::shared_future<void> may_go = asked.get_future().share();
   std::mutex mutex;
   std::vector<ByteRange> order;
-  source_->on_read = [&](ByteRange range) -> Status {
+  source_->on_read = [&](ByteRange range, iosched::IoClass) -> Status {
     may_go.wait();
     const std::lock_guard lock(mutex);
     order.push_back(range);
@@ -115,7 +64,7 @@ TEST_F(DiskPullTest, WhoWaitsGetsItAheadOfTheRest) {
 
 TEST_F(DiskPullTest, ALinkThatIsDownIsWaitedFor) {
   std::atomic<int> failures{20};
-  source_->on_read = [&](ByteRange) -> Status {
+  source_->on_read = [&](ByteRange, iosched::IoClass) -> Status {
     if (failures.fetch_sub(1) > 0) return fail(ErrorCode::kUnavailable, "no link");
     return {};
   };
@@ -141,7 +90,7 @@ TEST_F(DiskPullTest, WhatCameWrongIsNeverStored) {
 
 TEST_F(DiskPullTest, AWriteThatIsFasterThanTheLinkStays) {
   // The guest writes each piece while it is under way, but for the first block of it.
-  source_->on_read = [&](ByteRange range) -> Status {
+  source_->on_read = [&](ByteRange range, iosched::IoClass) -> Status {
     if (range.length <= kBlock) return {};
     return overlay_->write(range.offset + kBlock, filled(range.length - kBlock, 0xee),
                            disk::no_base);
@@ -193,7 +142,9 @@ TEST_F(DiskPullTest, EndsWhenTheGuestWroteTheLastBlocks) {
 }
 
 TEST_F(DiskPullTest, AnotherSourceTakesOver) {
-  source_->on_read = [](ByteRange) -> Status { return fail(ErrorCode::kDenied, "go away"); };
+  source_->on_read = [](ByteRange, iosched::IoClass) -> Status {
+    return fail(ErrorCode::kDenied, "go away");
+  };
   start();
   source_ = std::make_shared<FakeSource>();
   start();
