@@ -1,5 +1,5 @@
 # The two commands of the README: `make demo` and `make test`. The rest serves developers.
-.PHONY: demo test test-s3 build packages clean bench-boot bench-boot-replay bench-nbd bench-observe bench-launches bench-map bench-compose bench-storm bench-fairness bench-history bench-dedup bench-tier bench-predict bench-agent bench-patterns deb bench-pollution bench-migrate bench-pull bench-place
+.PHONY: demo test test-s3 build packages clean bench-boot bench-boot-replay bench-nbd bench-observe bench-launches bench-map bench-compose bench-storm bench-fairness bench-gate bench-history bench-dedup bench-tier bench-predict bench-agent bench-patterns deb bench-pollution bench-migrate bench-pull bench-place
 
 BUILD := build/release
 JOBS  := 2
@@ -50,9 +50,14 @@ bench-fairness: build
 	mkdir -p build/bench
 	$(BUILD)/bin/fairness_bench build/bench/fairness.json $$(git rev-parse --short=12 HEAD || echo unknown)
 
+bench-gate: build
+	mkdir -p build/bench
+	$(BUILD)/bin/gate_bench build/bench/gate.json $$(git rev-parse --short=12 HEAD || echo unknown)
+
 bench-pull: build
 	mkdir -p build/bench
 	$(BUILD)/bin/pull_bench build/bench/pull.json $$(git rev-parse --short=12 HEAD || echo unknown)
+	bench/pull/real.py --programs $(BUILD)/bin --out build/bench/pull.json
 
 bench-history: build
 	mkdir -p build/bench
