@@ -315,17 +315,24 @@ class Session {
   }
 
  private:
+  // What several threads have the sender say leaves in the order in which it was said: both halves
+  // keep tables in step.
+  template <typename Say>
+  void pass_on(Say say) {
+    const std::lock_guard lock(order_);
+    send_buffer_.push(say());
+  }
   void read_source() {
     Buffer bytes(128 * kKiB);
     while (true) {
       const auto count = source_.read_some(bytes);
       if (!count || *count == 0) return;
-      Buffer to_peer = halves_.from_source(ByteView(bytes).first(*count), source_);
+      const ByteView read = ByteView(bytes).first(*count);
       // QEMU's own socket is buffer enough.
       if (halves_.is_raw())
-        forward_.push(to_peer);
+        forward_.push(halves_.from_source(read, source_));
       else
-        send_buffer_.push(std::move(to_peer));
+        pass_on([&] { return halves_.from_source(read, source_); });
     }
   }
   void deliver_forward() {
@@ -346,13 +353,13 @@ class Session {
     while (true) {
       const Buffer bytes = back_.pop();
       if (bytes.empty()) return;
-      send_buffer_.push(halves_.from_peer(bytes, source_));
+      pass_on([&] { return halves_.from_peer(bytes, source_); });
     }
   }
   void tick_often() {
     while (!is_cut_) {
       std::this_thread::sleep_for(2ms);
-      send_buffer_.push(halves_.tick(source_));
+      pass_on([&] { return halves_.tick(source_); });
     }
   }
 
@@ -360,6 +367,7 @@ class Session {
   const os::SystemClock clock_;
   Direction forward_, back_;
   SendBuffer send_buffer_;
+  std::mutex order_;  // held while something is said and put into the buffer
   os::SocketStream source_, target_;
   std::atomic<bool> is_cut_{false};
 };
