@@ -81,9 +81,9 @@ class Reader {
 Status call_off(vmm::MigrationControl& qemu, const Clock& clock) {
   FR_CHECK(qemu.cancel());
   const Time deadline = clock.now() + kCancelTimeout;
-  FR_TRY(auto status, qemu.status());
+  FR_TRY(auto status, qemu.status_of_cancelled());
   while (!status.is_over() && status.state != "none" && clock.now() < deadline) {
-    FR_TRY(status, qemu.status());
+    FR_TRY(status, qemu.status_of_cancelled());
   }
   return qemu.run_on([&] { return clock.now() < deadline; });  // it may have completed
 }

@@ -300,10 +300,10 @@ void MigrationSource::roll_back() {
     if (!qemu_) return {};
     FR_CHECK(qemu_->cancel());
     const Time deadline = parts_.clock.now() + kCancelTimeout;
-    FR_TRY(auto status, qemu_->status());
+    FR_TRY(auto status, qemu_->status_of_cancelled());
     while (!status.is_over() && status.state != "none" && parts_.clock.now() < deadline) {
       control_.wait(kLook);
-      FR_TRY(status, qemu_->status());
+      FR_TRY(status, qemu_->status_of_cancelled());
     }
     return qemu_->run_on([&] { return parts_.clock.now() < deadline; });
   };

@@ -138,6 +138,15 @@ Status MigrationControl::wait(Nanos timeout) {
   return {};
 }
 
+Result<MigrationStatus> MigrationControl::status_of_cancelled() {
+  FR_TRY(auto now, status());
+  if (now.state != "cancelling") return now;
+  const auto told = qmp_->execute("migrate-continue", R"({"state":"cancelling"})");
+  // Refused: it is over meanwhile.
+  if (!told && told.error().code != ErrorCode::kInvalid) return std::unexpected(told.error());
+  return now;
+}
+
 Status MigrationControl::cancel() {
   FR_CHECK(qmp_->execute("migrate_cancel"));
   return {};

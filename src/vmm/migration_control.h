@@ -39,6 +39,7 @@ struct MigrationParameters {
 // One thread. Holds QEMU's control socket, which serves one at a time.
 class MigrationControl {
  public:
+  explicit MigrationControl(std::unique_ptr<QmpClient> qmp) : qmp_(std::move(qmp)) {}
   // `may_wait`: a QEMU that waits for memory from elsewhere answers when that has come, or never.
   static Result<std::unique_ptr<MigrationControl>> connect(const std::string& qmp_socket,
                                                            QmpClient::MayWait may_wait = {});
@@ -54,6 +55,11 @@ class MigrationControl {
   Status start_postcopy();
   Status leave_pre_switchover();
   Status cancel();
+  // After cancel(), again and again: as status(). QEMU (7.2, qmp_migrate_continue,
+  // migration_maybe_pause) that is cancelled in the moment in which it would pause before the
+  // switch notes the one, waits for the word to go on of the other, and its guest stands still:
+  // it is given that word.
+  Result<MigrationStatus> status_of_cancelled();
   // QEMU listens on the forwarded ports no more. ERRORS: QMP's; a port that it did not listen on is
   // none.
   Status remove_forwards(const std::vector<Forward>& forwards);
@@ -70,7 +76,6 @@ class MigrationControl {
   Status quit() { return qmp_->quit(); }
 
  private:
-  explicit MigrationControl(std::unique_ptr<QmpClient> qmp) : qmp_(std::move(qmp)) {}
   std::unique_ptr<QmpClient> qmp_;
 };
 

@@ -1,5 +1,9 @@
 #include "vmm/migration_control.h"
 
+#include <gmock/gmock.h>
+
+#include "vmm/qmp_fixture.h"
+
 namespace forerun::vmm {
 namespace {
 
@@ -37,6 +41,35 @@ TEST(MigrationStatus, TellsFailureInQemusWords) {
 TEST(MigrationStatus, RefusesWhatIsNoObject) {
   EXPECT_FALSE(parse_migration_status("[]"));
   EXPECT_FALSE(parse_migration_status("{"));
+}
+
+// Whoever is cancelled may stand still, waiting to be told to go on.
+TEST(MigrationControl, TellsACancelledOneToGoOn) {
+  std::string written;
+  auto qmp = QmpClient::start(std::make_unique<ScriptedStream>(
+      std::string(kHello) + "{\"return\": {}}\n{\"return\": {\"status\": \"cancelling\"}}\n" +
+          "{\"return\": {}}\n{\"return\": {\"status\": \"cancelled\"}}\n",
+      &written));
+  ASSERT_TRUE(qmp);
+  MigrationControl control(std::move(*qmp));
+  ASSERT_TRUE(control.cancel());
+  EXPECT_EQ(control.status_of_cancelled()->state, "cancelling");
+  EXPECT_THAT(written, testing::HasSubstr("\"execute\":\"migrate-continue\""));
+  EXPECT_THAT(written, testing::HasSubstr(R"("arguments":{"state":"cancelling"})"));
+  const size_t before = written.size();
+  EXPECT_EQ(control.status_of_cancelled()->state, "cancelled");
+  EXPECT_THAT(written.substr(before), testing::Not(testing::HasSubstr("migrate-continue")));
+}
+
+TEST(MigrationControl, OneThatEndedMeanwhileMayRefuse) {
+  std::string written;
+  auto qmp = QmpClient::start(std::make_unique<ScriptedStream>(
+      std::string(kHello) + "{\"return\": {\"status\": \"cancelling\"}}\n" +
+          "{\"error\": {\"class\": \"GenericError\", \"desc\": \"not in expected state\"}}\n",
+      &written));
+  ASSERT_TRUE(qmp);
+  MigrationControl control(std::move(*qmp));
+  EXPECT_TRUE(control.status_of_cancelled());
 }
 
 }  // namespace
