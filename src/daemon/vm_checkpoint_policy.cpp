@@ -70,12 +70,7 @@ void VmManager::keep_checkpoints() {
   std::unique_lock lock(watch_mutex_);
   while (!watch_changed_.wait_for(lock, kLook, [&] { return is_stopping_; })) {
     lock.unlock();
-    std::vector<std::shared_ptr<Vm>> all;
-    {
-      const std::lock_guard guard(mutex_);
-      for (const auto& [name, vm] : vms_) all.push_back(vm);
-    }
-    for (const auto& vm : all) make_due_checkpoint(*vm);
+    for (const auto& vm : all()) make_due_checkpoint(*vm);
     lock.lock();
   }
 }

@@ -298,14 +298,16 @@ api::VmInfo VmManager::info(const Vm& vm) const {
   return info;
 }
 
-std::vector<api::VmInfo> VmManager::list() {
+std::vector<std::shared_ptr<VmManager::Vm>> VmManager::all() {
   std::vector<std::shared_ptr<Vm>> all;
-  {
-    const std::lock_guard lock(mutex_);
-    for (const auto& [name, vm] : vms_) all.push_back(vm);
-  }
+  const std::lock_guard lock(mutex_);
+  for (const auto& [name, vm] : vms_) all.push_back(vm);
+  return all;
+}
+
+std::vector<api::VmInfo> VmManager::list() {
   std::vector<api::VmInfo> infos;
-  for (const auto& vm : all) {
+  for (const auto& vm : all()) {
     const std::lock_guard lock(vm->mutex);
     if (!vm->is_removed) infos.push_back(info(*vm));
   }
@@ -456,12 +458,7 @@ void VmManager::watch() {
     lock.unlock();
     parts_.recorder.tick();
     parts_.histories.save_due();
-    std::vector<std::shared_ptr<Vm>> all;
-    {
-      const std::lock_guard guard(mutex_);
-      for (const auto& [name, vm] : vms_) all.push_back(vm);
-    }
-    for (const auto& vm : all) {
+    for (const auto& vm : all()) {
       // A VM that is being started or stopped is looked at next time.
       if (const std::unique_lock own(vm->mutex, std::try_to_lock); own) {
         check_on(*vm);

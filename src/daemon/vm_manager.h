@@ -195,6 +195,7 @@ class VmManager {
   // Deletes the VM. REQUIRES: its lock is held, and it does not run.
   Status remove(Vm& vm);
   std::shared_ptr<Vm> find(const std::string& name);
+  std::vector<std::shared_ptr<Vm>> all();
   // Returns the VM's own disk if it exists, otherwise that of the image named.
   Result<ImageCatalog::LayoutPtr> disk_of(const api::RunRequest& request);
   Result<std::shared_ptr<Vm>> prepare(const api::RunRequest& request, const Digest& image);

@@ -71,13 +71,8 @@ Result<VmManager::Migrating> VmManager::migrating(const std::string& name, const
 }
 
 std::vector<vmm::VmRecord> VmManager::all_migrating() {
-  std::vector<std::shared_ptr<Vm>> all;
-  {
-    const std::lock_guard lock(mutex_);
-    for (const auto& [name, vm] : vms_) all.push_back(vm);
-  }
   std::vector<vmm::VmRecord> records;
-  for (const auto& vm : all) {
+  for (const auto& vm : all()) {
     const std::lock_guard lock(vm->mutex);
     if (vm->record.migration.role != Role::kNone) records.push_back(vm->record);
   }
@@ -85,13 +80,8 @@ std::vector<vmm::VmRecord> VmManager::all_migrating() {
 }
 
 std::vector<vmm::VmRecord> VmManager::all_moved() {
-  std::vector<std::shared_ptr<Vm>> all;
-  {
-    const std::lock_guard lock(mutex_);
-    for (const auto& [name, vm] : vms_) all.push_back(vm);
-  }
   std::vector<vmm::VmRecord> records;
-  for (const auto& vm : all) {
+  for (const auto& vm : all()) {
     const std::lock_guard lock(vm->mutex);
     if (!vm->record.moved_to.empty() && !vm->is_removed) records.push_back(vm->record);
   }

@@ -45,13 +45,8 @@ Result<api::VmInfo> VmManager::set_share(const std::string& name, const api::Sha
 }
 
 std::vector<WatchedVm> VmManager::watched() {
-  std::vector<std::shared_ptr<Vm>> all;
-  {
-    const std::lock_guard lock(mutex_);
-    for (const auto& [name, vm] : vms_) all.push_back(vm);
-  }
   std::vector<WatchedVm> watched;
-  for (const auto& vm : all) {
+  for (const auto& vm : all()) {
     // One that is being started or stopped is not waited for.
     const std::unique_lock lock(vm->mutex, std::try_to_lock);
     if (!lock || vm->state != api::VmState::kRunning || !vm->disk) continue;
