@@ -81,12 +81,12 @@ Result<std::vector<NamedDocument>> ClusterState::list(const std::string& prefix)
   return documents;
 }
 
-Result<Revision> ClusterState::as_leader(uint64_t token, Change change) {
+Result<Revision> ClusterState::as_leader(uint64_t token, std::vector<Change> changes) {
   if (token == 0 || token > INT64_MAX)
     return fail(ErrorCode::kDenied, "this host does not lead the cluster");
   Transaction transaction;
   transaction.conditions = {{leader_key(), Condition::On::kCreated, static_cast<Revision>(token)}};
-  transaction.changes = {std::move(change)};
+  transaction.changes = std::move(changes);
   FR_TRY(const Committed done, store_.commit(transaction));
   if (!done.is_applied)
     return fail(ErrorCode::kDenied,
@@ -96,7 +96,7 @@ Result<Revision> ClusterState::as_leader(uint64_t token, Change change) {
 
 Result<Revision> ClusterState::put_as_leader(const std::string& key, const Document& document) {
   FR_TRY(std::string value, encode(document));
-  return as_leader(document.token, {key, std::move(value)});
+  return as_leader(document.token, {{key, std::move(value)}});
 }
 
 Result<std::optional<Document>> ClusterState::get_policy(const std::string& name) {
@@ -132,8 +132,27 @@ Result<Revision> ClusterState::put_placement(const std::string& vm, const Docume
 
 Status ClusterState::remove_placement(const std::string& vm, uint64_t token) {
   FR_CHECK(check_name(vm));
-  FR_CHECK(as_leader(token, {prefix_ + "placements/" + vm, std::nullopt}));
+  FR_CHECK(as_leader(token, {{prefix_ + "placements/" + vm, std::nullopt}}));
   return {};
+}
+
+Result<std::optional<Document>> ClusterState::get_memory(const std::string& name) {
+  FR_CHECK(check_name(name));
+  return get(prefix_ + "memory/" + name);
+}
+
+Result<Revision> ClusterState::change_as_leader(uint64_t token,
+                                                std::span<const LeaderChange> changes) {
+  std::vector<Change> all;
+  for (const LeaderChange& change : changes) {
+    FR_CHECK(check_name(change.name));
+    const bool is_memory = change.of == LeaderChange::Of::kMemory;
+    Change& added = all.emplace_back();
+    added.key = prefix_ + (is_memory ? "memory/" : "placements/") + change.name;
+    if (!change.json) continue;
+    FR_TRY(added.value, encode(Document{.json = *change.json, .token = token}));
+  }
+  return as_leader(token, std::move(all));
 }
 
 }  // namespace forerun::cluster

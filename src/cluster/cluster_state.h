@@ -3,6 +3,7 @@
 #pragma once
 
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -58,10 +59,23 @@ class ClusterState {
   Result<Revision> put_policy(const std::string& name, const Document& policy);
   Status remove_policy(const std::string& name, Revision revision);
 
-  // Where each VM is wanted; written by the leader, as put_plan.
+  // Where each VM runs, and where it is wanted; written by the leader, as put_plan.
   Result<std::vector<NamedDocument>> placements() { return list(prefix_ + "placements/"); }
   Result<Revision> put_placement(const std::string& vm, const Document& placement);
   Status remove_placement(const std::string& vm, uint64_t token);
+  // What the planner hands from leader to leader, by name: "moves".
+  Result<std::optional<Document>> get_memory(const std::string& name);
+
+  // A memory or a placement that the leader writes, or removes.
+  struct LeaderChange {
+    enum class Of : uint8_t { kMemory, kPlacement };
+    Of of = Of::kMemory;
+    std::string name;
+    std::optional<std::string> json;  // none: it is removed
+  };
+  // All of them, as one revision, or none. REQUIRES: at most kTransactionChangesMax. ERRORS: as
+  // put_plan.
+  Result<Revision> change_as_leader(uint64_t token, std::span<const LeaderChange> changes);
 
   // Keys, for those who watch.
   const std::string& prefix() const { return prefix_; }
@@ -74,7 +88,7 @@ class ClusterState {
   Result<std::optional<Document>> get(const std::string& key);
   Result<std::vector<NamedDocument>> list(const std::string& prefix);
   Result<Revision> put_as_leader(const std::string& key, const Document& document);
-  Result<Revision> as_leader(uint64_t token, Change change);
+  Result<Revision> as_leader(uint64_t token, std::vector<Change> changes);
 
   StateStore& store_;
   const std::string prefix_;  // "forerun/CLUSTER/"

@@ -80,6 +80,25 @@ TEST_F(ClusterStateTest, ListsPoliciesAndPlacementsByName) {
   EXPECT_TRUE(state_.placements()->empty());
 }
 
+TEST_F(ClusterStateTest, TheLeaderChangesSeveralThingsAtOnceOrNone) {
+  using Change = ClusterState::LeaderChange;
+  const uint64_t token = member_->leadership().token;
+  std::vector<Change> changes{{Change::Of::kMemory, "moves", R"({"moves":[]})"},
+                              {Change::Of::kPlacement, "web1", R"({"host":"a"})"}};
+  EXPECT_EQ(state_.change_as_leader(token - 1, changes).error().code, ErrorCode::kDenied);
+  EXPECT_FALSE(state_.get_memory("moves")->has_value());
+  const auto revision = state_.change_as_leader(token, changes);
+  ASSERT_TRUE(revision.has_value());
+  EXPECT_EQ((*state_.get_memory("moves"))->revision, *revision);
+  EXPECT_EQ((*state_.get_memory("moves"))->token, token);
+  EXPECT_EQ(state_.placements()->at(0).document.revision, *revision);
+  changes = {{Change::Of::kPlacement, "web1", std::nullopt}};
+  ASSERT_TRUE(state_.change_as_leader(token, changes).has_value());
+  EXPECT_TRUE(state_.placements()->empty());
+  changes = {{Change::Of::kMemory, "a/b", "1"}};
+  EXPECT_EQ(state_.change_as_leader(token, changes).error().code, ErrorCode::kInvalid);
+}
+
 TEST_F(ClusterStateTest, RefusesNamesThatAreNone) {
   EXPECT_EQ(state_.put_policy("../leader", {"1"}).error().code, ErrorCode::kInvalid);
   EXPECT_EQ(state_.put_placement("a/b", plan("1")).error().code, ErrorCode::kInvalid);

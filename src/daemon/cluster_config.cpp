@@ -28,7 +28,15 @@ std::string system_name() {
   return is_valid_name(first) ? first : std::string();
 }
 
+// Others could not reach such an address.
+bool is_any_address(const std::string& listen) {
+  return listen.starts_with("0.0.0.0:") || listen.starts_with("[::]:");
+}
+
 Status check_etcd(const Config& config) {
+  if (config.cluster_address.empty() && is_any_address(config.migration_listen))
+    return invalid("address", fmt::format("is needed: others cannot reach this host at {}",
+                                          config.migration_listen));
   if (config.cluster_endpoints.empty()) return invalid("endpoints", "are needed with etcd");
   bool has_https = false;
   for (const std::string& url : config.cluster_endpoints) {

@@ -64,7 +64,9 @@ void ClusterService::step_until_stopped() {
     if (status.leadership.is_leader != was_leader)
       log::info("cluster: this host {} (token {})", was_leader ? "leads no more" : "leads now",
                 status.leadership.token);
+    const bool has_turned = status.leadership.is_leader != was_leader;
     was_leader = status.leadership.is_leader;
+    if (has_turned && listeners_.on_lead) listeners_.on_lead();
     std::unique_lock lock(mutex_);
     woken_.wait_for(lock, rest, [this] { return is_stopping_ || must_step_; });
     must_step_ = false;
@@ -110,6 +112,8 @@ Status ClusterService::follow() {
 }
 
 void ClusterService::notice(const std::string& key, const cluster::Event& event) {
+  if (key.starts_with(state_->prefix() + "policies/") && listeners_.on_policy)
+    listeners_.on_policy();
   const bool is_leader = key == state_->leader_key();
   if (!is_leader && key != state_->member_key(record_.name)) return;
   // Acts of earlier leaders are refused from here on, whether the new one acts or not.
@@ -129,6 +133,7 @@ void ClusterService::notice(const std::string& key, const cluster::Event& event)
 
 Status ClusterService::read_hosts() {
   FR_TRY(auto hosts, state_->hosts());
+  if (listeners_.on_hosts) listeners_.on_hosts(hosts);
   const std::lock_guard lock(mutex_);
   hosts_ = std::move(hosts);
   return {};
@@ -155,14 +160,8 @@ Status ClusterService::admit_from(const std::string& host, uint64_t token, std::
   return fence_->admit(token, act);
 }
 
-Status ClusterService::publish_plan(std::string json) {
-  cluster::Document plan;
-  plan.token = leadership().token;
-  // What a fleet of thousands of hosts needs is more than a store of this kind takes.
-  plan.json = json.size() <= cluster::kValueBytesMax / 2
-                  ? std::move(json)
-                  : fmt::format(R"({{"omitted":"a plan of {} bytes"}})", json.size());
-  FR_CHECK(state_->put_plan(plan));
+Status ClusterService::answers() const {
+  if (auto error = member_->status().error) return std::unexpected(std::move(*error));
   return {};
 }
 
@@ -196,7 +195,7 @@ std::vector<api::PeerInfo> ClusterService::with_cluster(std::vector<api::PeerInf
     if (found == peers.end()) {
       const bool is_self = host.name == record_.name;
       peers.push_back({host.name, host.address, is_self,
-                       is_self ? "" : "not in this host's configuration ([hosts.NAME])"});
+                       is_self ? "" : "it has no address where VMs could go ([migration] listen)"});
       found = std::prev(peers.end());
     }
     api::ClusterHost& shown = found->cluster.emplace();

@@ -25,6 +25,14 @@ class ClusterService {
   // ERRORS: of the configuration and of the files; a store that is away is none.
   static Result<std::unique_ptr<ClusterService>> open(const Config& config, const Clock& clock);
   ~ClusterService() { stop(); }
+
+  // Called from threads of this object. Before start().
+  struct Listeners {
+    std::function<void(const std::vector<cluster::HostEntry>&)> on_hosts;  // all of them, now
+    std::function<void()> on_lead;    // this host leads, or does so no more
+    std::function<void()> on_policy;  // a policy was changed
+  };
+  void tell(Listeners listeners) { listeners_ = std::move(listeners); }
   void start();
   // Gives up lease and leadership.
   void stop();
@@ -39,9 +47,8 @@ class ClusterService {
   Status admit_from(const std::string& host, uint64_t token, std::string_view act);
   // Plans, policies, placements. Calls wait for the store, for 5 s at most.
   cluster::ClusterState& state() { return *state_; }
-  // Keeps a plan in the store, under this host's token. ERRORS: kDenied: it does not lead; those of
-  // the store, which waits as state() does.
-  Status publish_plan(std::string json);
+  // What the store failed with when it was asked last. Never waits.
+  Status answers() const;
   const std::string& self() const { return record_.name; }
 
   // As the store said last. Never waits.
@@ -63,6 +70,7 @@ class ClusterService {
   bool wait(Nanos time);
 
   const Config& config_;
+  Listeners listeners_;
   cluster::HostRecord record_;
   std::unique_ptr<cluster::StateStore> store_;
   std::unique_ptr<cluster::ClusterState> state_;

@@ -59,12 +59,6 @@ TEST_F(ClusterServiceTest, RefusesALeaderThatIsNoneAnyMoreAlsoAfterARestart) {
   EXPECT_EQ(service_->info().fence_token, second);
 }
 
-TEST_F(ClusterServiceTest, KeepsNoPlanOfAHostThatDoesNotLead) {
-  elect("b");
-  EXPECT_EQ(service_->publish_plan("{}").error().code, ErrorCode::kDenied);
-  EXPECT_FALSE(service_->state().get_plan()->has_value());
-}
-
 TEST_F(ClusterServiceTest, LeadsNothingBeforeItIsStarted) {
   EXPECT_FALSE(service_->leadership().is_leader);
   EXPECT_FALSE(service_->info().is_registered);

@@ -158,6 +158,8 @@ struct Daemon::Parts {
   std::unique_ptr<MigrationLedger> migration_ledger;
   std::unique_ptr<Migrations> migrations;
   std::unique_ptr<ClusterService> cluster;
+  std::unique_ptr<PlanCluster> plan_cluster;
+  std::unique_ptr<MoveCosts> move_costs;
   std::unique_ptr<Plans> plans;
   std::unique_ptr<DaemonService> service;
   std::unique_ptr<api::Router> router;
@@ -168,6 +170,7 @@ struct Daemon::Parts {
   SessionModels session_models();
   Status build_data_plane();
   Status listen_nbd();
+  void join_cluster();
   Status build_plans();
   Status build_control_plane(uint64_t epoch);
 };
@@ -324,28 +327,53 @@ Status Daemon::Parts::listen_nbd() {
   return {};
 }
 
+// A store of this host alone says nothing of other hosts, nor of who plans for them.
+void Daemon::Parts::join_cluster() {
+  if (config.cluster_store != "etcd") return;
+  plan_cluster = std::make_unique<PlanCluster>(
+      PlanCluster::Parts{.state = cluster->state(),
+                         .lead =
+                             [this] {
+                               const cluster::Leadership led = cluster->leadership();
+                               return PlanLead{led.is_leader, led.token, cluster->info().leader};
+                             },
+                         .admit =
+                             [this](const std::string& host, uint64_t token, std::string_view act) {
+                               return host.empty() ? cluster->admit(token, act)
+                                                   : cluster->admit_from(host, token, act);
+                             },
+                         .answers = [this] { return cluster->answers(); }});
+  cluster->tell({.on_hosts =
+                     [this](const std::vector<cluster::HostEntry>& hosts) {
+                       std::vector<HostConfig> others;
+                       for (const cluster::HostEntry& entry : hosts)
+                         if (entry.host.name != cluster->self() && !entry.host.address.empty())
+                           others.push_back({entry.host.name, entry.host.address});
+                       peers->learn(others);
+                     },
+                 .on_lead = [this] { plans->look(); },
+                 .on_policy = [this] { plans->look(); }});
+}
+
 Status Daemon::Parts::build_plans() {
+  const auto list_peers = [this] {
+    std::vector<std::string> names;
+    for (const HostConfig& host : peers->hosts()) names.push_back(host.name);
+    return names;
+  };
+  join_cluster();
+  move_costs = std::make_unique<MoveCosts>(*migration_ledger);
   Plans::Parts parts{.state_dir = config.state_dir,
                      .unix_seconds = os::unix_seconds,
                      .history = *history,
-                     .list_vms = [this] { return vms->list(); }};
-  for (const HostConfig& host : config.hosts) parts.peers.push_back(host.name);
-  parts.host = config.cluster_host;
+                     .list_vms = [this] { return vms->list(); },
+                     .peers = list_peers,
+                     .costs = *move_costs,
+                     .cluster = plan_cluster.get()};
+  parts.host = config.cluster_store == "etcd" ? cluster->self() : config.cluster_host;
   parts.zone = config.cluster_zone;
   for (const std::string& label : config.cluster_labels)
     parts.labels[label.substr(0, label.find('='))] = label.substr(label.find('=') + 1);
-  // A store of this host alone says nothing of who plans for others.
-  if (config.cluster_store == "etcd") {
-    parts.lead = [this] {
-      const cluster::Leadership led = cluster->leadership();
-      return std::optional(PlanLead{led.is_leader, led.token, cluster->info().leader});
-    };
-    parts.admit = [this](const std::string& host, uint64_t token, std::string_view act) {
-      return host.empty() ? cluster->admit(token, act) : cluster->admit_from(host, token, act);
-    };
-  }
-  if (config.cluster_store == "etcd")
-    parts.publish = [this](std::string json) { return cluster->publish_plan(std::move(json)); };
   parts.ask = [this](const std::string& host, const PeerMessage& question, PeerMessageKind answer,
                      Nanos timeout) -> Result<PeerMessage> {
     FR_TRY(const auto connection, peers->connect(host));
@@ -362,6 +390,10 @@ Status Daemon::Parts::build_plans() {
   parts.migrate = [this](const std::string& vm, const api::MigrateRequest& request,
                          Operations::Progress& progress) {
     return migrations->move(vm, request, progress);
+  };
+  parts.measure = [this](const std::string& host) -> Result<LinkFigures> {
+    FR_TRY(const auto connection, peers->connect(host));
+    return measure_link(*connection, clock);
   };
   parts.start = [this](Operations::Work work) {
     return service->operations().start("plan_apply", "plan", std::move(work));

@@ -1,9 +1,10 @@
 // The other hosts' daemons: connections to them, and theirs to this one. Both ends show their
-// certificates, and only hosts of the configuration are talked to.
+// certificates, and only hosts of the configuration and of the cluster are talked to.
 #pragma once
 
 #include <functional>
 #include <list>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -34,14 +35,21 @@ class Peers {
   // Cuts the connections that others made and waits for their handlers.
   void stop();
 
-  // ERRORS: kNotFound: no such host in the configuration; kDenied: certificates; kUnavailable,
-  // kTimedOut: it does not answer.
+  // The hosts that have registered in the cluster, from now on; where the configuration has one of
+  // the same name, its address counts. Kept in state_dir/peers: what began with one of them goes on
+  // after a restart though the cluster's store does not answer.
+  void learn(const std::vector<HostConfig>& registered);
+
+  // ERRORS: kNotFound: no such host; kDenied: certificates; kUnsupported: this host has none;
+  // kUnavailable, kTimedOut: it does not answer.
   Result<Connection> connect(const std::string& host);
-  const std::vector<HostConfig>& hosts() const { return config_.hosts; }
+  // By name.
+  std::vector<HostConfig> hosts() const;
 
  private:
-  Peers(const Config& config, std::unique_ptr<net::TlsPeer> tls)
-      : config_(config), tls_(std::move(tls)) {}
+  Peers(const Config& config, std::unique_ptr<net::TlsPeer> tls);
+  void take(const std::vector<HostConfig>& registered);
+  std::vector<HostConfig> read_kept();
   void accept_all();
   void serve(os::Fd fd);
 
@@ -52,11 +60,13 @@ class Peers {
 
   const Config& config_;
   const std::unique_ptr<net::TlsPeer> tls_;  // null: not configured
-  std::vector<std::string> names_;
+  const std::string kept_path_;
   Handler handler_;
   os::Fd listener_;
   std::jthread acceptor_;
-  std::mutex mutex_;  // guards all below
+  mutable std::mutex mutex_;  // guards all below
+  std::map<std::string, HostConfig> hosts_;
+  std::string kept_;  // of the file, if it is known
   bool is_stopping_ = false;
   std::list<Served> served_;
   std::list<std::weak_ptr<net::PeerConnection>> connections_;

@@ -4,15 +4,11 @@
 #include <map>
 #include <set>
 
-#include "migrate/migration_plan.h"
-
 namespace forerun::daemon {
 namespace {
 
-constexpr double kPageBytes = 4096;
 constexpr size_t kUsedTicks = 12;   // of what others than VMs use, the last ones are averaged
 constexpr double kWaitedMax = 0.9;  // of the time, as far as it is believed
-constexpr Nanos kRoundTrip = std::chrono::milliseconds(1);
 
 telemetry::Resolution resolution_of(int64_t tick_s) {
   for (size_t i = 0; i < telemetry::kResolutionCount; ++i)
@@ -72,21 +68,6 @@ class Ticks {
   std::map<telemetry::SeriesName, std::vector<double>> values_;
 };
 
-place::MoveCost cost_of(double link_bytes_per_s, const api::VmInfo& vm, double resident_bytes) {
-  migrate::PlanInput input;
-  input.pages = static_cast<uint64_t>(static_cast<double>(vm.memory_bytes) / kPageBytes);
-  const auto resident = static_cast<uint64_t>(resident_bytes / kPageBytes);
-  input.zero_pages = input.pages - std::min(input.pages, resident);
-  input.link_bytes_per_s = link_bytes_per_s;
-  input.round_trip = kRoundTrip;
-  const auto plan = migrate::plan_migration(input, {}, {});
-  if (!plan) return {};
-  const migrate::ModeEstimate& chosen = plan->chosen();
-  return {.bytes = chosen[migrate::PlanFigure::kBytes].expected,
-          .seconds = chosen[migrate::PlanFigure::kTotal].expected,
-          .downtime_s = chosen[migrate::PlanFigure::kDowntime].expected};
-}
-
 // What it would have run had it not waited: whoever works, then rests, does the same work in the
 // time that is left. One that never rests would have run all the time.
 double demand_of(double ran, double waited, double cpus) {
@@ -110,7 +91,8 @@ void add_self(const Ticks& ticks, double vm_cores, double vm_bytes, place::Snaps
 
 Result<place::FleetSnapshot> own_fleet(const place::FleetSnapshot& rules,
                                        store::HistoryStore& history, const std::string& name,
-                                       const std::vector<api::VmInfo>& vms, int64_t now) {
+                                       const std::vector<api::VmInfo>& vms,
+                                       const MoveCosts::Known& costs, int64_t now) {
   place::FleetSnapshot fleet;
   fleet.horizon_s = rules.horizon_s;
   std::set<std::string> entities{"host"};
@@ -141,8 +123,9 @@ Result<place::FleetSnapshot> own_fleet(const place::FleetSnapshot& rules,
     added.io_bytes_per_s =
         ticks.mean(entity, "disk_read_bytes_per_s") + ticks.mean(entity, "disk_write_bytes_per_s");
     if (!waited.empty()) added.waited_cores = waited.back();
-    added.move = cost_of(rules.link_bytes_per_s, vm, resident);
+    added.move = move_cost(costs, vm.name, vm.memory_bytes, resident, rules.link_bytes_per_s);
     // What is no VM of ours, cannot move, or does so already.
+    if (vm.state == api::VmState::kMigrating) added.going_to = vm.peer;
     added.is_pinned = vm.disk_only || vm.state != api::VmState::kRunning || !vm.pmem_images.empty();
     vm_cores += ticks.mean(entity, "cpu_cores");
     vm_bytes += resident;

@@ -16,15 +16,10 @@ using place::MoveRecord;
 using place::MoveState;
 
 constexpr Nanos kFleetTimeout = std::chrono::seconds(10);
-constexpr Nanos kOrderTimeout = std::chrono::hours(2);
 constexpr size_t kFileBytesMax = 16 << 20;
-constexpr uint32_t kAttemptsMax = 2;
+constexpr size_t kLinksPerTick = 4;  // that are measured
 constexpr int64_t kHour_s = 3600;
 constexpr uint32_t kMovesPerHour = 20;  // where the rules say nothing
-
-bool may_help_again(ErrorCode code) {
-  return code == ErrorCode::kUnavailable || code == ErrorCode::kTimedOut || code == ErrorCode::kIo;
-}
 
 // What another host must know to tell of itself.
 place::FleetSnapshot asked_of(const place::FleetSnapshot& rules) {
@@ -53,6 +48,12 @@ void lay_over(place::FleetSnapshot& fleet, const place::FleetSnapshot& rules) {
   });
 }
 
+// Whoever asks: the planner decides ties by the order.
+void sort_by_name(place::FleetSnapshot& fleet) {
+  std::ranges::sort(fleet.hosts, {}, &place::SnapshotHost::name);
+  std::ranges::sort(fleet.vms, {}, &place::SnapshotVm::name);
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Plans>> Plans::open(Parts parts) {
@@ -64,7 +65,12 @@ Result<std::unique_ptr<Plans>> Plans::open(Parts parts) {
     if (!ledger) return std::unexpected(std::move(ledger.error()).within(path));
     plans->ledger_ = std::move(*ledger);
   }
-  if (const std::string path = folder + "/plan_policy"; os::path_exists(path)) {
+  const auto has_own = [&](const std::string& path) {
+    if (!os::path_exists(path)) return false;
+    if (plans->parts_.cluster) log::info("{} is not used: the cluster has a policy", path);
+    return plans->parts_.cluster == nullptr;
+  };
+  if (const std::string path = folder + "/plan_policy"; has_own(path)) {
     FR_TRY(const Buffer bytes, os::read_file(path, 64));
     plans->is_auto_ = as_text(bytes) == "auto\n";
   }
@@ -75,7 +81,7 @@ Result<std::unique_ptr<Plans>> Plans::open(Parts parts) {
       log::warn("{}: {}", path, read.error().message);
   }
   plans->rules_.moves_max = kMovesPerHour;
-  if (const std::string path = folder + "/plan_rules.json"; os::path_exists(path)) {
+  if (const std::string path = folder + "/plan_rules.json"; has_own(path)) {
     FR_TRY(const Buffer bytes, os::read_file(path, kFileBytesMax));
     if (const Status taken = plans->take_rules(std::string(as_text(bytes))); !taken)
       return std::unexpected(taken.error().within(path));
@@ -97,6 +103,14 @@ Status Plans::take_rules(std::string text) {
 
 void Plans::start() {
   thread_ = std::jthread([this] { run(); });
+}
+
+void Plans::look() {
+  {
+    const std::lock_guard lock(mutex_);
+    must_look_ = true;
+  }
+  stop_changed_.notify_all();
 }
 
 void Plans::ask_to_stop() {
@@ -123,6 +137,7 @@ Status Plans::save(const std::string& name, const std::string& text) const {
 
 // REQUIRES: mutex_ is held.
 void Plans::save_ledger() {
+  must_share_ = true;
   if (const Status saved = save("plan_moves.json", ledger_.encode()); !saved)
     log::warn("moves are not kept: {}", saved.error().message);
 }
@@ -160,8 +175,9 @@ place::FleetSnapshot Plans::rules() {
 
 Result<place::FleetSnapshot> Plans::own(const place::FleetSnapshot& rules,
                                         const std::string& name) {
+  const int64_t now = parts_.unix_seconds();
   FR_TRY(place::FleetSnapshot fleet,
-         own_fleet(rules, parts_.history, name, parts_.list_vms(), parts_.unix_seconds()));
+         own_fleet(rules, parts_.history, name, parts_.list_vms(), parts_.costs.known(now), now));
   fleet.hosts.front().zone = parts_.zone;
   fleet.hosts.front().labels = parts_.labels;
   return fleet;
@@ -175,7 +191,7 @@ Result<Plans::Fleet> Plans::fleet() {
     Result<PeerMessage> message = fail(ErrorCode::kUnavailable, "not asked");
   };
   std::vector<Told> told;
-  for (const std::string& host : parts_.peers) told.push_back({host});
+  for (const std::string& host : parts_.peers()) told.push_back({host});
   {
     std::vector<std::jthread> asking;
     for (Told& each : told)
@@ -195,8 +211,8 @@ Result<Plans::Fleet> Plans::fleet() {
     auto other = each.message ? place::parse_fleet(each.message->text)
                               : Result<place::FleetSnapshot>(std::unexpected(each.message.error()));
     if (!other) {
-      fleet.notes.push_back(
-          fmt::format("host {} is left out: {}", each.host, other.error().message));
+      fleet.notes.push_back(fmt::format("host {} is left out: {}{}", each.host,
+                                        other.error().message, vms_last_seen_on(each.host)));
       continue;
     }
     if (each.message->is_decided) fleet.auto_hosts.push_back(each.host);
@@ -208,17 +224,19 @@ Result<Plans::Fleet> Plans::fleet() {
   }
   lay_over(fleet.snapshot, rules);
   place::apply_settings(fleet.snapshot, now);
+  sort_by_name(fleet.snapshot);
+  const bool keeps_account = this->keeps_account();
   const std::lock_guard lock(mutex_);
   if (is_auto_) fleet.auto_hosts.push_back(name);
   std::sort(fleet.auto_hosts.begin(), fleet.auto_hosts.end());
-  settle(fleet.snapshot);
+  if (keeps_account) settle(fleet.snapshot);
   if (affinity_.look(fleet.snapshot, now))
     if (const Status saved = save("plan_affinity.json", affinity_.encode()); !saved)
       log::warn("workloads are not kept: {}", saved.error().message);
   ledger_.tell(fleet.snapshot, now);
   const uint32_t made = ledger_.count_since(now - kHour_s);
   fleet.snapshot.moves_max -= std::min(made, fleet.snapshot.moves_max);
-  if (ledger_.score_due(fleet.snapshot, now)) save_ledger();
+  if (keeps_account && ledger_.score_due(fleet.snapshot, now)) save_ledger();
   return fleet;
 }
 
@@ -254,7 +272,10 @@ std::string Plans::planner_of(const Fleet& fleet) {
 }
 
 Result<std::string> Plans::plan(const api::PlanRequest& request) {
+  const Status known = refresh();
   FR_TRY(Fleet fleet, this->fleet());
+  if (!known)
+    fleet.notes.push_back("planned by the policy that was known last: " + known.error().message);
   for (const std::string& question : request.supposed)
     FR_CHECK(place::suppose(fleet.snapshot, question));
   FR_TRY(const auto model, place::FleetModel::make(std::move(fleet.snapshot)));
@@ -264,98 +285,9 @@ Result<std::string> Plans::plan(const api::PlanRequest& request) {
 }
 
 Result<std::string> Plans::plan_fleet() {
+  if (const Status known = refresh(); !known) log::warn("plan: {}", known.error().message);
   FR_TRY(const Fleet fleet, this->fleet());
   return place::to_json(fleet.snapshot);
-}
-
-Result<api::OperationInfo> Plans::apply_plan() {
-  if (const auto led = lead(); led && !led->is_leader)
-    return fail(ErrorCode::kDenied,
-                fmt::format("host {} leads the cluster: plans are carried out there", led->leader));
-  return parts_.start([this](Operations::Progress& progress) { return apply(progress); });
-}
-
-Result<std::string> Plans::apply(Operations::Progress& progress) {
-  const std::unique_lock applying(apply_mutex_, std::try_to_lock);
-  if (!applying.owns_lock()) return fail(ErrorCode::kExists, "a plan is being carried out");
-  FR_TRY(const Fleet fleet, this->fleet());
-  return carry_out(fleet, progress);
-}
-
-Result<std::string> Plans::carry_out(const Fleet& fleet, Operations::Progress& progress) {
-  FR_TRY(const auto model, place::FleetModel::make(fleet.snapshot));
-  const place::Plan plan = place::Planner(model->options(false)).plan(model->state());
-  // Who leads no more is refused here already, before any host is asked.
-  if (parts_.publish && !plan.moves.empty())
-    FR_CHECK(parts_.publish(
-        place::plan_json(*model, plan, {}, os::format_utc(parts_.unix_seconds()), fleet.notes)));
-  size_t made = 0;
-  for (const place::PlannedMove& move : plan.moves) {
-    if (move.from < 0) continue;
-    // What follows may lean on it: the rest is planned again.
-    if (progress.should_stop() || !make(*model, move, progress)) break;
-    ++made;
-  }
-  std::string text = plan.moves.empty()
-                         ? "no move is worth making"
-                         : fmt::format("{} of {} moves made", made, plan.moves.size());
-  if (made < plan.moves.size()) text += "; forerun explain vm says why not the others";
-  return text;
-}
-
-bool Plans::make(const place::FleetModel& model, const place::PlannedMove& move,
-                 Operations::Progress& progress) {
-  MoveRecord record = place::record_of(model, move);
-  record.decided_at = parts_.unix_seconds();
-  {
-    const std::lock_guard lock(mutex_);
-    record.number = making_ = ledger_.add(record);
-    save_ledger();
-  }
-  log::info("plan: VM {} goes from {} to {}: {}", record.vm, record.from, record.to, record.why);
-  for (;;) {
-    ++record.attempts;
-    const auto moved = order(record, progress);
-    record.state = moved ? MoveState::kDone : MoveState::kAbandoned;
-    record.outcome = moved ? *moved : moved.error().message;
-    if (moved || record.attempts == kAttemptsMax || !may_help_again(moved.error().code) ||
-        progress.should_stop())
-      break;
-    log::warn("plan: VM {} is tried again: {}", record.vm, record.outcome);
-  }
-  record.ended_at = parts_.unix_seconds();
-  if (record.state == MoveState::kAbandoned)
-    log::warn("plan: VM {} stays on {}: {}", record.vm, record.from, record.outcome);
-  const std::lock_guard lock(mutex_);
-  making_ = 0;
-  if (MoveRecord* kept = ledger_.find(record.number)) *kept = record;
-  save_ledger();
-  return record.state == MoveState::kDone;
-}
-
-Result<std::string> Plans::order(const MoveRecord& record, Operations::Progress& progress) {
-  uint64_t token = 0;
-  if (const auto led = lead()) {
-    if (!led->is_leader)
-      return fail(ErrorCode::kDenied, fmt::format("host {} leads the cluster now", led->leader));
-    token = led->token;
-  }
-  if (record.from == own_name()) {
-    if (parts_.admit) FR_CHECK(parts_.admit("", token, "move VM " + record.vm));
-    api::MigrateRequest request;
-    request.to = record.to;
-    return parts_.migrate(record.vm, request, progress);
-  }
-  progress.update(0, 0,
-                  fmt::format("host {} moves VM {} to {}", record.from, record.vm, record.to));
-  PeerMessage order;
-  order.kind = PeerMessageKind::kOrder;
-  order.vm = record.vm;
-  order.text = record.to;
-  order.ownership = token;
-  FR_TRY(const PeerMessage done,
-         parts_.ask(record.from, order, PeerMessageKind::kOrdered, kOrderTimeout));
-  return done.text;
 }
 
 PeerMessage Plans::answer(const std::string& host, const PeerMessage& question) {
@@ -375,7 +307,8 @@ PeerMessage Plans::answer(const std::string& host, const PeerMessage& question) 
   const auto ordered = [&]() -> Result<std::string> {
     if (!is_valid_name(question.vm) || !is_valid_name(question.text))
       return fail(ErrorCode::kInvalid, "an order without a VM and a host");
-    if (parts_.admit) FR_CHECK(parts_.admit(host, question.ownership, "move VM " + question.vm));
+    if (parts_.cluster)
+      FR_CHECK(parts_.cluster->admit(host, question.ownership, "move VM " + question.vm));
     log::info("host {} orders VM {} to {}", host, question.vm, question.text);
     api::MigrateRequest request;
     request.to = question.text;
@@ -389,17 +322,46 @@ PeerMessage Plans::answer(const std::string& host, const PeerMessage& question) 
 }
 
 std::string Plans::plan_moves(const std::string& vm) {
+  if (const Status known = refresh(); !known) log::debug("plan: {}", known.error().message);
   const std::lock_guard lock(mutex_);
   return place::to_json(ledger_, vm);
 }
 
 api::PlanPolicyInfo Plans::plan_policy() {
+  const Status known = refresh();
+  const auto led = lead();
   const std::string name = own_name();
   const std::lock_guard lock(mutex_);
-  return {is_auto_, is_auto_ && planner_ == name, planner_, detail_, rules_text_};
+  api::PlanPolicyInfo info{is_auto_, is_auto_ && planner_ == name, planner_, detail_, rules_text_};
+  if (led) {
+    info.planner = led->leader;
+    info.acts_here = is_auto_ && led->is_leader;
+  }
+  if (!known) info.detail = "as known last: " + known.error().message;
+  return info;
 }
 
 Status Plans::set_plan_policy(const api::PlanPolicyRequest& request) {
+  if (!parts_.cluster) {
+    FR_CHECK(keep_policy(request));
+    look();
+    return {};
+  }
+  FR_CHECK(refresh());
+  if (request.rules) {
+    const std::lock_guard lock(mutex_);
+    place::FleetSnapshot before = rules_;
+    std::string text = rules_text_;
+    FR_CHECK(take_rules(*request.rules));
+    rules_ = std::move(before);
+    rules_text_ = std::move(text);
+  }
+  FR_TRY(const auto policy, parts_.cluster->change_policy(request));
+  return take_policy(policy);
+}
+
+// Where there is no cluster.
+Status Plans::keep_policy(const api::PlanPolicyRequest& request) {
   const std::lock_guard lock(mutex_);
   if (request.rules) {
     place::FleetSnapshot before = rules_;
@@ -422,23 +384,41 @@ void Plans::run() {
     {
       std::unique_lock lock(mutex_);
       stop_changed_.wait_for(lock, std::chrono::seconds(static_cast<int64_t>(rules_.tick_s)),
-                             [&] { return is_stopping_; });
+                             [&] { return is_stopping_ || must_look_; });
       if (is_stopping_) return;
+      must_look_ = false;
       const bool awaits = std::any_of(
           ledger_.records().begin(), ledger_.records().end(), [](const MoveRecord& record) {
             return record.state == MoveState::kDone && !record.is_scored;
           });
-      if (!is_auto_ && !awaits) continue;
+      if (!is_auto_ && !awaits && !parts_.cluster) continue;
     }
     round();
+    measure_links();
+  }
+}
+
+// Whoever planned waits for it not: the figures are the next plan's.
+void Plans::measure_links() {
+  size_t left = kLinksPerTick;
+  for (const std::string& host : parts_.costs.due(parts_.peers(), parts_.unix_seconds())) {
+    if (left-- == 0 || is_stopping()) return;
+    const auto link = parts_.measure(host);
+    if (!link) log::debug("plan: the link to {}: {}", host, link.error().message);
+    parts_.costs.note(host, link ? std::optional(*link) : std::nullopt, parts_.unix_seconds());
   }
 }
 
 void Plans::round() {
   const std::unique_lock applying(apply_mutex_, std::try_to_lock);
   if (!applying.owns_lock()) return;
+  if (const Status known = refresh(); !known) return tell("no plan: " + known.error().message);
+  if (const auto led = lead(); led && !led->is_leader)
+    return tell(led->leader.empty() ? "nobody leads" : fmt::format("host {} plans", led->leader));
   const auto seen = fleet();
   if (!seen) return tell("no plan: " + seen.error().message);
+  if (const Status kept = share_placements(seen->snapshot); !kept)
+    return tell("no plan: " + kept.error().message);
   const std::string planner = planner_of(*seen);
   {
     const std::lock_guard lock(mutex_);

@@ -1,6 +1,7 @@
 // Plans of where VMs run: made of what this host and its peers tell of their use, shown, carried
-// out, and scored. docs/plan.md. Where a cluster has a leader, only that one plans; without one,
-// the first by name of the hosts whose policy is auto.
+// out, and scored. docs/plan.md. In a cluster only its leader carries plans out, and policy, moves
+// and placements are the cluster's; without one, the first by name of the hosts whose policy is
+// auto, and each host has its own.
 #pragma once
 
 #include <atomic>
@@ -16,19 +17,14 @@
 #include "api/plan_service.h"
 #include "core/time.h"
 #include "daemon/migration_messages.h"
+#include "daemon/move_costs.h"
 #include "daemon/operations.h"
+#include "daemon/plan_cluster.h"
 #include "place/affinity.h"
 #include "place/move_ledger.h"
 #include "store/history_store.h"
 
 namespace forerun::daemon {
-
-// Who plans for all, in a cluster.
-struct PlanLead {
-  bool is_leader = false;
-  uint64_t token = 0;  // goes with every order
-  std::string leader;
-};
 
 // Thread-safe.
 class Plans final : public api::PlanService {
@@ -38,7 +34,7 @@ class Plans final : public api::PlanService {
     std::function<int64_t()> unix_seconds;
     store::HistoryStore& history;
     std::function<std::vector<api::VmInfo>()> list_vms;
-    std::vector<std::string> peers;  // names of the other hosts
+    std::function<std::vector<std::string>()> peers;  // names of the other hosts, now
     // Asks another host, which answers with a message of the kind; blocks at most so long.
     std::function<Result<PeerMessage>(const std::string& host, const PeerMessage& question,
                                       PeerMessageKind answer, Nanos timeout)>
@@ -47,16 +43,14 @@ class Plans final : public api::PlanService {
     std::function<Result<std::string>(const std::string& vm, const api::MigrateRequest& request,
                                       Operations::Progress& progress)>
         migrate;
+    MoveCosts& costs;
+    // Measures the link to another host; blocks for seconds at most.
+    std::function<Result<LinkFigures>(const std::string& host)> measure;
     // Starts an operation "plan_apply".
     std::function<Result<api::OperationInfo>(Operations::Work)> start;
-    std::function<std::optional<PlanLead>()> lead;  // empty: there is no cluster
-    // Lets an act pass that `host` asks for (empty: this one) with that token; empty: none is
-    // needed.
-    std::function<Status(const std::string& host, uint64_t token, std::string_view act)> admit;
-    // Keeps a plan that is about to be carried out for all to see; empty: nobody does.
-    std::function<Status(std::string json)> publish;
-    std::string host;  // as others call this one; empty: they say
-    std::string zone;  // of this host
+    PlanCluster* cluster;  // null: there is none
+    std::string host;      // as others call this one; empty: they say
+    std::string zone;      // of this host
     std::map<std::string, std::string> labels;
   };
 
@@ -65,6 +59,8 @@ class Plans final : public api::PlanService {
   ~Plans() { stop(); }
   // Carries plans out every tick, if that is the policy, and scores what is due.
   void start();
+  // Has it look now, and not at the next tick.
+  void look();
   void ask_to_stop();
   bool is_stopping();
   void stop();
@@ -92,9 +88,24 @@ class Plans final : public api::PlanService {
   Status take_rules(std::string text);
   std::string own_name();
   void learn_name(const std::string& name);
-  std::optional<PlanLead> lead() const { return parts_.lead ? parts_.lead() : std::nullopt; }
+  std::optional<PlanLead> lead() const {
+    return parts_.cluster ? std::optional(parts_.cluster->lead()) : std::nullopt;
+  }
+  // Whether moves are this host's to keep account of.
+  bool keeps_account() const { return !parts_.cluster || parts_.cluster->lead().is_leader; }
   // Returns who plans without being asked, if anybody does.
   std::string planner_of(const Fleet& fleet);
+
+  // In a cluster (plans_in_cluster.cpp): takes over what it keeps: the policy; moves and placements
+  // when this host begins to lead, moves always while it does not.
+  Status refresh();
+  Status take_policy(const PlanCluster::Policy& policy);
+  Status take_moves(bool leads, uint64_t token);
+  // Keeps the moves, if they changed, and these placements, for whoever leads next.
+  Status share(const PlanCluster::Changes& changes);
+  // Keeps where VMs were seen.
+  Status share_placements(const place::FleetSnapshot& seen);
+  std::string vms_last_seen_on(const std::string& host);
 
   // Makes the moves of the plan, one after the other. Returns what came of it, for people.
   Result<std::string> apply(Operations::Progress& progress);
@@ -102,11 +113,15 @@ class Plans final : public api::PlanService {
   // Returns whether the move was made.
   bool make(const place::FleetModel& model, const place::PlannedMove& move,
             Operations::Progress& progress);
+  void try_to_move(place::MoveRecord& record, Operations::Progress& progress);
   Result<std::string> order(const place::MoveRecord& record, Operations::Progress& progress);
   void settle(const place::FleetSnapshot& snapshot);
   Status save(const std::string& name, const std::string& text) const;
   void save_ledger();
+  Status keep_policy(const api::PlanPolicyRequest& request);
   void run();
+  // Measures links that are due, a few.
+  void measure_links();
   void round();
   void tell(std::string detail);
 
@@ -120,6 +135,13 @@ class Plans final : public api::PlanService {
   place::FleetSnapshot rules_;  // what it says
   uint64_t making_ = 0;         // the move that is being made now; 0: none
   std::string name_, planner_, detail_;
+  // Of the cluster: the revision of the policy that is known, the token under which moves and
+  // placements were taken over (0: they are others'), and whether moves are still to be shared.
+  cluster::Revision policy_revision_ = 0;
+  uint64_t taken_token_ = 0;
+  bool must_share_ = false;
+  std::map<std::string, PlanPlacement> placements_;
+  bool must_look_ = false;
   bool is_stopping_ = false;
   std::condition_variable stop_changed_;
   std::jthread thread_;

@@ -45,7 +45,12 @@ class PlansTest : public testing::Test {
                        .unix_seconds = [this] { return now_; },
                        .history = *history_,
                        .list_vms = [this] { return vms_; },
-                       .peers = {"b"}};
+                       .peers = [] { return std::vector<std::string>{"b"}; },
+                       .costs = costs_,
+                       .cluster = nullptr};
+    parts.measure = [](const std::string&) -> Result<LinkFigures> {
+      return fail(ErrorCode::kUnavailable, "no link");
+    };
     parts.ask = [this](const std::string&, const PeerMessage& question, PeerMessageKind,
                        Nanos) -> Result<PeerMessage> {
       if (peer_error_) return std::unexpected(*peer_error_);
@@ -89,12 +94,14 @@ class PlansTest : public testing::Test {
   int migrations_ = 0;
   std::vector<PeerMessage> asked_;
   Result<std::string> outcome_ = std::string();
+  std::unique_ptr<MigrationLedger> ledger_ = MigrationLedger::open("");
+  MoveCosts costs_{*ledger_};
 };
 
 TEST_F(PlansTest, AVmAsksForWhatItRanAndWhatItWaitedFor) {
   place::FleetSnapshot rules;
   rules.tick_s = 10;
-  const auto fleet = own_fleet(rules, *history_, "a", vms_, kNow);
+  const auto fleet = own_fleet(rules, *history_, "a", vms_, {}, kNow);
   ASSERT_TRUE(fleet) << fleet.error().message;
   ASSERT_THAT(fleet->vms, SizeIs(1));
   EXPECT_NEAR(fleet->vms[0].demand.back(), 2.0, 0.01);

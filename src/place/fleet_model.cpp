@@ -128,13 +128,20 @@ void FleetModel::add_vms() {
     added.host = vm.host.empty() ? -1 : hosts[vm.host];
     added.starts = vm.host.empty();
     added.memory_mb = static_cast<double>(vm.memory_bytes) / kMib;
+    added.may_move = !vm.is_pinned;
+    // It counts where it goes; until it is there, its memory is held where it was as well.
+    if (const auto going = hosts.find(vm.going_to); going != hosts.end() && !vm.host.empty()) {
+      double& left_mb = state_.hosts[static_cast<size_t>(added.host)].memory_mb;
+      if (left_mb > 0) left_mb = std::max(1.0, left_mb - added.memory_mb);
+      added.host = going->second;
+      added.may_move = false;
+    }
     added.past = vm.demand;
     if (!vm.demand.empty()) added.demand = static_cast<double>(vm.demand.back());
     for (const uint32_t before : vm.moved_before) {
       added.ticks_since_move = std::min(added.ticks_since_move, before);
       added.moves_lately += before < day ? 1 : 0;
     }
-    added.may_move = !vm.is_pinned;
     added.cost = vm.move;
     added.priority = vm.priority;
     added.interruption = vm.interruption;

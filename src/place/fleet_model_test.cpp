@@ -45,6 +45,7 @@ TEST(Fleet, IsReadAsItWasWritten) {
   fleet.vms[1].moved_before = {3, 50};
   fleet.vms[1].is_pinned = true;
   fleet.vms[2].category = "bursty";
+  fleet.vms[2].going_to = "h3";
   SnapshotRule rule;
   rule.kind = PlacementRule::Kind::kOnly;
   rule.name = "databases";
@@ -153,6 +154,22 @@ TEST(Fleet, SaysWhyInWordsAndNumbers) {
   EXPECT_THAT(text, HasSubstr("h1 is asked for 125 % of its CPUs now"));
   EXPECT_THAT(text, HasSubstr("\"verdict\":\"1 move\""));
   EXPECT_THAT(text, HasSubstr("\"rejected\":[{"));
+}
+
+TEST(FleetModel, AVmOnItsWayCountsWhereItGoesAndHoldsMemoryInBothPlaces) {
+  FleetSnapshot fleet = small_fleet();
+  fleet.vms[0].going_to = "h3";
+  const auto model = FleetModel::make(fleet);
+  ASSERT_TRUE(model);
+  const FleetState& state = (*model)->state();
+  EXPECT_EQ(state.vms[0].host, 2);
+  EXPECT_FALSE(state.vms[0].may_move);
+  EXPECT_DOUBLE_EQ(state.hosts[0].memory_mb, 7 * 1024);
+  EXPECT_DOUBLE_EQ(state.hosts[2].memory_mb, 8 * 1024);
+  fleet.hosts[0].is_drained = true;
+  EXPECT_EQ(plan_of(fleet).moves.size(), 1U);  // web2 alone
+  fleet.vms[0].going_to = "elsewhere";
+  EXPECT_EQ((*FleetModel::make(fleet))->state().vms[0].host, 0);
 }
 
 }  // namespace

@@ -151,6 +151,7 @@ SnapshotVm read_vm(const json::value& value, const std::string& path, Status& fa
   Members members(value, path, fault);
   members.text("name", vm.name, true);
   members.text("host", vm.host, true);
+  members.text("going_to", vm.going_to, true);
   members.text("like", vm.like, true);
   members.labels("labels", vm.labels);
   members.number("cpus", vm.cpus, 0, 1e6);
@@ -271,6 +272,7 @@ json::object json_of(const SnapshotVm& vm) {
                       {"move_bytes", vm.move.bytes},
                       {"move_seconds", vm.move.seconds},
                       {"move_downtime_seconds", vm.move.downtime_s}};
+  if (!vm.going_to.empty()) object["going_to"] = vm.going_to;
   if (!vm.like.empty()) object["like"] = vm.like;
   if (!vm.labels.empty()) object["labels"] = labels_json(vm.labels);
   if (!vm.moved_before.empty()) object["moved_before_ticks"] = list_json(vm.moved_before);
@@ -379,8 +381,9 @@ void apply_settings(FleetSnapshot& fleet, int64_t now) {
 }
 
 bool SnapshotVm::operator==(const SnapshotVm& other) const {
-  return name == other.name && host == other.host && like == other.like && labels == other.labels &&
-         cpus == other.cpus && memory_bytes == other.memory_bytes && demand == other.demand &&
+  return name == other.name && host == other.host && going_to == other.going_to &&
+         like == other.like && labels == other.labels && cpus == other.cpus &&
+         memory_bytes == other.memory_bytes && demand == other.demand &&
          moved_before == other.moved_before && is_pinned == other.is_pinned &&
          priority == other.priority && interruption == other.interruption &&
          move.bytes == other.move.bytes && move.seconds == other.move.seconds &&

@@ -28,6 +28,7 @@ struct SnapshotHost {
 
 struct SnapshotVm {
   std::string name, host;  // no host: it starts
+  std::string going_to;    // a host, while it moves there
   std::string like;        // rules that name this one are its too
   std::map<std::string, std::string> labels;
   double cpus = 0;  // the most it can ask for; 0: no limit

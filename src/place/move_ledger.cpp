@@ -234,9 +234,15 @@ bool MoveLedger::score_due(const FleetSnapshot& fleet, int64_t now) {
   return any;
 }
 
-std::string MoveLedger::encode() const {
+std::string MoveLedger::encode(size_t bytes_max) const {
+  size_t first = records_.size();
+  for (size_t bytes = 64; first > 0; --first) {
+    if (bytes_max == SIZE_MAX) continue;
+    bytes += json::serialize(json_of(records_[first - 1])).size() + 1;
+    if (bytes > bytes_max) break;
+  }
   json::array items;
-  for (const MoveRecord& record : records_) items.push_back(json_of(record));
+  for (size_t i = first; i < records_.size(); ++i) items.push_back(json_of(records_[i]));
   return json::serialize(json::value{{"next", next_}, {"moves", std::move(items)}});
 }
 

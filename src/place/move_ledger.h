@@ -48,7 +48,8 @@ class MoveLedger {
 
   // ERRORS: kCorrupt.
   static Result<MoveLedger> parse(std::string_view text);
-  std::string encode() const;
+  // `bytes_max`: older moves are left out beyond it.
+  std::string encode(size_t bytes_max = SIZE_MAX) const;
 
   // Returns its number.
   uint64_t add(MoveRecord record);

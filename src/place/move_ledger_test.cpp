@@ -97,5 +97,19 @@ TEST(MoveLedger, IsKeptBoundedAndRefusesDamage) {
     EXPECT_EQ(MoveLedger::parse(text).error().code, ErrorCode::kCorrupt) << text;
 }
 
+TEST(MoveLedger, LeavesOlderMovesOutBeyondALimit) {
+  MoveLedger ledger;
+  for (int i = 0; i < 10; ++i) ledger.add(record());
+  const size_t whole = ledger.encode().size();
+  const std::string half = ledger.encode(whole / 2);
+  EXPECT_LE(half.size(), whole / 2);
+  const auto read = MoveLedger::parse(half);
+  ASSERT_TRUE(read) << read.error().message;
+  EXPECT_GE(read->records().size(), 4U);
+  EXPECT_EQ(read->records().back(), ledger.records().back());
+  EXPECT_TRUE(MoveLedger::parse(ledger.encode(1))->records().empty());
+  EXPECT_EQ(ledger.encode(whole + 100), ledger.encode());
+}
+
 }  // namespace
 }  // namespace forerun::place
