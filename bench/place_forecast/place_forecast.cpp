@@ -133,7 +133,13 @@ int main(int argc, char** argv) {
     if (!days) return fail_with(days.error().message);
     if (days->size() < 2) return fail_with("two days are needed: one to learn from");
     const OnsetScore onset = score_onset(*days);
+    json::array of_days;
+    for (const auto& day : onset.days)
+      of_days.push_back({{"onset_ap", day.average_precision}, {"onset_base", day.base}});
     result["planetlab"] = {{"onset_ap", onset.average_precision},
+                           {"onset_ap_9_shuffles", onset.average_precision_all},
+                           {"onset_base_9_shuffles", onset.base_all},
+                           {"onset_days", std::move(of_days)},
                            {"onset_ap_ewma", onset.average_precision_smoothed},
                            {"onset_base", onset.base},
                            {"onset_count", onset.count}};

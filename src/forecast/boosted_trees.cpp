@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <limits>
 
 #include "core/result.h"
 #include "core/rng.h"
@@ -17,20 +18,20 @@ constexpr double kBase_min = 1e-4;     // of the probability before any tree
 double logistic(double sum) { return 1 / (1 + std::exp(-sum)); }
 
 struct Moment {
-  float slope = 0, weight = 0;  // sums of p - y and of p(1 - p)
+  float slope = 0, weight = 0;  // sums of the loss's first and second derivatives
 };
 
 }  // namespace
 
 class BoostedTrees::Trainer {
  public:
-  Trainer(std::span<const float> rows, size_t columns, std::span<const uint8_t> happened,
+  Trainer(std::span<const float> rows, size_t columns, std::span<const float> outcomes,
           const Options& options, std::vector<Node>& nodes)
       : columns_(columns),
-        count_(happened.size()),
+        count_(outcomes.size()),
         options_(options),
         rng_(options.seed),
-        happened_(happened),
+        outcomes_(outcomes),
         nodes_(nodes) {
     make_bins(rows);
   }
@@ -39,6 +40,7 @@ class BoostedTrees::Trainer {
     scores_.assign(count_, base);
     moments_.resize(count_);
     for (uint32_t t = 0; t < options_.trees; ++t) grow_tree();
+    complete();
   }
 
  private:
@@ -70,8 +72,12 @@ class BoostedTrees::Trainer {
 
   void grow_tree() {
     for (size_t r = 0; r < count_; ++r) {
+      if (options_.loss == Loss::kSquared) {
+        moments_[r] = {static_cast<float>(scores_[r] - outcomes_[r]), 1};
+        continue;
+      }
       const double p = logistic(scores_[r]);
-      moments_[r] = {static_cast<float>(p - happened_[r]), static_cast<float>(p * (1 - p))};
+      moments_[r] = {static_cast<float>(p - outcomes_[r]), static_cast<float>(p * (1 - p))};
     }
     std::vector<uint32_t> seen, columns;
     for (uint32_t r = 0; r < count_; ++r)
@@ -82,6 +88,21 @@ class BoostedTrees::Trainer {
     nodes_.resize(first + (size_t{2} << options_.depth) - 1);
     split(first, 0, 0, seen, columns);
     for (uint32_t r = 0; r < count_; ++r) scores_[r] += leaf_of(first, r);
+  }
+
+  // Makes all leaves equally deep, so that score() need not look where they are: a leaf above hands
+  // its value down to the left, where everything goes.
+  void complete() {
+    const size_t size = (size_t{2} << options_.depth) - 1, inner = size / 2;
+    for (size_t first = 0; first < nodes_.size(); first += size) {
+      for (size_t at = 0; at < inner; ++at) {
+        Node& node = nodes_[first + at];
+        if (node.column >= 0) continue;
+        node.column = 0;
+        node.limit = std::numeric_limits<float>::infinity();
+        nodes_[first + 2 * at + 1] = {.value = node.value};
+      }
+    }
   }
 
   double leaf_of(size_t first, uint32_t row) const {
@@ -148,7 +169,7 @@ class BoostedTrees::Trainer {
   size_t columns_, count_;
   const Options& options_;
   Rng rng_;
-  std::span<const uint8_t> happened_;
+  std::span<const float> outcomes_;
   std::vector<Node>& nodes_;
   std::vector<uint8_t> node_bin_;           // of each node: the last bin that goes to the left
   std::vector<std::vector<float>> limits_;  // of columns: the upper ends of their bins
@@ -158,30 +179,34 @@ class BoostedTrees::Trainer {
 };
 
 BoostedTrees::BoostedTrees(std::span<const float> rows, size_t columns,
-                           std::span<const uint8_t> happened, const Options& options)
+                           std::span<const float> outcomes, const Options& options)
     : columns_(columns), depth_(options.depth) {
-  FR_ASSERT(columns > 0 && !happened.empty() && rows.size() == columns * happened.size());
+  FR_ASSERT(columns > 0 && !outcomes.empty() && rows.size() == columns * outcomes.size());
   double sum = 0;
-  for (const uint8_t each : happened) sum += each;
-  const double share =
-      std::clamp(sum / static_cast<double>(happened.size()), kBase_min, 1 - kBase_min);
-  base_ = std::log(share / (1 - share));
-  Trainer(rows, columns, happened, options, nodes_).train(base_);
+  for (const float each : outcomes) sum += each;
+  base_ = sum / static_cast<double>(outcomes.size());
+  if (options.loss == Loss::kLogistic) {
+    base_ = std::clamp(base_, kBase_min, 1 - kBase_min);
+    base_ = std::log(base_ / (1 - base_));
+  }
+  Trainer(rows, columns, outcomes, options, nodes_).train(base_);
 }
 
-double BoostedTrees::probability(std::span<const float> row) const {
+double BoostedTrees::score(std::span<const float> row) const {
   FR_ASSERT(row.size() == columns_);
   const size_t size = (size_t{2} << depth_) - 1;
   double sum = base_;
   for (size_t first = 0; first < nodes_.size(); first += size) {
     size_t at = 0;
-    while (nodes_[first + at].column >= 0) {
+    for (uint32_t level = 0; level < depth_; ++level) {
       const Node& node = nodes_[first + at];
-      at = 2 * at + (row[static_cast<size_t>(node.column)] <= node.limit ? 1 : 2);
+      at = 2 * at + 1 + (row[static_cast<size_t>(node.column)] > node.limit);
     }
     sum += nodes_[first + at].value;
   }
-  return logistic(sum);
+  return sum;
 }
+
+double BoostedTrees::probability(std::span<const float> row) const { return logistic(score(row)); }
 
 }  // namespace forerun::forecast

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numbers>
+#include <utility>
 
 #include "core/result.h"
 
@@ -10,6 +12,15 @@ namespace {
 
 constexpr size_t kEach_min = 100;  // rows of either outcome, to learn from
 constexpr double kTiny = 1e-6;
+constexpr double kChance_min = 1e-6;  // so that log odds stay finite
+// Gauss–Hermite quadrature against the normal density: nodes and weights.
+constexpr std::array<std::pair<double, double>, 7> kNodes = {{{-3.750439718, 0.000548269},
+                                                              {-2.366759411, 0.030757124},
+                                                              {-1.154405395, 0.240123179},
+                                                              {0, 0.457142857},
+                                                              {1.154405395, 0.240123179},
+                                                              {2.366759411, 0.030757124},
+                                                              {3.750439718, 0.000548269}}};
 
 using Values = std::span<const float>;
 
@@ -101,38 +112,34 @@ void add_host(Row& row, Values load, const OnsetOptions& options, std::vector<fl
 }
 
 // What of that each member did, summed over them.
-void add_members(Row& row, std::span<const MemberPast> members, const OnsetOptions& options,
-                 std::vector<float>& scratch) {
+void add_members(Row& row, std::span<const OnsetMember> members, const OnsetOptions& options) {
   double squares_short = 0, squares_all = 0, foreseen = 0, uncertain = 0, above = 0, below = 0;
   double active = 0, most_mean = 0, most_now = 0, min_short = 0, min_all = 0;
   std::array<double, 4> maxima{};
   std::array<double, 3> medians{};
   double high = 0;
-  for (const MemberPast whole : members) {
-    const Values past = last(whole, options.past_max);
-    const Values hour = last(past, 12), two = last(past, 24);
-    const Moments all = moments_of(past), recent = moments_of(two);
-    const double now = past.back();
-    const double r = std::clamp(correlation(past, all), 0.0, 0.99), r3 = r * r * r;
-    squares_short += std::pow(moments_of(hour).sd, 2);
-    squares_all += all.sd * all.sd;
-    foreseen += all.mean + r3 * (now - all.mean);
-    uncertain += all.sd * all.sd * (1 - r3 * r3);
-    above += std::max(0.0, now - recent.mean);
-    below += std::max(0.0, recent.mean - now);
-    active += now > 0.002;
-    most_mean = std::max(most_mean, recent.mean);
+  for (const OnsetMember& member : members) {
+    const MemberFigures& f = *member.figures;
+    const double share = member.share;
+    const double mean = share * f.means[6], variance = std::pow(share * f.sds[4], 2);
+    const double now = share * f.lags[0], recent = share * f.means[3];
+    const double r = std::clamp<double>(f.correlation, 0.0, 0.99), r3 = r * r * r;
+    squares_short += std::pow(share * f.sds[1], 2);
+    squares_all += variance;
+    foreseen += mean + r3 * (now - mean);
+    uncertain += variance * (1 - r3 * r3);
+    above += std::max(0.0, now - recent);
+    below += std::max(0.0, recent - now);
+    active += f.lags[0] > 0.005f;
+    most_mean = std::max(most_mean, recent);
     most_now = std::max(most_now, now);
-    min_short += min_of(hour);
-    min_all += min_of(past);
-    maxima[0] += max_of(last(past, 6));
-    maxima[1] += max_of(hour);
-    maxima[2] += max_of(two);
-    maxima[3] += max_of(past);
-    medians[0] += quantile(hour, 0.5, scratch);
-    medians[1] += quantile(two, 0.5, scratch);
-    medians[2] += quantile(past, 0.5, scratch);
-    high += quantile(two, 0.85, scratch);
+    min_short += share * f.minima[1];
+    min_all += share * f.minima[3];
+    for (size_t i = 0; i < maxima.size(); ++i) maxima[i] += share * f.maxima[i];
+    medians[0] += share * f.quantiles_hour[0];
+    medians[1] += share * f.quantiles_recent[0];
+    medians[2] += share * f.quantiles_all[2];
+    high += share * f.quantiles_recent[1];
   }
   row.add(std::sqrt(squares_short));
   row.add(std::sqrt(squares_all));
@@ -148,19 +155,14 @@ void add_members(Row& row, std::span<const MemberPast> members, const OnsetOptio
 
 }  // namespace
 
-std::optional<OnsetRow> onset_row(std::span<const MemberPast> members,
+std::optional<OnsetRow> onset_row(std::span<const float> load, std::span<const OnsetMember> members,
                                   const OnsetOptions& options) {
-  if (members.empty() || members[0].size() < options.past_min) return std::nullopt;
-  const size_t samples = std::min<size_t>(members[0].size(), options.past_max);
-  std::vector<float> load(samples), scratch;
-  for (const MemberPast member : members) {
-    const Values past = last(member, samples);
-    for (size_t i = 0; i < samples; ++i) load[i] += past[i];
-  }
-  if (load.back() >= options.limit) return std::nullopt;
+  if (members.empty() || load.size() < options.past_min || load.back() >= options.limit)
+    return std::nullopt;
   Row row;
-  add_host(row, load, options, scratch);
-  add_members(row, members, options, scratch);
+  std::vector<float> scratch;
+  add_host(row, last(load, options.past_max), options, scratch);
+  add_members(row, members, options);
   return row.done();
 }
 
@@ -182,11 +184,37 @@ void OnsetForecaster::observe(const OnsetRow& row, bool happened) {
 }
 
 bool OnsetForecaster::train(const BoostedTrees::Options& options) {
-  const auto onsets =
-      static_cast<size_t>(std::count(happened_.begin(), happened_.end(), uint8_t{1}));
+  const auto onsets = static_cast<size_t>(std::count(happened_.begin(), happened_.end(), 1.0f));
   if (onsets < kEach_min || happened_.size() - onsets < kEach_min) return false;
   trees_.emplace(rows_, kOnsetColumns, happened_, options);
   return true;
+}
+
+double onset_chance(const MemberOutlook& expected, const OnsetOptions& options) {
+  const double swing = std::sqrt(expected.spread + kTiny);
+  double chance = 0;
+  for (const auto& [node, weight] : kNodes) {
+    const double mean = expected.mean + node * std::sqrt(expected.variance);
+    const double over = std::erfc((options.limit - mean) / swing / std::numbers::sqrt2) / 2;
+    if (over >= 1) {
+      chance += weight;
+      continue;
+    }
+    // Fewer than over_min of the samples: binomial, term by term.
+    double term = std::pow(1 - over, options.ahead), fewer = 0;
+    for (uint32_t k = 0; k < options.over_min && k <= options.ahead; ++k) {
+      fewer += term;
+      term *= over / (1 - over) * (options.ahead - k) / (k + 1);
+    }
+    chance += weight * (1 - fewer);
+  }
+  return std::clamp(chance, kChance_min, 1 - kChance_min);
+}
+
+double OnsetForecaster::probability(const OnsetRow& row, const MemberOutlook& expected) const {
+  const double chance = onset_chance(expected, options_);
+  const double log_odds = (trees_->score(row) + std::log(chance / (1 - chance))) / 2;
+  return 1 / (1 + std::exp(-log_odds));
 }
 
 }  // namespace forerun::forecast
