@@ -13,6 +13,7 @@ struct MemoryReceiver::Impl final : StreamVisitor, ReturnPathVisitor {
     return_path = std::make_unique<ReturnPathReader>(*this);
     decoder.reset();
     pending.clear();
+    answers.clear();
   }
   Status on_blocks(const std::vector<RamBlock>& its_blocks) override {
     blocks = its_blocks;
@@ -70,6 +71,7 @@ struct MemoryReceiver::Impl final : StreamVisitor, ReturnPathVisitor {
   uint64_t opaque_left = 0;
   BigEndianWriter pages;
   Buffer pending;
+  Buffer answers;  // to the sender
   Buffer* return_bytes = nullptr;
   ReceiverStats stats;
 };
@@ -86,7 +88,7 @@ Status MemoryReceiver::Impl::read(const Frame& frame, Buffer& to_qemu) {
                               "{}",
                               limits.kept_pages, limits.recent_pages, options.tables.kept_pages,
                               options.tables.recent_pages));
-    decoder = std::make_unique<PageDecoder>(limits);
+    decoder = std::make_unique<PageDecoder>(limits, options.known);
     return {};
   }
   switch (frame.type) {
@@ -124,6 +126,13 @@ Status MemoryReceiver::Impl::read_pages(ByteView payload, Buffer& to_qemu) {
     append_page(page, blocks, pages);
     return {};
   }));
+  if (const uint32_t taken = decoder->known_taken(); taken > 0) {
+    BigEndianWriter word;
+    encode_known(taken, decoder->known_failed(), word);
+    answers.insert(answers.end(), word.view().begin(), word.view().end());
+    stats.known += taken - decoder->known_failed().size();
+    stats.known_failed += decoder->known_failed().size();
+  }
   if (pages.view().empty()) return {};
   BigEndianWriter begin, end;
   begin_pages(section, begin);
@@ -164,6 +173,11 @@ Status MemoryReceiver::from_peer(ByteView frames, Buffer& to_qemu) {
 Status MemoryReceiver::from_qemu_return(ByteView return_path, Buffer& to_peer) {
   impl_->return_bytes = &to_peer;
   return impl_->return_path->feed(return_path);
+}
+
+void MemoryReceiver::answer(Buffer& to_peer) {
+  to_peer.insert(to_peer.end(), impl_->answers.begin(), impl_->answers.end());
+  impl_->answers.clear();
 }
 
 void MemoryReceiver::resume() { impl_->begin(); }

@@ -12,21 +12,25 @@
 namespace forerun::migrate {
 
 struct ReceiverStats {
-  uint64_t peer_bytes = 0;  // from the sender
-  uint64_t qemu_bytes = 0;  // to QEMU
-  uint64_t pages = 0;       // to QEMU
-  uint64_t requests = 0;    // of the target's QEMU: pages its guest waited for
+  uint64_t peer_bytes = 0;    // from the sender
+  uint64_t qemu_bytes = 0;    // to QEMU
+  uint64_t pages = 0;         // to QEMU
+  uint64_t requests = 0;      // of the target's QEMU: pages its guest waited for
+  uint64_t known = 0;         // pages that were here already
+  uint64_t known_failed = 0;  // that were said to be, but could not be read
   bool is_postcopy = false;
   bool is_complete = false;  // QEMU's stream has come to its end
   bool operator==(const ReceiverStats&) const = default;
 };
 
 // One thread, or a mutex around each call. Memory: the tables of TableLimits as the sender asks for
-// them, at most Options::tables, and 1 MiB. After an error nothing more may be fed.
+// them, at most Options::tables, and 4 MiB. After an error nothing more may be fed.
 class MemoryReceiver {
  public:
   struct Options {
     TableLimits tables;  // at most; a sender that wants more is refused
+    // The pages that the sender was told are here; null: none. Outlives the receiver.
+    KnownPages* known = nullptr;
   };
   explicit MemoryReceiver(Options options);
   ~MemoryReceiver();
@@ -38,6 +42,9 @@ class MemoryReceiver {
   // Takes the next bytes of the return path from the target's QEMU, and appends those for the
   // sender: the same, but every request names its block.
   Status from_qemu_return(ByteView return_path, Buffer& to_peer);
+  // Appends what the sender is to hear of what came: where the last call's bytes, or those before,
+  // had pages by reference.
+  void answer(Buffer& to_peer);
   // A new connection after a cut, and the sender's resume(): what comes begins with a hello.
   void resume();
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "migrate/link_rate.h"
 #include "migrate/stream_writer.h"
 
 namespace forerun::migrate {
@@ -12,37 +13,10 @@ constexpr size_t kRankedMax = 1 << 20;
 // Pages that were held back and are still good at the switch go out so many at a time, so that a
 // fault does not wait behind all of them.
 constexpr size_t kHeldAtOnce = 16;
-constexpr Nanos kRateWindow = 50ms;
-constexpr double kRateForget = 0.1;
-// Where nothing is known yet: 1 Gbit/s.
-constexpr double kRateUnknown = 125e6;
 // Differences that save less than this are not worth their page's first copy.
 constexpr double kDeltaRatioMax = 0.7;
 constexpr uint64_t kDeltaSamplesMin = 16;
 constexpr size_t kPackedStreamMin = 256;
-
-// What the link carries, told from how fast what was put out is taken.
-class LinkRate {
- public:
-  void on_output(Time now, uint64_t bytes) {
-    if (began_ == Time{}) began_ = now;
-    const Nanos span = now - began_;
-    if (span >= kRateWindow) {
-      const double seen = static_cast<double>(bytes_) / to_seconds(span);
-      rate_ = seen > rate_ ? seen : rate_ + kRateForget * (seen - rate_);
-      began_ = now;
-      bytes_ = 0;
-    }
-    bytes_ += bytes;
-  }
-  void set(double rate) { told_ = rate; }
-  double get() const { return told_ > 0 ? told_ : rate_ > 0 ? rate_ : kRateUnknown; }
-
- private:
-  double told_ = 0, rate_ = 0;
-  uint64_t bytes_ = 0;
-  Time began_{};
-};
 
 }  // namespace
 
@@ -62,7 +36,9 @@ struct MemorySender::Impl final : StreamVisitor, ReturnPathVisitor {
         encoder(options.tables),
         held(options.switches || options.hot == HotPages::kHold ? options.held_pages_max : 0),
         late(options.switches ? options.held_pages_max : 0),
-        injector(options.injector) {
+        injector(options.injector),
+        known(options.known),
+        has_references(!options.known.empty()) {
     link.set(options.link_bytes_per_s);
   }
 
@@ -75,18 +51,29 @@ struct MemorySender::Impl final : StreamVisitor, ReturnPathVisitor {
   Status on_bytes(Piece piece, ByteView bytes) override;
   // The return path.
   Status on_request(const PageRequest& request) override;
+  Status on_known(uint32_t taken, const std::vector<uint32_t>& failed) override;
   Status on_bytes(ReturnMessage message, ByteView bytes) override;
 
   void count_round(PageKey key);
   bool is_to_keep(PageKey key) const;
   void discard_late();
   bool hold(PageKey key, ByteView data, bool is_new);
+  // Tells the page by reference, if the target says that it has it. REQUIRES: it has nothing of it
+  // yet: so a reference that fails leaves no page there that is too old.
+  bool refer(PageKey key, const PageRecord& page);
+  bool first_pass_is_done() const {
+    return stats.pages_total > 0 &&
+           (stats.pages_seen == stats.pages_total || !stats.rounds.empty());
+  }
+  Status check_settled() const;
   void send(const PageRecord& page, bool keep);
+  void count(const PageEncoder::Told& told);
   void send_held(PageStore& from, size_t pages_max);
   void flush() {
     flush_stream();
     flush_pages();
   }
+  void flush_if_full();
   void flush_stream();
   void flush_pages();
   void inject();
@@ -103,6 +90,8 @@ struct MemorySender::Impl final : StreamVisitor, ReturnPathVisitor {
   PageStore held;  // that the target has nothing of
   PageStore late;  // that it has an earlier content of
   PageInjector injector;
+  KnownReferences known;
+  bool has_references;  // there may be more
   WorkingSet working_set;
   CodecChooser chooser;
   BatchPacker packer;
@@ -138,6 +127,8 @@ Status MemorySender::Impl::on_blocks(const std::vector<RamBlock>& its_blocks) {
 
 Status MemorySender::Impl::on_command(Command command, ByteView data) {
   if (command != Command::kPackaged) return {};
+  FR_CHECK(check_settled());
+  has_references = false;
   discard_late();
   opaque_left = BigEndianReader(data).u32();
   stats.phase = Phase::kPostCopy;
@@ -208,6 +199,8 @@ Status MemorySender::Impl::on_page(const PageRecord& page) {
   injector.on_sent(key);
   PageRecord sent = page;
   if (!page.data.empty() && all_zero(page.data)) sent.data = {};
+  if (is_new && refer(key, sent)) return {};
+  if (!is_new) known.forget(key);
   if (!sent.data.empty() && hold(key, page.data, is_new)) return {};
   held.erase(key);
   late.erase(key);
@@ -218,9 +211,55 @@ Status MemorySender::Impl::on_page(const PageRecord& page) {
   return {};
 }
 
+bool MemorySender::Impl::refer(PageKey key, const PageRecord& page) {
+  if (!has_references || page.data.empty() || first_pass_is_done()) return false;
+  const auto number = known.find(page.data);
+  if (!number) return false;
+  flush_stream();
+  const bool keep = is_to_keep(key);
+  hot_kept += keep && working_set.is_hot(key) ? 1 : 0;
+  known.add(key, page.data);
+  count(encoder.add_known(page, *number, keep));
+  flush_if_full();
+  return true;
+}
+
+// As places among those that are not settled yet, oldest first.
+Status MemorySender::Impl::on_known(uint32_t taken, const std::vector<uint32_t>& failed) {
+  if (taken > known.unsettled())
+    return fail(ErrorCode::kCorrupt, "the target speaks of pages that were not told by reference");
+  auto next = failed.begin();
+  for (uint32_t place = 0; place < taken; ++place) {
+    const bool is_there = next == failed.end() || *next != place;
+    const auto settled = known.settle(is_there);
+    encoder.settle(settled.key, is_there);
+    if (is_there) continue;
+    ++next;
+    ++stats.known_failed;
+    if (settled.page)
+      send({.block = settled.key.block(), .offset = settled.key.offset(), .data = *settled.page},
+           is_to_keep(settled.key));
+  }
+  flush();
+  return {};
+}
+
+// Who drives QEMU waits for it; else a page could be missing where the guest goes on.
+Status MemorySender::Impl::check_settled() const {
+  if (known.unsettled() == 0) return {};
+  return fail(ErrorCode::kUnavailable,
+              fmt::format("the guest goes over, but of {} pages nobody knows whether the target "
+                          "has them",
+                          known.unsettled()));
+}
+
 void MemorySender::Impl::send(const PageRecord& page, bool keep) {
   flush_stream();
-  const auto told = encoder.add(page, keep);
+  count(encoder.add(page, keep));
+  flush_if_full();
+}
+
+void MemorySender::Impl::count(const PageEncoder::Told& told) {
   switch (told.form) {
     case PageForm::kFill:
       ++stats.filled;
@@ -235,12 +274,18 @@ void MemorySender::Impl::send(const PageRecord& page, bool keep) {
     case PageForm::kWhole:
       ++stats.whole;
       break;
+    case PageForm::kKnown:
+      ++stats.known;
+      break;
   }
+}
+
+void MemorySender::Impl::flush_if_full() {
   // In post-copy a guest may wait for the page behind the batch.
   const size_t batch_max =
       stats.phase == Phase::kPostCopy ? kBatchPlainMax / 8 : kBatchPlainMax / 2;
   if (encoder.batch().size() + kPageTellingMax > batch_max ||
-      encoder.batch_pages() == kBatchPagesMax)
+      encoder.batch_pages() == kBatchPagesMax || encoder.batch_known() == kKnownAtOnce)
     flush();
 }
 
@@ -295,6 +340,7 @@ Status MemorySender::Impl::on_discard(uint32_t block, const ByteRange& range) {
 }
 
 Status MemorySender::Impl::on_memory_end() {
+  FR_CHECK(check_settled());
   send_held(late, SIZE_MAX);
   send_held(held, SIZE_MAX);
   flush();
@@ -338,7 +384,8 @@ Status MemorySender::Impl::on_request(const PageRequest& request) {
 Status MemorySender::Impl::on_bytes(ReturnMessage message, ByteView bytes) {
   const bool is_request =
       message == ReturnMessage::kRequestPages || message == ReturnMessage::kRequestPagesOfBlock;
-  if (!is_request) out->to_qemu.insert(out->to_qemu.end(), bytes.begin(), bytes.end());
+  if (!is_request && message != ReturnMessage::kKnownTaken)
+    out->to_qemu.insert(out->to_qemu.end(), bytes.begin(), bytes.end());
   return {};
 }
 
@@ -418,8 +465,13 @@ Status MemorySender::resume(SenderOutput& out) {
 void MemorySender::set_link_rate(double bytes_per_s) { impl_->link.set(bytes_per_s); }
 
 bool MemorySender::first_pass_is_done() const {
-  const SenderStats& stats = impl_->stats;
-  return stats.pages_total > 0 && (stats.pages_seen == stats.pages_total || !stats.rounds.empty());
+  return impl_->first_pass_is_done() && impl_->known.unsettled() == 0;
+}
+
+void MemorySender::stop_references() { impl_->has_references = false; }
+
+bool MemorySender::is_settled() const {
+  return (!impl_->has_references || impl_->first_pass_is_done()) && impl_->known.unsettled() == 0;
 }
 
 bool MemorySender::is_postcopy() const {

@@ -47,6 +47,8 @@ struct SenderStats {
   uint64_t pages_seen = 0;   // of them, those that QEMU sent at least once
   uint64_t pages = 0;        // from QEMU, each time
   uint64_t filled = 0, recent = 0, deltas = 0, whole = 0;  // as what they went to the receiver
+  uint64_t known = 0;                                      // by reference to what the target has
+  uint64_t known_failed = 0;  // of them, those that it had not after all: sent again, otherwise
   uint64_t delta_bytes = 0;
   uint64_t held = 0;        // held back just now
   uint64_t held_stale = 0;  // that were held back and written again: sent once, not twice
@@ -65,8 +67,9 @@ struct SenderOutput {
   Buffer to_qemu;  // return path of the source's QEMU, in order
 };
 
-// One thread, or a mutex around each call. Memory: the tables of TableLimits, pages held back, and
-// 4 bits and a byte a page of the guest. After an error nothing more may be fed but resume().
+// One thread, or a mutex around each call. Memory: the tables of TableLimits, pages held back,
+// those of KnownReferences, and 4 bits and a byte a page of the guest. After an error nothing more
+// may be fed but resume().
 class MemorySender {
  public:
   struct Options {
@@ -81,10 +84,18 @@ class MemorySender {
     bool inject = true;
     double link_bytes_per_s = 0;  // if known; otherwise it is told from how fast output is taken
     PageInjector::Options injector;
+    // What the target said that it has. Pages of the first pass are told by reference to it. A
+    // stream that goes over with references that are not settled ends with an error: is_settled().
+    std::vector<PageHash> known;
   };
   // `clock` times codecs. `profile`: may be empty.
   MemorySender(Options options, MemoryProfile profile, const Clock& clock);
   ~MemorySender();
+
+  // No page is told by reference from now on; by itself so once the first pass is done.
+  void stop_references();
+  // Returns whether none will be, and the target has what was: the guest may go over.
+  bool is_settled() const;
 
   // Appends what the receiver hears first. Call once, before all else.
   void begin(SenderOutput& out);
@@ -104,8 +115,9 @@ class MemorySender {
 
   // What the link carries, where the caller knows better.
   void set_link_rate(double bytes_per_s);
-  // Returns whether now is the time to switch to post-copy: every page was sent once. A guest that
-  // writes next to nothing may end in pre-copy before.
+  // Returns whether now is the time to switch to post-copy: every page was sent once, and those
+  // that were told by reference are there. A guest that writes next to nothing may end in pre-copy
+  // before.
   bool first_pass_is_done() const;
   bool is_postcopy() const;
   SenderStats stats() const;

@@ -46,11 +46,13 @@ void PageEncoder::put_head(PageForm form, const PageRecord& page, uint8_t flags)
 PageEncoder::Told PageEncoder::add(const PageRecord& page, bool keep) {
   ++batch_pages_;
   if (page.data.empty()) return add_fill(page);
-  fill_.reset();
+  end_run();
   const size_t begin = batch_.size();
   const PageKey key = PageKey::of(page.block, page.offset);
   const uint64_t hash = hash_of(page.data);
-  if (PageBytes* before = kept_.find(key)) {
+  if (unsure_.erase(key) > 0) {
+    keep = true;  // on both sides, whatever the other has
+  } else if (PageBytes* before = kept_.find(key)) {
     delta_.clear();
     if (encode_delta(*before, page.data, kDeltaBytesMax, delta_)) {
       put_head(PageForm::kDelta, page);
@@ -87,7 +89,36 @@ PageEncoder::Told PageEncoder::add(const PageRecord& page, bool keep) {
   return {PageForm::kWhole, batch_.size() - begin};
 }
 
+PageEncoder::Told PageEncoder::add_known(const PageRecord& page, uint64_t number, bool keep) {
+  ++batch_pages_;
+  ++batch_known_;
+  fill_.reset();
+  const size_t before = batch_.size();
+  const PageKey key = PageKey::of(page.block, page.offset);
+  const uint8_t flags = keep && kept_.set(key, page.data) ? kKeepFlag : 0;
+  if (flags != 0) unsure_.insert(key);
+  const bool goes_on = known_ && known_->block == page.block && known_->flags == flags &&
+                       known_->offset + known_->pages * kPageBytes == page.offset &&
+                       known_->number + known_->pages == number;
+  if (goes_on)
+    batch_.resize(known_->at);
+  else
+    known_ = Known{before, page.block, page.offset, number, 0, flags};
+  ++known_->pages;
+  PageRecord first = page;
+  first.offset = known_->offset;
+  put_head(PageForm::kKnown, first, flags);
+  put_varint(known_->number, batch_);
+  put_varint(known_->pages, batch_);
+  return {PageForm::kKnown, batch_.size() - std::min(before, batch_.size())};
+}
+
+void PageEncoder::settle(PageKey key, bool is_there) {
+  if (unsure_.erase(key) > 0 && !is_there) kept_.erase(key);
+}
+
 PageEncoder::Told PageEncoder::add_fill(const PageRecord& page) {
+  known_.reset();
   const size_t before = batch_.size();
   const bool goes_on = fill_ && fill_->block == page.block && fill_->fill == page.fill &&
                        fill_->offset + fill_->pages * kPageBytes == page.offset &&
@@ -107,23 +138,26 @@ PageEncoder::Told PageEncoder::add_fill(const PageRecord& page) {
 
 void PageEncoder::clear_batch() {
   batch_.clear();
-  batch_pages_ = 0;
-  fill_.reset();
+  batch_pages_ = batch_known_ = 0;
+  end_run();
 }
 
 void PageEncoder::reset() {
   clear_batch();
+  unsure_.clear();
   kept_.clear();
   recent_.clear();
   recent_by_hash_.clear();
 }
 
-PageDecoder::PageDecoder(TableLimits limits)
-    : kept_(limits.kept_pages), recent_(limits.recent_pages) {}
+PageDecoder::PageDecoder(TableLimits limits, KnownPages* known)
+    : kept_(limits.kept_pages), recent_(limits.recent_pages), known_(known) {}
 
 Status PageDecoder::decode(ByteView batch, const std::vector<RamBlock>& blocks,
                            const OnPage& on_page) {
   pages_left_ = kBatchPagesMax;
+  known_taken_ = 0;
+  known_failed_.clear();
   while (!batch.empty()) FR_CHECK(decode_record(batch, blocks, on_page));
   return {};
 }
@@ -146,6 +180,8 @@ Status PageDecoder::decode_record(ByteView& in, const std::vector<RamBlock>& blo
   if (form == PageForm::kFill && (head & kKeepFlag) == 0)
     return decode_fill(in, page, block, on_page);
   if (form == PageForm::kDelta && (head & kKeepFlag) == 0) return decode_delta(in, page, on_page);
+  if (form == PageForm::kKnown)
+    return decode_known(in, page, block, (head & kKeepFlag) != 0, on_page);
   if (form == PageForm::kWhole) {
     const auto data = take(in, kPageBytes);
     if (!data) return corrupt("a page that ends too soon");
@@ -176,6 +212,32 @@ Status PageDecoder::decode_fill(ByteView& in, PageRecord page, const RamBlock& b
   pages_left_ -= *count - 1;
   page.fill = fill->front();
   for (uint64_t i = 0; i < *count; ++i, page.offset += kPageBytes) FR_CHECK(on_page(page));
+  return {};
+}
+
+Status PageDecoder::decode_known(ByteView& in, PageRecord page, const RamBlock& block, bool keep,
+                                 const OnPage& on_page) {
+  const auto number = take_varint(in);
+  const auto count = number ? take_varint(in) : std::nullopt;
+  if (known_ == nullptr || !count || *count == 0 || *number > kKnownPagesMax ||
+      *count > kKnownAtOnce - known_taken_ ||
+      !fits({page.offset, *count * kPageBytes}, block.used_bytes))
+    return corrupt(fmt::format("pages of {} that are known, but are not", block.name));
+  if (*count - 1 > pages_left_)
+    return fail(ErrorCode::kTooLarge, "more pages in a batch than are read");
+  pages_left_ -= *count - 1;
+  PageBytes content;
+  page.data = content;
+  for (uint64_t i = 0; i < *count; ++i, page.offset += kPageBytes) {
+    const uint32_t place = known_taken_++;
+    if (!known_->read(*number + i, content)) {
+      known_failed_.push_back(place);
+      continue;
+    }
+    if (keep && !kept_.set(PageKey::of(page.block, page.offset), page.data))
+      return fail(ErrorCode::kTooLarge, "more pages are to be kept than was agreed");
+    FR_CHECK(on_page(page));
+  }
   return {};
 }
 

@@ -159,7 +159,8 @@ TEST(PageRecords, RefusesWhatNoSenderSays) {
   EXPECT_THAT(refused(bytes({3, 1, 7, 1, 2, 3, 4, 5, 6, 7, 8, 0})), HasSubstr("not kept"));
   EXPECT_THAT(refused(bytes({3, 1, 7, 1, 2, 3, 4, 5, 6, 7, 8, 90})), HasSubstr("ends too soon"));
   EXPECT_THAT(refused(bytes({0x11, 1, 7, 0, 1})), HasSubstr("form 0x11"));
-  EXPECT_THAT(refused(bytes({4, 1, 7})), HasSubstr("form 0x4"));
+  EXPECT_THAT(refused(bytes({4, 1, 7, 0, 1})), HasSubstr("known, but are not"));
+  EXPECT_THAT(refused(bytes({5, 1, 7})), HasSubstr("form 0x5"));
   EXPECT_THAT(refused(bytes({0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1})),
               HasSubstr("amid its number"));
   Buffer filling;

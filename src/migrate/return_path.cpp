@@ -63,6 +63,9 @@ Result<size_t> ReturnPathReader::read_message(ByteView in) {
       FR_CHECK(visitor_.on_resumed());
       break;
     }
+    case ReturnMessage::kKnownTaken:
+      FR_CHECK(read_known(data));
+      break;
     default:
       return fail(ErrorCode::kUnsupported, fmt::format("message {}", number));
   }
@@ -97,6 +100,20 @@ Status ReturnPathReader::read_request(ByteView data, bool has_name) {
   return visitor_.on_request(request);
 }
 
+Status ReturnPathReader::read_known(ByteView data) {
+  BigEndianReader reader(data);
+  const uint32_t taken = reader.u32();
+  std::vector<uint32_t> failed;
+  while (reader.good() && reader.left() > 0) {
+    failed.push_back(reader.u32());
+    if (failed.back() >= taken || (failed.size() > 1 && failed[failed.size() - 2] >= failed.back()))
+      return corrupt("references that failed, but are none");
+  }
+  if (!reader.good() || taken == 0 || taken > kKnownAtOnce)
+    return corrupt("a word on references that is malformed");
+  return visitor_.on_known(taken, failed);
+}
+
 // The message has the block's name only; the bitmap follows it.
 Result<size_t> ReturnPathReader::read_bitmap(ByteView in, size_t head) {
   BigEndianReader name_reader(in.subspan(kHeadBytes, head - kHeadBytes));
@@ -129,6 +146,13 @@ void encode(const PageRequest& request, const std::vector<RamBlock>& blocks, Big
   out.u32(static_cast<uint32_t>(request.range.length));
   out.u8(static_cast<uint8_t>(name.size()));
   out.bytes(as_bytes(name));
+}
+
+void encode_known(uint32_t taken, const std::vector<uint32_t>& failed, BigEndianWriter& out) {
+  out.u16(static_cast<uint16_t>(ReturnMessage::kKnownTaken));
+  out.u16(static_cast<uint16_t>(sizeof(uint32_t) * (1 + failed.size())));
+  out.u32(taken);
+  for (const uint32_t place : failed) out.u32(place);
 }
 
 }  // namespace forerun::migrate

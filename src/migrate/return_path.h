@@ -7,7 +7,7 @@
 #include <optional>
 #include <vector>
 
-#include "migrate/ram_blocks.h"
+#include "migrate/known_pages.h"
 
 namespace forerun::migrate {
 
@@ -30,6 +30,11 @@ class ReturnPathVisitor {
   // A bit per page of the block, the first page's lowest: the target has it.
   virtual Status on_received(uint32_t /*block*/, ByteView /*bitmap*/) { return {}; }
   virtual Status on_resumed() { return {}; }
+  // Of the oldest references that are not settled so many are now: all there but those of `failed`,
+  // which are places among them.
+  virtual Status on_known(uint32_t /*taken*/, const std::vector<uint32_t>& /*failed*/) {
+    return {};
+  }
   // The bytes of each message, right after what was said of it. Requests that do not name their
   // block are not to be passed on beside others: see encode().
   virtual Status on_bytes(ReturnMessage, ByteView) { return {}; }
@@ -51,6 +56,7 @@ class ReturnPathReader {
   Result<size_t> read_message(ByteView in);
   Result<size_t> read_bitmap(ByteView in, size_t head);
   Status read_request(ByteView data, bool has_name);
+  Status read_known(ByteView data);
   Result<uint32_t> block_of(ByteView name) const;
 
   ReturnPathVisitor& visitor_;
@@ -63,5 +69,8 @@ class ReturnPathReader {
 // Appends a request as the target writes it, with its block's name: so it depends on no other.
 // REQUIRES: `request` fits `blocks`.
 void encode(const PageRequest& request, const std::vector<RamBlock>& blocks, BigEndianWriter& out);
+
+// Appends a word on references. REQUIRES: at most kKnownAtOnce are taken; `failed` ascends.
+void encode_known(uint32_t taken, const std::vector<uint32_t>& failed, BigEndianWriter& out);
 
 }  // namespace forerun::migrate

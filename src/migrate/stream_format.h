@@ -56,6 +56,8 @@ enum class ReturnMessage : uint16_t {
   kRequestPages = 4,         // of the block of the request before
   kReceivedBitmap = 5,
   kResumeAcknowledged = 6,
+  // Not QEMU's: a receiver's word for its sender on pages that were told by reference.
+  kKnownTaken = 0x4652,
 };
 
 // The end mark behind a bitmap of received pages.
