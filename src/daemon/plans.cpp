@@ -37,6 +37,7 @@ void lay_over(place::FleetSnapshot& fleet, const place::FleetSnapshot& rules) {
   fleet.affinities = rules.affinities;
   fleet.vm_settings = rules.vm_settings;
   fleet.host_settings = rules.host_settings;
+  fleet.events = rules.events;
   fleet.consolidates = rules.consolidates;
   fleet.season_ticks = rules.season_ticks;
   fleet.moves_max = rules.moves_max;

@@ -9,6 +9,7 @@ namespace forerun::forecast {
 namespace {
 
 constexpr double kDay_s = 86400;
+constexpr double kFactorMin = 0.01;  // below, what was seen says nothing of what it would have been
 
 struct Zone {
   double capacity = 0, mean = 0, variance = 0, sd_sum = 0;
@@ -25,6 +26,13 @@ double deviation(const Zone& zone, double correlation) {
   return std::sqrt((1 - correlation) * zone.variance + correlation * zone.sd_sum * zone.sd_sum);
 }
 
+// What all events that count at a time do to a demand.
+struct Change {
+  double factor = 1, added = 0;
+  bool is_usual = true;
+};
+Change change_at(std::span<const KnownEvent> events, double second);
+
 }  // namespace
 
 bool counts_at(const KnownEvent& event, double second) {
@@ -34,16 +42,34 @@ bool counts_at(const KnownEvent& event, double second) {
   return (event.period_s > 0 ? std::fmod(since, event.period_s) : since) < length;
 }
 
-DemandForecast with_events(DemandForecast demand, std::span<const KnownEvent> events,
-                           double second) {
-  double factor = 1, added = 0;
+namespace {
+
+Change change_at(std::span<const KnownEvent> events, double second) {
+  Change change;
   for (const KnownEvent& event : events) {
     if (!counts_at(event, second)) continue;
     const double days = (second - event.from_s) / kDay_s;
-    factor *= event.factor * std::pow(1 + event.growth_per_day, days);
-    added += event.added;
+    change.factor *= event.factor * std::pow(1 + event.growth_per_day, days);
+    change.added += event.added;
+    change.is_usual = change.is_usual && event.factor == 1 && event.added == 0;
   }
-  return {std::max(0.0, demand.mean * factor + added), demand.sd * std::abs(factor)};
+  return change;
+}
+
+}  // namespace
+
+DemandForecast with_events(DemandForecast demand, std::span<const KnownEvent> events,
+                           double second) {
+  const Change change = change_at(events, second);
+  return {std::max(0.0, demand.mean * change.factor + change.added),
+          demand.sd * std::abs(change.factor)};
+}
+
+DemandWithoutEvents without_events(double demand, std::span<const KnownEvent> events,
+                                   double second) {
+  const Change change = change_at(events, second);
+  if (!(change.factor > kFactorMin)) return {demand, change.is_usual};
+  return {std::max(0.0, (demand - change.added) / change.factor), change.is_usual};
 }
 
 double capacity_with_events(double capacity, std::span<const KnownEvent> events, double second) {

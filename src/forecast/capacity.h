@@ -29,6 +29,14 @@ struct DemandForecast {
 // Returns the demand with those events that count at `second`.
 DemandForecast with_events(DemandForecast demand, std::span<const KnownEvent> events,
                            double second);
+// Returns what a demand that was seen at `second` would have been without those events, and
+// whether any but growth was under way: it says little then of other days.
+struct DemandWithoutEvents {
+  double demand = 0;
+  bool is_usual = true;
+};
+DemandWithoutEvents without_events(double demand, std::span<const KnownEvent> events,
+                                   double second);
 double capacity_with_events(double capacity, std::span<const KnownEvent> events, double second);
 
 struct HostOutlook {

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 #include "core/rng.h"
 #include "forecast/change_watch.h"
 
@@ -98,6 +100,19 @@ TEST(ChangeWatch, AShiftIsSeenSoonAndTheNewLevelLearned) {
     for (int i = 0; i < 200; ++i) watch.observe(level + 5 * noise(rng));
     EXPECT_NEAR(watch.level(), level, 3);
   }
+}
+
+TEST(Capacity, WhatAnEventBroughtIsTakenOutOfThePast) {
+  const std::vector<KnownEvent> events = {{.from_s = 1000, .to_s = 2000, .factor = 2, .added = 1},
+                                          {.from_s = 0, .to_s = 1e9, .growth_per_day = 0.1}};
+  const double grown = std::pow(1.1, 1500 / 86400.0);
+  const auto inside = without_events(3 * 2 * grown + 1, events, 1500);
+  EXPECT_NEAR(inside.demand, 3, 1e-9);
+  EXPECT_FALSE(inside.is_usual);
+  const auto after = without_events(3, events, 2000);
+  EXPECT_TRUE(after.is_usual) << "growth goes on every day";
+  EXPECT_NEAR(with_events({after.demand, 0}, events, 2000).mean, 3, 1e-9);
+  EXPECT_DOUBLE_EQ(without_events(5, {}, 0).demand, 5);
 }
 
 }  // namespace

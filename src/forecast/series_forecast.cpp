@@ -90,7 +90,7 @@ void SeriesForecaster::score(Horizon& horizon, const Said& said, double value) c
   horizon.scale += share * (size - horizon.scale);
 }
 
-void SeriesForecaster::learn(double value) {
+void SeriesForecaster::learn(double value, bool is_usual) {
   if (count_ == 0) {
     smooth_ = {value, value};
     level_ = mean_ = value;
@@ -106,7 +106,8 @@ void SeriesForecaster::learn(double value) {
     mean_ += share * (value - mean_);
   }
   recent_[count_ % recent_.size()] = value;
-  if (options_.season > 0) learn_season(value);
+  // The first season has nothing that could stand for it.
+  if (options_.season > 0 && (is_usual || count_ < options_.season)) learn_season(value);
   if (options_.has_lags) window_.observe(value);
   sum_ += value;
   last_ = value;
@@ -129,17 +130,16 @@ void SeriesForecaster::learn_season(double value) {
   indices_[now] += kSeasonIndex * (value - season_level_ - indices_[now]);
 }
 
-void SeriesForecaster::observe(double value) {
+void SeriesForecaster::observe(double value, bool is_usual) {
   for (Horizon& horizon : horizons_) {
     if (count_ < horizon.samples) continue;
     const size_t at = count_ % horizon.samples;
     score(horizon, horizon.said[at], value);
     if (!options_.has_lags) continue;
     const Looked& looked = horizon.looked[at];
-    if (looked.scale > 0)
-      horizon.lags.learn(looked.inputs, (value - looked.centre) / looked.scale);
+    if (looked.scale > 0) horizon.lags.learn(looked.inputs, (value - looked.centre) / looked.scale);
   }
-  learn(value);
+  learn(value, is_usual);
   // What is said now is of sample count - 1 + samples, and lies where that one will look for it.
   for (Horizon& horizon : horizons_) {
     const size_t at = (count_ - 1) % horizon.samples;

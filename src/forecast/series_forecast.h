@@ -41,7 +41,9 @@ class SeriesForecaster {
   };
   explicit SeriesForecaster(Options options);
 
-  void observe(double value);
+  // `is_usual`: false for what a known event brought about: it is left out of what is learned of
+  // the season.
+  void observe(double value, bool is_usual = true);
   // Returns the forecast of `horizons[index]` samples ahead; nothing before the first sample.
   std::optional<SeriesForecast> forecast(size_t index) const;
   // Returns the mean absolute error of each method at a horizon so far, as methods() names them.
@@ -76,7 +78,7 @@ class SeriesForecaster {
   void learn_season(double value);
   Said say(const Horizon& horizon) const;
   void score(Horizon& horizon, const Said& said, double value) const;
-  void learn(double value);
+  void learn(double value, bool is_usual);
 
   Options options_;
   std::vector<Horizon> horizons_;

@@ -148,5 +148,22 @@ TEST(SeriesForecaster, IntervalsCoverWhatTheySay) {
   }
 }
 
+// A day of another demand, that was known of, leaves what the day after it is said to be.
+TEST(SeriesForecast, AnUnusualDayIsLeftOutOfTheSeason) {
+  const auto season_error_after = [](bool is_told) {
+    SeriesForecaster forecaster({.horizons = {2}, .season = 24, .score_memory = 0.5});
+    for (int hour = 0; hour < 21 * 24; ++hour) {
+      const bool is_odd = hour / 24 == 19;
+      const double usual = 10 + 5 * std::sin(2 * M_PI * hour / 24);
+      forecaster.observe(is_odd ? 30 : usual, !is_odd || !is_told);
+    }
+    const auto methods = SeriesForecaster::methods();
+    const auto at = std::find(methods.begin(), methods.end(), "season") - methods.begin();
+    return forecaster.errors(0)[static_cast<size_t>(at)];
+  };
+  EXPECT_LT(season_error_after(true), 0.1);
+  EXPECT_GT(season_error_after(false), 10);
+}
+
 }  // namespace
 }  // namespace forerun::forecast

@@ -73,11 +73,21 @@ Status FleetModel::add_zones() {
   return {};
 }
 
+// The least of now and of the horizon's end.
+double FleetModel::capacity_share(const std::vector<forecast::KnownEvent>& events) const {
+  return std::min(
+      forecast::capacity_with_events(1, events, snapshot_.unix_s),
+      forecast::capacity_with_events(1, events, snapshot_.unix_s + snapshot_.horizon_s));
+}
+
 // What is used by others than VMs is not there for them.
 void FleetModel::add_hosts() {
   for (const SnapshotHost& host : snapshot_.hosts) {
     FleetHost added;
-    added.capacity = std::max(host.cores * 0.01, host.cores - host.used_cores);
+    // A host that is maintained is drained: what it has does not matter.
+    const auto events = events_of_host(snapshot_.events, host.name, host.zone, false);
+    const double left = snapshot_.unix_s > 0 ? capacity_share(events) : 1;
+    added.capacity = std::max(host.cores * 0.01, host.cores * left - host.used_cores);
     const auto memory = static_cast<double>(host.memory_bytes);
     if (memory > 0)
       added.memory_mb =
@@ -105,11 +115,23 @@ void FleetModel::foresee(const SnapshotVm& from, FleetVm& vm, std::string& metho
   options.season = snapshot_.season_ticks;
   if (options.season == 0 && from.demand.size() >= 2 * size_t{day}) options.season = day;
   forecast::SeriesForecaster forecaster(options);
-  for (const float value : from.demand) forecaster.observe(static_cast<double>(value));
+  const double now = snapshot_.unix_s;
+  const auto events = now > 0 ? events_of_vm(snapshot_.events, from.name, from.like)
+                              : std::vector<forecast::KnownEvent>();
+  double at = now - (static_cast<double>(from.demand.size()) - 0.5) * snapshot_.tick_s;
+  for (const float value : from.demand) {
+    const auto usual = forecast::without_events(static_cast<double>(value), events, at);
+    forecaster.observe(usual.demand, usual.is_usual);
+    at += snapshot_.tick_s;
+  }
   for (size_t i = 0; i < options.horizons.size(); ++i) {
     const auto said = forecaster.forecast(i);
-    if (!said || (vm.expected.is_known && said->value <= vm.expected.mean)) continue;
-    vm.expected = {true, said->value, (said->high - said->low) / (2 * kInterval_sd)};
+    if (!said) continue;
+    const auto foreseen =
+        forecast::with_events({said->value, (said->high - said->low) / (2 * kInterval_sd)}, events,
+                              now + options.horizons[i] * snapshot_.tick_s);
+    if (vm.expected.is_known && foreseen.mean <= vm.expected.mean) continue;
+    vm.expected = {true, foreseen.mean, foreseen.sd};
     method = said->method;
   }
   vm.expected.mean = std::max(0.0, vm.expected.mean);

@@ -30,6 +30,7 @@ class FleetModel {
   explicit FleetModel(FleetSnapshot snapshot) : snapshot_(std::move(snapshot)) {}
   Status add_zones();
   Status add_rules();
+  double capacity_share(const std::vector<forecast::KnownEvent>& events) const;
   void add_hosts();
   void add_vms();
   void add_affinities();

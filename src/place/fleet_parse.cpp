@@ -84,6 +84,11 @@ class Members {
     for (const json::value& item : found->get_array())
       use(item, fmt::format("{}[{}]", member(key), i++));
   }
+  // Returns a member as JSON; nothing if it is not there.
+  std::string as_json(std::string_view key) {
+    const json::value* found = take(key);
+    return found == nullptr ? "" : json::serialize(*found);
+  }
   void texts(std::string_view key, std::vector<std::string>& into, size_t count_max) {
     each(key, count_max, [&](const json::value& item, const std::string& path) {
       if (!item.is_string()) return refuse_at(path, "must be a string");
@@ -378,6 +383,7 @@ void apply_settings(FleetSnapshot& fleet, int64_t now) {
     }
   fleet.vm_settings.clear();
   fleet.host_settings.clear();
+  apply_events(fleet, static_cast<double>(now));
 }
 
 bool SnapshotVm::operator==(const SnapshotVm& other) const {
@@ -398,6 +404,7 @@ Result<FleetSnapshot> parse_fleet(std::string_view text) {
   if (error) return fail(ErrorCode::kInvalid, "it is no JSON: " + error.message());
   FleetSnapshot fleet;
   Status fault;
+  std::string events;
   {
     Members members(value, "", fault);
     members.number("tick_seconds", fleet.tick_s, 1, 86'400);
@@ -417,8 +424,13 @@ Result<FleetSnapshot> parse_fleet(std::string_view text) {
     });
     read_zones(members, fleet, fault);
     read_settings(members, fleet, fault);
+    members.number("unix_seconds", fleet.unix_s, 0, 1e11);
+    events = members.as_json("events");
   }
   FR_CHECK(fault);
+  if (!events.empty()) {
+    FR_TRY(fleet.events, parse_known_events(events));
+  }
   FR_CHECK(check_names(fleet));
   return fleet;
 }
@@ -438,18 +450,17 @@ std::string to_json(const FleetSnapshot& fleet) {
   for (const SnapshotAffinity& affinity : fleet.affinities)
     affinities.push_back(
         {{"host", affinity.host}, {"category", affinity.category}, {"score", affinity.score}});
-  return json::serialize(json::value{{"tick_seconds", fleet.tick_s},
-                                     {"horizon_seconds", fleet.horizon_s},
-                                     {"season_ticks", fleet.season_ticks},
-                                     {"moves_max", fleet.moves_max},
-                                     {"consolidate", fleet.consolidates},
-                                     {"link_bytes_per_s", fleet.link_bytes_per_s},
-                                     {"hosts", std::move(hosts)},
-                                     {"vms", std::move(vms)},
-                                     {"rules", std::move(rules)},
-                                     {"zones", std::move(zones)},
-                                     {"zone_links", std::move(links)},
-                                     {"affinities", std::move(affinities)}});
+  json::object all{
+      {"tick_seconds", fleet.tick_s},       {"horizon_seconds", fleet.horizon_s},
+      {"season_ticks", fleet.season_ticks}, {"moves_max", fleet.moves_max},
+      {"consolidate", fleet.consolidates},  {"link_bytes_per_s", fleet.link_bytes_per_s},
+      {"hosts", std::move(hosts)},          {"vms", std::move(vms)},
+      {"rules", std::move(rules)},          {"zones", std::move(zones)},
+      {"zone_links", std::move(links)},     {"affinities", std::move(affinities)}};
+  // Hosts that know no events refuse them.
+  if (!fleet.events.empty()) all["events"] = json::parse(to_json(fleet.events));
+  if (fleet.unix_s > 0) all["unix_seconds"] = fleet.unix_s;
+  return json::serialize(all);
 }
 
 }  // namespace forerun::place

@@ -11,6 +11,7 @@
 
 #include "core/result.h"
 #include "place/fleet.h"
+#include "place/known_events.h"
 
 namespace forerun::place {
 
@@ -108,6 +109,8 @@ struct FleetSnapshot {
   std::vector<SnapshotAffinity> affinities;
   std::vector<SnapshotVmSetting> vm_settings;
   std::vector<SnapshotHostSetting> host_settings;
+  std::vector<SnapshotEvent> events;
+  double unix_s = 0;  // when it was so; 0: not known, and no event counts
 };
 
 inline constexpr size_t kFleetHostsMax = 20'000, kFleetVmsMax = 200'000, kFleetRulesMax = 1000;
