@@ -4,11 +4,12 @@
 #include <map>
 #include <set>
 
+#include "telemetry/usage.h"
+
 namespace forerun::daemon {
 namespace {
 
-constexpr size_t kUsedTicks = 12;   // of what others than VMs use, the last ones are averaged
-constexpr double kWaitedMax = 0.9;  // of the time, as far as it is believed
+constexpr size_t kUsedTicks = 12;  // of what others than VMs use, the last ones are averaged
 
 telemetry::Resolution resolution_of(int64_t tick_s) {
   for (size_t i = 0; i < telemetry::kResolutionCount; ++i)
@@ -68,13 +69,6 @@ class Ticks {
   std::map<telemetry::SeriesName, std::vector<double>> values_;
 };
 
-// What it would have run had it not waited: whoever works, then rests, does the same work in the
-// time that is left. One that never rests would have run all the time.
-double demand_of(double ran, double waited, double cpus) {
-  const double share = std::min(kWaitedMax, waited / std::max(cpus, 1.0));
-  return std::min(std::max(ran, cpus), ran / (1 - share));
-}
-
 bool runs_here(const api::VmInfo& vm) {
   return vm.state == api::VmState::kRunning || vm.state == api::VmState::kMigrating;
 }
@@ -116,8 +110,8 @@ Result<place::FleetSnapshot> own_fleet(const place::FleetSnapshot& rules,
     const std::vector<double> ran = ticks.series(entity, "cpu_cores");
     const std::vector<double> waited = ticks.series(entity, "cpu_wait_cores");
     for (size_t i = 0; i < ran.size(); ++i)
-      added.demand.push_back(
-          static_cast<float>(demand_of(ran[i], i < waited.size() ? waited[i] : 0, vm.cpus)));
+      added.demand.push_back(static_cast<float>(
+          telemetry::demand_cores(ran[i], i < waited.size() ? waited[i] : 0, vm.cpus)));
     const double resident = ticks.mean(entity, "memory_bytes");
     if (vm.memory_bytes > 0) added.memory_ratio = resident / static_cast<double>(vm.memory_bytes);
     added.io_bytes_per_s =

@@ -13,12 +13,10 @@ namespace {
 constexpr size_t kFileBytesMax = 1 << 20;
 constexpr size_t kThreadsMax = 4096;  // of one VM
 constexpr size_t kPushedMax = 100'000;
-constexpr std::array<std::string_view, 6> kMeasured{"cpu_cores",
-                                                    "cpu_wait_cores",
-                                                    "memory_bytes",
-                                                    "disk_read_bytes_per_s",
-                                                    "disk_write_bytes_per_s",
-                                                    "disk_stall_ratio"};
+constexpr std::array<std::string_view, 7> kMeasured{
+    "cpu_cores",       "cpu_wait_cores",        "vcpu_wait_ratio",
+    "memory_bytes",    "disk_read_bytes_per_s", "disk_write_bytes_per_s",
+    "disk_stall_ratio"};
 
 }  // namespace
 
@@ -69,9 +67,13 @@ telemetry::ProcessCounters UsageWatch::read_process(int pid) const {
   telemetry::ProcessCounters process;
   const std::string folder = fmt::format("/proc/{}", pid);
   const auto threads = os::list_folder(root_ + folder + "/task");
-  for (size_t i = 0; threads && i < std::min(threads->size(), kThreadsMax); ++i)
-    telemetry::add_schedstat(text_of(fmt::format("{}/task/{}/schedstat", folder, (*threads)[i])),
-                             process);
+  for (size_t i = 0; threads && i < std::min(threads->size(), kThreadsMax); ++i) {
+    const std::string thread = fmt::format("{}/task/{}", folder, (*threads)[i]);
+    const double before = process.wait_seconds;
+    if (!telemetry::add_schedstat(text_of(thread + "/schedstat"), process)) continue;
+    if (const auto vcpu = telemetry::vcpu_of_thread(text_of(thread + "/comm")))
+      process.vcpu_wait_seconds[*vcpu] = process.wait_seconds - before;
+  }
   process.resident_bytes =
       telemetry::parse_statm(text_of(folder + "/statm"), page_bytes).value_or(0);
   return process;
@@ -88,18 +90,29 @@ void UsageWatch::add(const telemetry::SeriesName& name, double mean, double max,
   points.push_back({*id, static_cast<float>(mean), static_cast<float>(max)});
 }
 
-void UsageWatch::add_vm(const WatchedVm& vm, double seconds,
+void UsageWatch::add_vm(const WatchedVm& vm, double seconds, Waits& waits,
                         std::vector<telemetry::HistoryPoint>& points) {
   const Seen now{vm.pid != 0 ? read_process(vm.pid) : telemetry::ProcessCounters{}, vm};
   const auto known = vms_.find(vm.name);
   // One that began since is measured from the next round on.
   if (known != vms_.end() && known->second.vm.pid == vm.pid) {
     const Seen& before = known->second;
+    const auto vcpus = static_cast<double>(now.process.vcpu_wait_seconds.size());
+    double ran = 0, waited = 0;
     const std::string entity = "vm/" + vm.name;
     if (vm.pid != 0)
-      for (const auto& [metric, value] :
-           telemetry::usage_between(before.process, now.process, seconds))
-        add({entity, std::string(metric)}, value, value, points);
+      for (const auto& [metric, value, most] :
+           telemetry::usage_between(before.process, now.process, seconds)) {
+        add({entity, std::string(metric)}, value, most.value_or(value), points);
+        if (metric == "cpu_cores") ran = value;
+        if (metric == "cpu_wait_cores") waited = value;
+        if (metric == "vcpu_wait_ratio") {
+          waits.vcpus += vcpus;
+          waits.vcpu_ratio_sum += value * vcpus;
+          waits.vcpu_ratio_most = std::max(waits.vcpu_ratio_most, *most);
+        }
+      }
+    waits.missed_cores += telemetry::demand_cores(ran, waited, vcpus) - ran;
     const auto rate = [&](auto from, auto to) {
       return to > from ? static_cast<double>(to - from) / seconds : 0.0;
     };
@@ -113,21 +126,33 @@ void UsageWatch::add_vm(const WatchedVm& vm, double seconds,
   vms_[vm.name] = now;
 }
 
+void UsageWatch::add_host(const telemetry::HostCounters& host, double seconds, const Waits& waits,
+                          std::vector<telemetry::HistoryPoint>& points) {
+  for (const auto& [metric, value, most] : telemetry::usage_between(*host_, host, seconds)) {
+    add({"host", std::string(metric)}, value, value, points);
+    if (metric != "cpu_cores") continue;
+    const double demand = value + waits.missed_cores;
+    add({"host", "cpu_demand_cores"}, demand, demand, points);
+  }
+  if (waits.vcpus > 0)
+    add({"host", "vcpu_wait_ratio"}, waits.vcpu_ratio_sum / waits.vcpus, waits.vcpu_ratio_most,
+        points);
+}
+
 void UsageWatch::step() {
   const std::lock_guard lock(step_mutex_);
   const Time now = clock_.now();
   const double seconds = to_seconds(now - seen_at_);
   const auto host = read_host();
   std::vector<telemetry::HistoryPoint> points;
-  if (host && host_ && seconds > 0)
-    for (const auto& [metric, value] : telemetry::usage_between(*host_, *host, seconds))
-      add({"host", std::string(metric)}, value, value, points);
   const auto running = list_vms_();
   std::set<std::string> names;
+  Waits waits;
   for (const WatchedVm& vm : running) {
     names.insert(vm.name);
-    add_vm(vm, seconds, points);
+    add_vm(vm, seconds, waits, points);
   }
+  if (host && host_ && seconds > 0) add_host(*host, seconds, waits, points);
   std::erase_if(vms_, [&](const auto& known) { return !names.contains(known.first); });
   host_ = host;
   seen_at_ = now;

@@ -58,7 +58,15 @@ class UsageWatch {
   telemetry::ProcessCounters read_process(int pid) const;
   void add(const telemetry::SeriesName& name, double mean, double max,
            std::vector<telemetry::HistoryPoint>& points);
-  void add_vm(const WatchedVm& vm, double seconds, std::vector<telemetry::HistoryPoint>& points);
+  // What the VMs of a round waited for CPUs, together.
+  struct Waits {
+    double vcpus = 0, vcpu_ratio_sum = 0, vcpu_ratio_most = 0;
+    double missed_cores = 0;  // that they would have run besides, had they not waited
+  };
+  void add_vm(const WatchedVm& vm, double seconds, Waits& waits,
+              std::vector<telemetry::HistoryPoint>& points);
+  void add_host(const telemetry::HostCounters& host, double seconds, const Waits& waits,
+                std::vector<telemetry::HistoryPoint>& points);
   std::string text_of(const std::string& path) const;
 
   const std::string root_;

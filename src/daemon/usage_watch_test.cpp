@@ -74,6 +74,25 @@ TEST_F(UsageWatchTest, KeepsWhatTheHostAndItsVmsUsed) {
   EXPECT_FALSE(last("host", "cpu_stall_ratio")) << "no PSI here";
 }
 
+TEST_F(UsageWatchTest, KeepsHowLongEachProcessorOfAGuestWaited) {
+  write("/proc/77/task/77/comm", "CPU 0/KVM\n");
+  write("/proc/77/task/78/comm", "CPU 1/KVM\n");
+  vms_ = {{"web", 77, 1000, 0, 0}};
+  next_round();
+  write("/proc/stat", "cpu 1100 0 0 1900 0 0 0 0\ncpu0 1\ncpu1 1\n");
+  write("/proc/77/task/77/schedstat", "6000000000 1000000000 1\n");
+  write("/proc/77/task/78/schedstat", "0 3000000000 1\n");
+  next_round();
+  EXPECT_NEAR(*last("vm/web", "vcpu_wait_ratio"), 0.2, 1e-3);
+  EXPECT_NEAR(*last("host", "vcpu_wait_ratio"), 0.2, 1e-3);
+  const auto points =
+      history_->read({"vm/web", "vcpu_wait_ratio"}, telemetry::Resolution::k10s, 0, INT64_MAX);
+  EXPECT_NEAR(points->back().max, 0.3, 1e-3) << "of the one that waited most";
+  // Half a core ran, and would have run a fifth more of its time: two of ten seconds were waited.
+  EXPECT_NEAR(*last("host", "cpu_demand_cores"), 1.0 + 0.5 / 0.8 - 0.5, 1e-3);
+  EXPECT_FALSE(watch_->push("web", {{"vcpu_wait_ratio", 1}}));
+}
+
 TEST_F(UsageWatchTest, AVmThatBeganAnewIsNotComparedWithItsFormerSelf) {
   vms_ = {{"web", 77, 1000, 0, 0}};
   next_round();

@@ -33,6 +33,9 @@ void each_line(std::string_view text, Use use) {
   }
 }
 
+constexpr uint64_t kVcpuMax = 4096;
+constexpr double kWaitedMax = 0.9;  // of the time, as far as it is believed
+
 double rate(double before, double after, double seconds) {
   return seconds > 0 ? std::max(0.0, after - before) / seconds : 0;
 }
@@ -92,6 +95,16 @@ bool add_schedstat(std::string_view text, ProcessCounters& counters) {
   return true;
 }
 
+std::optional<uint32_t> vcpu_of_thread(std::string_view comm) {
+  if (!comm.starts_with("CPU ")) return std::nullopt;
+  const size_t slash = comm.find('/');
+  const auto number = Numbers(comm.substr(4)).next();
+  const std::string_view kind = comm.substr(std::min(comm.size(), slash));
+  const bool is_vcpu = kind.starts_with("/KVM") || kind.starts_with("/TCG");
+  if (!is_vcpu || !number || *number > kVcpuMax) return std::nullopt;
+  return static_cast<uint32_t>(*number);
+}
+
 std::optional<uint64_t> parse_statm(std::string_view text, uint64_t page_bytes) {
   Numbers numbers(text);
   numbers.next();
@@ -121,9 +134,27 @@ std::vector<MetricValue> usage_between(const HostCounters& before, const HostCou
 
 std::vector<MetricValue> usage_between(const ProcessCounters& before, const ProcessCounters& after,
                                        double seconds) {
-  return {{"cpu_cores", rate(before.run_seconds, after.run_seconds, seconds)},
-          {"cpu_wait_cores", rate(before.wait_seconds, after.wait_seconds, seconds)},
-          {"memory_bytes", static_cast<double>(after.resident_bytes)}};
+  std::vector<MetricValue> values{
+      {"cpu_cores", rate(before.run_seconds, after.run_seconds, seconds)},
+      {"cpu_wait_cores", rate(before.wait_seconds, after.wait_seconds, seconds)},
+      {"memory_bytes", static_cast<double>(after.resident_bytes)}};
+  double sum = 0, most = 0;
+  size_t count = 0;
+  for (const auto& [vcpu, waited] : after.vcpu_wait_seconds) {
+    const auto earlier = before.vcpu_wait_seconds.find(vcpu);
+    if (earlier == before.vcpu_wait_seconds.end()) continue;
+    const double share = std::min(1.0, rate(earlier->second, waited, seconds));
+    sum += share;
+    most = std::max(most, share);
+    ++count;
+  }
+  if (count > 0) values.push_back({"vcpu_wait_ratio", sum / static_cast<double>(count), most});
+  return values;
+}
+
+double demand_cores(double ran, double waited, double cpus) {
+  const double share = std::min(kWaitedMax, waited / std::max(cpus, 1.0));
+  return std::min(std::max(ran, cpus), ran / (1 - share));
 }
 
 }  // namespace forerun::telemetry

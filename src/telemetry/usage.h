@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string_view>
 #include <vector>
@@ -26,6 +27,8 @@ struct ProcessCounters {
   double run_seconds = 0;
   double wait_seconds = 0;  // ready to run, while another ran
   uint64_t resident_bytes = 0;
+  // Of the threads that run the guest's processors, by the number of the processor.
+  std::map<uint32_t, double> vcpu_wait_seconds;
 };
 
 // Each returns nothing if the text does not say it.
@@ -37,12 +40,16 @@ bool parse_meminfo(std::string_view text, HostCounters& counters);
 std::optional<double> parse_pressure(std::string_view text);
 // /proc/PID/task/TID/schedstat, added to `counters`.
 bool add_schedstat(std::string_view text, ProcessCounters& counters);
+// Returns which processor of a guest a thread runs, by /proc/PID/task/TID/comm: QEMU with
+// debug-threads=on calls them "CPU 0/KVM", "CPU 0/TCG".
+std::optional<uint32_t> vcpu_of_thread(std::string_view comm);
 // /proc/PID/statm: bytes resident.
 std::optional<uint64_t> parse_statm(std::string_view text, uint64_t page_bytes);
 
 struct MetricValue {
   std::string_view metric;
   double value = 0;
+  std::optional<double> most;  // where it is a mean of several
 };
 // Returns what was used from one reading to the next, `seconds` apart. Counters that went back (a
 // thread ended) count as still.
@@ -50,5 +57,10 @@ std::vector<MetricValue> usage_between(const HostCounters& before, const HostCou
                                        double seconds);
 std::vector<MetricValue> usage_between(const ProcessCounters& before, const ProcessCounters& after,
                                        double seconds);
+
+// Returns what a process, or a guest, would have run in cores, had it not waited: whoever works,
+// then rests, does the same work in the time that is left. One that never rests would have run all
+// the time. `waited` in cores; `cpus`: as many as it has, 0 counts as one.
+double demand_cores(double ran, double waited, double cpus);
 
 }  // namespace forerun::telemetry

@@ -41,6 +41,28 @@ TEST(Usage, OfAProcessIsTheSumOfItsThreads) {
   EXPECT_DOUBLE_EQ(back.at("cpu_cores"), 0);
 }
 
+TEST(Usage, AGuestsProcessorsWaitEachForItself) {
+  EXPECT_EQ(vcpu_of_thread("CPU 12/KVM\n"), 12u);
+  EXPECT_EQ(vcpu_of_thread("CPU 0/TCG\n"), 0u);
+  for (const char* other : {"", "CPU 0", "CPU x/KVM\n", "IO mon_iothread\n", "CPU 99999/KVM\n"})
+    EXPECT_FALSE(vcpu_of_thread(other)) << other;
+  ProcessCounters before, after;
+  before.vcpu_wait_seconds = {{0, 1}, {1, 5}};
+  after.vcpu_wait_seconds = {{0, 2}, {1, 8}, {2, 9}};  // one was added since
+  const auto values = usage_between(before, after, 10);
+  EXPECT_EQ(values.back().metric, "vcpu_wait_ratio");
+  EXPECT_DOUBLE_EQ(values.back().value, 0.2);
+  EXPECT_DOUBLE_EQ(*values.back().most, 0.3);
+  EXPECT_FALSE(by_name(usage_between(before, {}, 10)).contains("vcpu_wait_ratio"));
+}
+
+TEST(Usage, WhoWaitsWouldHaveRunMore) {
+  EXPECT_DOUBLE_EQ(demand_cores(1, 0, 2), 1);
+  EXPECT_DOUBLE_EQ(demand_cores(1, 0.5, 2), 1 / 0.75);
+  EXPECT_DOUBLE_EQ(demand_cores(1, 1.9, 2), 2) << "not more than it has";
+  EXPECT_DOUBLE_EQ(demand_cores(1, 0.5, 0), 1);
+}
+
 TEST(Usage, WhatTheKernelDoesNotSayIsNothing) {
   HostCounters host;
   ProcessCounters process;
