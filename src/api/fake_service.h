@@ -144,6 +144,10 @@ class FakeService : public Service {
     usage_request = asked;
     return or_error(UsageInfo{asked.name, telemetry::Resolution::k1min, {{1790000040, 0.5, 1.5}}});
   }
+  Result<OperationInfo> import_usage(const UsageImportRequest& asked) override {
+    usage_import_request = asked;
+    return or_error(operation);
+  }
   Status push_metrics(const std::string& name, const PushRequest& values) override {
     asked_name = name;
     push_request = values;
@@ -300,6 +304,7 @@ class FakeService : public Service {
   ShareRequest share_request;
   CheckpointPolicyRequest checkpoint_policy_request;
   UsageRequest usage_request;
+  UsageImportRequest usage_import_request;
   PushRequest push_request;
 
  private:

@@ -26,6 +26,7 @@ Result<RunRequest> parse_run_request(std::string_view body);
 // The path's words and the query of a question for a series: last_seconds, points_max, resolution.
 Result<UsageRequest> parse_usage_request(std::string entity, std::string_view metric,
                                          std::string_view query);
+Result<UsageImportRequest> parse_usage_import_request(std::string_view body);
 Result<PushRequest> parse_push_request(std::string_view body);
 Result<ShareRequest> parse_share_request(std::string_view body);
 Result<CheckpointPolicyRequest> parse_checkpoint_policy_request(std::string_view body);

@@ -55,6 +55,36 @@ Result<UsageRequest> parse_usage_request(std::string entity, std::string_view me
   return request;
 }
 
+Result<UsageImportRequest> parse_usage_import_request(std::string_view body) {
+  if (body.size() > kRequestBytesMax)
+    return fail(ErrorCode::kTooLarge, fmt::format("over {} bytes", kRequestBytesMax));
+  json::error_code error;
+  const json::value value = json::parse(body, error);
+  if (error || !value.is_object()) return fail(ErrorCode::kInvalid, "the body is no JSON object");
+  const json::object& object = value.get_object();
+  UsageImportRequest request;
+  for (const auto& [key, into] :
+       {std::pair{"url", &request.url}, std::pair{"instance", &request.instance}}) {
+    const json::value* found = object.if_contains(key);
+    if (found == nullptr) continue;
+    if (!found->is_string() || found->get_string().size() > 1000)
+      return fail(ErrorCode::kInvalid, fmt::format("{} must be a string", key));
+    *into = std::string(found->get_string());
+  }
+  if (const json::value* seconds = object.if_contains("last_seconds")) {
+    const double number = seconds->is_number() ? seconds->to_number<double>() : 0;
+    if (!(number >= 1 && number <= static_cast<double>(kUsageSecondsMax)))
+      return fail(ErrorCode::kInvalid,
+                  fmt::format("last_seconds must be a number from 1 to {}", kUsageSecondsMax));
+    request.last_seconds = static_cast<int64_t>(number);
+  }
+  if (const json::value* queries = object.if_contains("queries")) {
+    FR_TRY(request.queries,
+           telemetry::parse_metric_queries(json::serialize(json::value{{"queries", *queries}})));
+  }
+  return request;
+}
+
 Result<PushRequest> parse_push_request(std::string_view body) {
   if (body.size() > kRequestBytesMax)
     return fail(ErrorCode::kTooLarge, fmt::format("over {} bytes", kRequestBytesMax));

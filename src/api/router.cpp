@@ -253,8 +253,15 @@ HttpResponse Router::vms(const HttpRequest& request, const Segments& path) const
   return response;
 }
 
-// usage, usage/host/METRIC, usage/vm/NAME/METRIC
+// usage, usage/import, usage/host/METRIC, usage/vm/NAME/METRIC
 HttpResponse Router::usage(const HttpRequest& request, const Segments& path) const {
+  if (path.size() == 2 && path[1] == "import") {
+    if (request.method != "POST") return wrong_method(request, "POST");
+    if (!is_json(request)) return no_json(request);
+    const auto import = parse_usage_import_request(request.body);
+    if (!import) return problem(request, import.error());
+    return started(request, service_.import_usage(*import));
+  }
   const bool is_host = path.size() == 3 && path[1] == "host";
   const bool is_vm = path.size() == 4 && path[1] == "vm";
   if (path.size() != 1 && !is_host && !is_vm) return no_such_path(request);

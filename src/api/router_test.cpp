@@ -236,6 +236,22 @@ TEST_F(RouterTest, AsksForASeriesOfTheHistory) {
   EXPECT_EQ(get("/api/v1/usage/zone/cpu_cores").status, 404);
 }
 
+TEST_F(RouterTest, HistoryIsImportedAsAsked) {
+  const std::string path = "/api/v1/usage/import";
+  const auto done = send("POST", path,
+                         R"({"url":"http://m:9090","instance":"h1","last_seconds":60,
+                             "queries":[{"metric":"queue","select":"q{job=\"x\"}"}]})");
+  EXPECT_EQ(done.status, 202) << done.body;
+  EXPECT_EQ(service_.usage_import_request.url, "http://m:9090");
+  EXPECT_EQ(service_.usage_import_request.last_seconds, 60);
+  ASSERT_EQ(service_.usage_import_request.queries.size(), 1u);
+  EXPECT_EQ(service_.usage_import_request.queries[0].metric, "queue");
+  EXPECT_EQ(send("POST", path, R"({"last_seconds":0})").status, 400);
+  const auto wrong = send("POST", path, R"({"queries":[{"metric":"queue","select":"q{"}]})");
+  EXPECT_THAT(wrong.body, HasSubstr("queries[0]: selector needs a label at byte 2"));
+  EXPECT_EQ(get(path).status, 405);
+}
+
 TEST_F(RouterTest, TakesAVmsOwnMetrics) {
   const std::string path = "/api/v1/vms/web-1/metrics";
   EXPECT_EQ(send("POST", path, R"({"values":{"queue":3,"rate":1.5}})").status, 204);

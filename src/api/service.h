@@ -463,6 +463,9 @@ class Service {
   virtual std::vector<telemetry::SeriesName> usage_series() = 0;
   // ERRORS: kNotFound: no such series; kCorrupt, kIo.
   virtual Result<UsageInfo> usage(const UsageRequest& asked) = 0;
+  // Starts to add what a Prometheus knows to the history, and returns the operation. ERRORS:
+  // kInvalid: there is none, or its URL is none; kExists: it is being done.
+  virtual Result<OperationInfo> import_usage(const UsageImportRequest& asked) = 0;
   // Takes values of a VM's own metrics for the history. ERRORS: kNotFound: no such VM; kInvalid,
   // kTooLarge: none of them is taken.
   virtual Status push_metrics(const std::string& vm, const PushRequest& values) = 0;

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "telemetry/history.h"
+#include "telemetry/metric_query.h"
 
 namespace forerun::api {
 
@@ -29,6 +30,13 @@ struct UsageInfo {
   telemetry::SeriesName name;
   telemetry::Resolution resolution = telemetry::Resolution::k10s;
   std::vector<UsagePoint> points;
+};
+
+// History that a Prometheus has. What is empty is as it is configured.
+struct UsageImportRequest {
+  std::string url, instance;
+  std::vector<telemetry::MetricQuery> queries;
+  int64_t last_seconds = 30 * 86400;
 };
 
 // Values of a VM's own metrics.

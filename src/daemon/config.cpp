@@ -45,6 +45,13 @@ std::vector<Setting> settings_of(Config& config) {
       {"daemon", "socket", &config.socket},
       {"daemon", "log_level", &config.log_level},
       {"history", "bytes", &config.history_bytes},
+      {"history", "prometheus_url", &config.prometheus_url},
+      {"history", "prometheus_instance", &config.prometheus_instance},
+      {"history", "prometheus_queries", &config.prometheus_queries},
+      {"history", "prometheus_ca", &config.prometheus_ca},
+      {"history", "prometheus_certificate", &config.prometheus_certificate},
+      {"history", "prometheus_key", &config.prometheus_key},
+      {"history", "prometheus_token_file", &config.prometheus_token_file},
       {"tier", "memory_bytes", &config.tier_memory_bytes},
       {"tier", "memory_bytes_min", &config.tier_memory_bytes_min},
       {"tier", "file_bytes", &config.tier_file_bytes},
@@ -445,6 +452,11 @@ Status check(const Config& config) {
     return invalid("prefetch.probability_min_work", "must be in 0 … 1");
   if (config.rate_bytes_per_s_max < 0)
     return invalid("prefetch.rate_bytes_per_s_max", "cannot be negative");
+  for (const std::string* file :
+       {&config.prometheus_queries, &config.prometheus_ca, &config.prometheus_certificate,
+        &config.prometheus_key, &config.prometheus_token_file})
+    if (!file->empty() && !file->starts_with('/'))
+      return invalid("history.prometheus_…", "files must be absolute paths");
   FR_CHECK(check_launches(config));
   FR_CHECK(check_migration(config));
   FR_CHECK(check_cluster(config));

@@ -78,6 +78,11 @@ struct Config {
       0;  // all prefetches together; 0: a little over the link's measured rate
 
   uint64_t history_bytes = 1ull << 30;  // of how the host and its VMs were used
+  // Another keeper of it, which the history is filled from; empty: none.
+  std::string prometheus_url;
+  std::string prometheus_instance;  // this host there; empty: all of its series are of it
+  std::string prometheus_queries;   // a file; empty: the usual ones
+  std::string prometheus_ca, prometheus_certificate, prometheus_key, prometheus_token_file;
 
   PrefetchPolicy launches = PrefetchPolicy::kOn;  // kOn, kObserve or kOff
   uint32_t launch_period_s = 60;                  // how often launches are foreseen

@@ -137,6 +137,7 @@ INSTANTIATE_TEST_SUITE_P(
         BadFile{"[launches]\nperiod_seconds = 7\n", "must be 1 … 64 times"},
         BadFile{"[launches]\nperiod_seconds = 0\n", "must be in 1 … 3600"},
         BadFile{"[launches]\nhistory = [\"x\"]\n", "must be absolute paths"},
+        BadFile{"[history]\nprometheus_ca = \"ca.pem\"\n", "must be absolute paths"},
         BadFile{"[prefetch]\nmodels = [1]\n", "list of strings"},
         BadFile{"[repository]\npath = \"/x\"\n", "[[repository]]"},
         BadFile{"[[repository]]\npath = \"/x\"\nurl = \"http://y\"\n", "either path or url"},

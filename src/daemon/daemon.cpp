@@ -8,8 +8,6 @@
 #include "daemon/disk_gate.h"
 #include "daemon/exports.h"
 #include "daemon/kernels.h"
-#include "daemon/launches.h"
-#include "daemon/memory_keeper.h"
 #include "daemon/migrations.h"
 #include "daemon/peers.h"
 #include "daemon/plans.h"
@@ -154,6 +152,7 @@ struct Daemon::Parts {
   std::unique_ptr<VmManager> vms;
   std::unique_ptr<store::HistoryStore> history;
   std::unique_ptr<UsageWatch> usage;
+  std::unique_ptr<UsageImporter> usage_import;
   std::unique_ptr<Peers> peers;
   std::unique_ptr<MigrationLedger> migration_ledger;
   std::unique_ptr<Migrations> migrations;
@@ -171,11 +170,13 @@ struct Daemon::Parts {
   Status build_data_plane();
   Status listen_nbd();
   void join_cluster();
+  Status open_history();
   Status build_plans();
   Status build_control_plane(uint64_t epoch);
 };
 
 Daemon::Parts::~Parts() {
+  if (usage_import) usage_import->ask_to_stop();  // a question may take a while to end
   if (http) http->stop();
   if (cluster) cluster->stop();  // another may lead at once
   if (plans) plans->ask_to_stop();
@@ -405,6 +406,17 @@ Status Daemon::Parts::build_plans() {
   return {};
 }
 
+Status Daemon::Parts::open_history() {
+  FR_TRY(history, store::HistoryStore::open({.path = config.state_dir + "/history.db",
+                                             .bytes_max = config.history_bytes}));
+  usage = std::make_unique<UsageWatch>("", clock, os::unix_seconds, *history,
+                                       [this] { return vms->watched(); });
+  usage->start();
+  FR_TRY(usage_import, UsageImporter::create(config, *history, os::unix_seconds));
+  usage_import->start();
+  return {};
+}
+
 Status Daemon::Parts::build_control_plane(uint64_t epoch) {
   all_repositories = std::make_unique<repository::LayeredStore>(
       *repositories.store, repositories.sources, index_cache.get());
@@ -426,13 +438,7 @@ Status Daemon::Parts::build_control_plane(uint64_t epoch) {
   // VMs are exported before anyone can connect, so that a QEMU that comes back finds its disk.
   FR_CHECK(vms->recover());
   FR_CHECK(listen_nbd());
-  store::HistoryStoreOptions kept;
-  kept.path = config.state_dir + "/history.db";
-  kept.bytes_max = config.history_bytes;
-  FR_TRY(history, store::HistoryStore::open(kept));
-  usage = std::make_unique<UsageWatch>("", clock, os::unix_seconds, *history,
-                                       [this] { return vms->watched(); });
-  usage->start();
+  FR_CHECK(open_history());
   FR_TRY(peers, Peers::open(config));
   migration_ledger = MigrationLedger::open(config.state_dir + "/migrations.json");
   migrations =
@@ -460,6 +466,7 @@ Status Daemon::Parts::build_control_plane(uint64_t epoch) {
                                                                  *vm_histories,
                                                                  *history,
                                                                  *usage,
+                                                                 *usage_import,
                                                                  *migrations,
                                                                  *cluster});
   router = std::make_unique<api::Router>(*service, os::unix_seconds, plans.get());

@@ -16,6 +16,7 @@
 #include "daemon/migrations.h"
 #include "daemon/operations.h"
 #include "daemon/tier_store.h"
+#include "daemon/usage_import.h"
 #include "daemon/vm_composer.h"
 #include "daemon/vm_manager.h"
 
@@ -46,6 +47,7 @@ class DaemonService final : public api::Service {
     VmHistories& vm_histories;
     store::HistoryStore& history;
     UsageWatch& usage;
+    UsageImporter& usage_import;
     Migrations& migrations;
     ClusterService& cluster;
   };
@@ -107,6 +109,7 @@ class DaemonService final : public api::Service {
   }
   std::vector<telemetry::SeriesName> usage_series() override { return parts_.history.names(); }
   Result<api::UsageInfo> usage(const api::UsageRequest& asked) override;
+  Result<api::OperationInfo> import_usage(const api::UsageImportRequest& asked) override;
   Status push_metrics(const std::string& vm, const api::PushRequest& values) override;
   Result<api::CheckpointInfo> checkpoint_vm(const std::string& vm) override {
     return parts_.vms.checkpoint(vm);

@@ -19,6 +19,22 @@ Result<api::UsageInfo> DaemonService::usage(const api::UsageRequest& asked) {
   return info;
 }
 
+Result<api::OperationInfo> DaemonService::import_usage(const api::UsageImportRequest& asked) {
+  FR_TRY(
+      UsageImporter::Work work,
+      parts_.usage_import.prepare({asked.url, asked.instance, asked.queries, asked.last_seconds}));
+  return operations_.start(
+      "usage_import", "history",
+      [work = std::move(work)](Operations::Progress& progress) -> Result<std::string> {
+        FR_TRY(const UsageImported imported, work([&](uint64_t done_s, uint64_t total_s) {
+                 progress.update(
+                     0, 0, fmt::format("{} of {} h read", done_s / 3600, (total_s + 3599) / 3600));
+                 return !progress.should_stop();
+               }));
+        return words_of(imported);
+      });
+}
+
 Status DaemonService::push_metrics(const std::string& vm, const api::PushRequest& values) {
   FR_CHECK(parts_.vms.get(vm));
   return parts_.usage.push(vm, values);

@@ -118,8 +118,9 @@ void set_method(CURL* curl, const Transfer& transfer) {
       curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, "DELETE");
       break;
     case HttpMethod::kPut:  // from memory, so that curl can begin anew on another connection
+    case HttpMethod::kPost:
       curl_easy_setopt(curl, CURLOPT_POST, 1L);
-      curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, "PUT");
+      if (transfer.method == HttpMethod::kPut) curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, "PUT");
       curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE,
                        static_cast<curl_off_t>(transfer.body.size()));
       curl_easy_setopt(curl, CURLOPT_POSTFIELDS,

@@ -40,14 +40,14 @@ struct TransferOptions {
   std::string redirect_schemes;
 };
 
-enum class HttpMethod : uint8_t { kGet, kHead, kPut, kDelete };
+enum class HttpMethod : uint8_t { kGet, kHead, kPut, kPost, kDelete };
 
 struct Transfer {
   std::string attempted;  // for errors: "fetch http://…"
   HttpMethod method = HttpMethod::kGet;
   std::string url;
   std::vector<std::string> headers;  // "name: value"
-  ByteView body;                     // of kPut; outlives the transfer
+  ByteView body;                     // of kPut and kPost; outlives the transfer
   size_t size_max = 0;               // of an answer with status 200
 };
 

@@ -1,6 +1,7 @@
 #include "store/history_store.h"
 
 #include <algorithm>
+#include <set>
 
 namespace forerun::store {
 
@@ -26,6 +27,19 @@ constexpr const char* kSchema = R"(
 int64_t round_down(int64_t seconds, int64_t step) {
   const int64_t rest = ((seconds % step) + step) % step;
   return seconds - rest;
+}
+
+// Adds points of series that `row` has none of. Returns how many.
+uint64_t add_absent(const std::vector<HistoryPoint>& points, std::vector<HistoryPoint>& row) {
+  std::set<uint32_t> known;
+  for (const HistoryPoint& point : row) known.insert(point.series);
+  uint64_t added = 0;
+  for (const HistoryPoint& point : points) {
+    if (!known.insert(point.series).second) continue;
+    row.push_back(point);
+    ++added;
+  }
+  return added;
 }
 
 }  // namespace
@@ -146,10 +160,60 @@ Status HistoryStore::roll_up(Resolution resolution, int64_t begin) {
                              merger.add(row);
                              return {};
                            }));
-  const Buffer row = telemetry::encode_row(merger.take());
+  // What others kept of that time stays, of series that are not measured here.
+  std::vector<HistoryPoint> points = merger.take();
+  FR_TRY(const auto there, row_at(resolution, begin));
+  add_absent(there, points);
+  return put_row(resolution, begin, std::move(points));
+}
+
+Result<std::vector<HistoryPoint>> HistoryStore::row_at(Resolution resolution, int64_t at) {
+  std::vector<HistoryPoint> points;
+  FR_CHECK(each_row_locked(resolution, at, at + 1,
+                           [&](int64_t, const std::vector<HistoryPoint>& row) -> Status {
+                             points = row;
+                             return {};
+                           }));
+  return points;
+}
+
+Status HistoryStore::put_row(Resolution resolution, int64_t at, std::vector<HistoryPoint> points) {
+  const Buffer row = telemetry::encode_row(std::move(points));
   auto insert = database_->prepare("INSERT OR REPLACE INTO rows VALUES(?, ?, ?)");
-  insert.bind(1, static_cast<int64_t>(resolution)).bind(2, begin).bind(3, ByteView(row));
+  insert.bind(1, static_cast<int64_t>(resolution)).bind(2, at).bind(3, ByteView(row));
   return database_->finish(insert, "add a row");
+}
+
+Result<uint64_t> HistoryStore::fill(Resolution resolution, const Rows& rows) {
+  const std::lock_guard lock(mutex_);
+  FR_CHECK(database_->run("BEGIN IMMEDIATE"));
+  auto added = fill_locked(resolution, rows);
+  if (added)
+    if (Status done = database_->run("COMMIT"); !done) added = std::unexpected(done.error());
+  if (!added) {
+    [[maybe_unused]] const auto undone = database_->run("ROLLBACK");
+  }
+  return added;
+}
+
+Result<uint64_t> HistoryStore::fill_locked(Resolution resolution, const Rows& rows) {
+  const int64_t span = telemetry::rule(resolution).seconds;
+  // Nothing was ever appended: there is nothing that will be summed up.
+  const int64_t until =
+      done_until_[0] == 0 ? INT64_MAX : done_until_[static_cast<size_t>(resolution)];
+  uint64_t added = 0;
+  for (const auto& [at, points] : rows) {
+    if (round_down(at, span) != at)
+      return fail(ErrorCode::kInvalid, fmt::format("{} begins no span of {} s", at, span));
+    if (at + span > until) continue;
+    FR_TRY(auto row, row_at(resolution, at));
+    const uint64_t new_points = add_absent(points, row);
+    if (new_points == 0) continue;
+    added += new_points;
+    FR_CHECK(put_row(resolution, at, std::move(row)));
+  }
+  if (added > 0) FR_CHECK(drop_surplus());
+  return added;
 }
 
 Status HistoryStore::drop_old(int64_t now) {

@@ -40,6 +40,13 @@ class HistoryStore {
   // ERRORS: kIo, kNoSpace: the row is lost, what was there stays.
   Status append(int64_t unix_seconds, std::vector<telemetry::HistoryPoint> points);
 
+  // Adds what others kept: rows of one resolution by the begin of their span. What is there of a
+  // series stays as it is. Spans that are not summed up here yet are left out: what is measured
+  // here comes first. Returns how many points were added. ERRORS: kInvalid: a time that begins no
+  // span; kCorrupt, kIo, kNoSpace: nothing was added.
+  using Rows = std::map<int64_t, std::vector<telemetry::HistoryPoint>>;
+  Result<uint64_t> fill(telemetry::Resolution resolution, const Rows& rows);
+
   struct Point {
     int64_t unix_seconds = 0;  // begin of its span
     float mean = 0, max = 0;
@@ -65,6 +72,11 @@ class HistoryStore {
   Status load();
   Status roll_up(int64_t now);
   Status roll_up(telemetry::Resolution resolution, int64_t begin);
+  Result<uint64_t> fill_locked(telemetry::Resolution resolution, const Rows& rows);
+  // Returns the row of that very time, without points if there is none.
+  Result<std::vector<telemetry::HistoryPoint>> row_at(telemetry::Resolution resolution, int64_t at);
+  Status put_row(telemetry::Resolution resolution, int64_t at,
+                 std::vector<telemetry::HistoryPoint> points);
   Status drop_old(int64_t now);
   Status drop_surplus();
   Status each_row_locked(telemetry::Resolution resolution, int64_t from, int64_t to,

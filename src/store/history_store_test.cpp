@@ -76,6 +76,36 @@ TEST_F(HistoryStoreTest, AnHourIsMadeOfItsFiveMinutes) {
   EXPECT_THAT(read(Resolution::k1h), ElementsAre(Point{kBegin, 2, 3}));
 }
 
+TEST_F(HistoryStoreTest, WhatOthersKeptFillsGapsOnly) {
+  const auto seen = store_->series({"host", "cpu_cores"});
+  const auto other = store_->series({"vm/web", "queue"});
+  ASSERT_TRUE(seen && other);
+  append(kBegin, 31, [](int) { return 2; });
+  const HistoryStore::Rows kept = {{kBegin - 300, {{*seen, 7, 9}}},
+                                   {kBegin, {{*seen, 7, 9}, {*other, 5, 6}}},
+                                   {kBegin + 300, {{*other, 5, 6}}}};
+  const auto added = store_->fill(Resolution::k5min, kept);
+  ASSERT_TRUE(added) << added.error().message;
+  EXPECT_EQ(*added, 2u);  // what was seen here stays, the span that goes on is left out
+  EXPECT_EQ(*store_->fill(Resolution::k5min, kept), 0u);
+  EXPECT_THAT(read(Resolution::k5min), ElementsAre(Point{kBegin - 300, 7, 9}, Point{kBegin, 2, 2}));
+  EXPECT_THAT(*store_->read({"vm/web", "queue"}, Resolution::k5min, 0, INT64_MAX),
+              ElementsAre(Point{kBegin, 5, 6}));
+  EXPECT_EQ(store_->fill(Resolution::k5min, {{kBegin + 1, {{*other, 1, 1}}}}).error().code,
+            ErrorCode::kInvalid);
+}
+
+TEST_F(HistoryStoreTest, WhatOthersKeptSurvivesThatItsHourIsSummedUp) {
+  const auto other = store_->series({"vm/web", "queue"});
+  ASSERT_TRUE(other);
+  // Before anything is appended, and of a time whose hour is summed up later.
+  ASSERT_TRUE(store_->fill(Resolution::k1h, {{kBegin, {{*other, 5, 6}}}}));
+  append(kBegin, 361, [](int) { return 2; });
+  EXPECT_THAT(read(Resolution::k1h), ElementsAre(Point{kBegin, 2, 2}));
+  EXPECT_THAT(*store_->read({"vm/web", "queue"}, Resolution::k1h, 0, INT64_MAX),
+              ElementsAre(Point{kBegin, 5, 6}));
+}
+
 TEST_F(HistoryStoreTest, WhatWasAppendedIsThereAfterARestartAndIsSummedUpOnce) {
   append(kBegin, 4, [](int) { return 2; });
   open();
