@@ -7,11 +7,15 @@
 
 #include "cli/commands.h"
 #include "cli/fields.h"
+#include "cli/operation.h"
 #include "cli/text.h"
+#include "cli/usage_contention.h"
 #include "cli/usage_forecast.h"
 #include "os/clock.h"
 #include "os/file.h"
+#include "place/zone_forecast.h"
 #include "telemetry/history.h"
+#include "telemetry/metric_query.h"
 
 namespace forerun::cli {
 namespace {
@@ -19,13 +23,18 @@ namespace {
 namespace json = boost::json;
 
 constexpr size_t kBarCells = 40;
+constexpr size_t kQueriesBytesMax = 1 << 20;
+constexpr size_t kFleetBytesMax = 1 << 30;
+constexpr std::array<double, 6> kZoneHorizons_s{300, 900, 1800, 3600, 6 * 3600, 12 * 3600};
+constexpr double kQuantile_sd = 1.4;         // as plans are made
 constexpr int kForecastPast_s = 35 * 86400;  // all that is kept of 5 min
 
 struct Arguments {
-  std::string entity = "host", metric, last = "1h", file, resolution;
+  std::string entity = "host", metric, last = "1h", past = "30d", file, resolution;
   unsigned points = 60;
   std::vector<std::string> values;
-  bool is_watch = false;
+  std::string url, instance;
+  bool is_watch = false, no_wait = false, is_of_zones = false;
   std::optional<double> limit;
 };
 
@@ -46,7 +55,7 @@ std::string show_value(std::string_view metric, double value) {
 
 struct Series {
   std::string resolution;
-  std::vector<std::array<double, 3>> points;  // time, mean, max
+  UsagePoints points;
 };
 
 Result<Series> fetch(const Context& context, const std::string& entity, const std::string& metric,
@@ -108,13 +117,81 @@ Result<int> show_series(const Context& context, const Arguments& arguments) {
   return kExitOk;
 }
 
+// As fetch, of all that is kept of 5 min; without points if there is no such series.
+Result<UsagePoints> fetch_if_any(const Context& context, const std::string& entity,
+                                 const std::string& metric) {
+  auto series =
+      fetch(context, entity, metric,
+            fmt::format("last_seconds={}&points_max=20000&resolution=5m", kForecastPast_s));
+  if (!series && series.error().code == ErrorCode::kNotFound) return UsagePoints();
+  if (!series) return std::unexpected(std::move(series.error()));
+  return std::move(series->points);
+}
+
+Result<int> forecast_of_contention(const Context& context, const std::string& entity) {
+  ContentionPast past;
+  FR_TRY(past.demand, fetch_if_any(context, "host", "cpu_demand_cores"));
+  // Imported histories say only what ran.
+  if (past.demand.size() < 2) {
+    FR_TRY(past.demand, fetch_if_any(context, "host", "cpu_cores"));
+  }
+  FR_TRY(past.capacity, fetch_if_any(context, "host", "cpu_total_cores"));
+  FR_TRY(past.vcpu_wait, fetch_if_any(context, entity, "vcpu_wait_ratio"));
+  if (entity == "host") {
+    FR_TRY(past.cpu_stall, fetch_if_any(context, entity, "cpu_stall_ratio"));
+  }
+  FR_TRY(const ContentionReport report, forecast_contention(past));
+  if (context.output == Output::kTable)
+    print(contention_table(report, entity));
+  else
+    print_json(context, contention_json(report));
+  return kExitOk;
+}
+
+// What the policy knows of a VM's demand.
+Result<std::vector<forecast::KnownEvent>> events_of_policy(const Context& context,
+                                                           const std::string& vm) {
+  FR_TRY(const std::string body, context.get("/api/v1/plan/policy"));
+  FR_TRY(const json::object policy, parse_answer(body));
+  FR_TRY(const auto rules, place::parse_fleet(json::serialize(object_of(policy, "rules"))));
+  return place::events_of_vm(rules.events, vm);
+}
+
+Result<int> forecast_of_zones(const Context& context, const Arguments& arguments) {
+  std::string text;
+  if (arguments.file.empty()) {
+    FR_TRY(text, context.get("/api/v1/plan/fleet"));
+  } else {
+    FR_TRY(const Buffer bytes, os::read_file(arguments.file, kFleetBytesMax));
+    text = as_text(bytes);
+  }
+  auto fleet = place::parse_fleet(text);
+  if (!fleet && arguments.file.empty()) return std::unexpected(std::move(fleet.error()));
+  if (!fleet) return std::unexpected(std::move(fleet.error()).within(arguments.file));
+  if (!arguments.file.empty()) place::apply_settings(*fleet, os::unix_seconds());
+  FR_TRY(const auto forecasts, place::forecast_zones(*fleet, kZoneHorizons_s, kQuantile_sd));
+  if (context.output == Output::kTable)
+    print(zones_table(forecasts));
+  else
+    print_json(context, place::zones_json(forecasts));
+  return kExitOk;
+}
+
 Result<int> forecast_series(const Context& context, const Arguments& arguments) {
+  if (arguments.is_of_zones) return forecast_of_zones(context, arguments);
+  if (arguments.metric.empty())
+    return fail(ErrorCode::kInvalid, "say of whom and which metric, or --zones");
   FR_TRY(const std::string entity, entity_path(arguments.entity));
+  if (arguments.metric == "contention") return forecast_of_contention(context, entity);
   FR_CHECK(telemetry::check({entity, arguments.metric}));
   FR_TRY(const Series series,
          fetch(context, entity, arguments.metric,
                fmt::format("last_seconds={}&points_max=20000&resolution=5m", kForecastPast_s)));
-  FR_TRY(const UsageForecast forecast, forecast_usage(series.points, arguments.limit));
+  std::vector<forecast::KnownEvent> events;
+  if (entity != "host" && arguments.metric == "cpu_cores") {
+    FR_TRY(events, events_of_policy(context, entity.substr(3)));
+  }
+  FR_TRY(const UsageForecast forecast, forecast_usage(series.points, arguments.limit, events));
   if (context.output == Output::kTable)
     print(usage_forecast_table(forecast, arguments.metric));
   else
@@ -145,6 +222,24 @@ Result<int> export_series(const Context& context, const Arguments& arguments) {
   FR_CHECK(os::write_file_atomic(arguments.file, as_bytes(text)));
   print(fmt::format("{} points in {}\n", show_count(count), arguments.file));
   return kExitOk;
+}
+
+// The queries are read here: their faults are told with the file's name.
+Result<int> import_series(const Context& context, const Arguments& arguments) {
+  FR_TRY(const double seconds, parse_seconds(arguments.past));
+  json::object asked{{"last_seconds", std::max(1.0, seconds)}};
+  if (!arguments.url.empty()) asked["url"] = arguments.url;
+  if (!arguments.instance.empty()) asked["instance"] = arguments.instance;
+  if (!arguments.file.empty()) {
+    FR_TRY(const Buffer bytes, os::read_file(arguments.file, kQueriesBytesMax));
+    if (auto queries = telemetry::parse_metric_queries(as_text(bytes)); !queries)
+      return std::unexpected(std::move(queries.error()).within(arguments.file));
+    json::error_code error;
+    const json::value value = json::parse(as_text(bytes), error);
+    asked["queries"] = value.as_object().at("queries");
+  }
+  return run_operation(context, "/api/v1/usage/import", json::serialize(asked), arguments.no_wait,
+                       {"history", "import the history"});
 }
 
 Result<int> push_values(const Context& context, const Arguments& arguments) {
@@ -229,8 +324,11 @@ void add_usage_commands(CLI::App& app, const Context& context, Command& chosen) 
       ->capture_default_str();
   choose(show, show_series);
   CLI::App* ahead = usage->add_subcommand("forecast", "What a series will do in the next 12 h");
-  ahead->add_option("of", arguments->entity, "host, or a VM's name")->required();
-  ahead->add_option("metric", arguments->metric, "such as cpu_cores; see usage list")->required();
+  ahead->add_option("of", arguments->entity, "host, or a VM's name");
+  ahead->add_option("metric", arguments->metric, "such as cpu_cores, or contention");
+  ahead->add_flag("--zones", arguments->is_of_zones, "instead: zones, and when another fails");
+  ahead->add_option("--fleet", arguments->file, "with --zones: of a fleet in a file")
+      ->type_name("FILE");
   ahead->add_option("--limit", arguments->limit, "also the probability of more than this")
       ->type_name("NUMBER");
   choose(ahead, forecast_series);
@@ -243,6 +341,17 @@ void add_usage_commands(CLI::App& app, const Context& context, Command& chosen) 
       ->check(CLI::IsMember({"10s", "1m", "5m", "1h"}))
       ->default_val("5m");
   choose(write, export_series);
+  CLI::App* import = usage->add_subcommand("import", "Fill the history from a Prometheus");
+  import->add_option("--prometheus", arguments->url, "its address; else history.prometheus_url")
+      ->type_name("URL");
+  import->add_option("--instance", arguments->instance, "this host, as its labels name it");
+  import->add_option("--queries", arguments->file, "what is asked for; docs/usage.md")
+      ->type_name("FILE");
+  import->add_option("--last", arguments->past, "this much of the past")
+      ->type_name("TIME")
+      ->capture_default_str();
+  import->add_flag("--no-wait", arguments->no_wait, "print the operation's id and leave");
+  choose(import, import_series);
   CLI::App* push = usage->add_subcommand("push", "Add values of a VM's own metrics");
   push->add_option("vm", arguments->entity)->required();
   push->add_option("values", arguments->values, "METRIC=NUMBER, any number of them")

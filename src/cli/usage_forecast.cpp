@@ -24,8 +24,13 @@ const std::vector<uint32_t> kHorizons = {1, 3, 6, 12, 72, 144};
 
 }  // namespace
 
+std::string ahead_words(uint32_t minutes) {
+  return minutes < 60 ? fmt::format("{} min", minutes) : fmt::format("{} h", minutes / 60);
+}
+
 Result<UsageForecast> forecast_usage(std::span<const std::array<double, 3>> points,
-                                     std::optional<double> limit) {
+                                     std::optional<double> limit,
+                                     std::span<const forecast::KnownEvent> events) {
   if (points.size() < 2)
     return fail(ErrorCode::kNotFound, "cannot forecast: fewer than two points were kept");
   forecast::SeriesForecaster forecaster({.horizons = kHorizons, .season = kDay});
@@ -39,14 +44,16 @@ Result<UsageForecast> forecast_usage(std::span<const std::array<double, 3>> poin
       return fail(ErrorCode::kTooLarge, "cannot forecast: the past is too long");
     // A point that shares its interval with the one before adds nothing new.
     if (i > 0 && static_cast<size_t>(std::max(0.0, steps)) < result.samples) continue;
-    while (result.samples < static_cast<size_t>(std::max(0.0, steps))) {
-      forecaster.observe(value);
+    const auto observe = [&] {
+      const double at = first + static_cast<double>(result.samples) * kInterval_s;
+      const auto usual = forecast::without_events(value, events, at);
+      forecaster.observe(usual.demand, usual.is_usual);
       ++result.samples;
-    }
+      return usual.demand;
+    };
+    while (result.samples < static_cast<size_t>(std::max(0.0, steps))) observe();
     value = points[i][1];
-    forecaster.observe(value);
-    ++result.samples;
-    const Seen seen = watch.observe(value);
+    const Seen seen = watch.observe(observe());
     if (seen == Seen::kAnomaly) result.anomalies.push_back(points[i][0]);
     if (result.anomalies.size() > kAnomalies_max) result.anomalies.erase(result.anomalies.begin());
     if (seen != Seen::kRise && seen != Seen::kFall) continue;
@@ -55,7 +62,10 @@ Result<UsageForecast> forecast_usage(std::span<const std::array<double, 3>> poin
   }
   const auto methods = forecast::SeriesForecaster::methods();
   for (size_t h = 0; h < kHorizons.size(); ++h) {
-    const auto said = forecaster.forecast(h);
+    auto said = forecaster.forecast(h);
+    const double at = first + static_cast<double>(result.samples - 1 + kHorizons[h]) * kInterval_s;
+    for (double* each : {&said->value, &said->low, &said->high})
+      *each = events.empty() ? *each : forecast::with_events({*each, 0}, events, at).mean;
     UsageAhead ahead{.minutes = kHorizons[h] * 5,
                      .value = said->value,
                      .low = said->low,
@@ -79,13 +89,10 @@ std::string usage_forecast_table(const UsageForecast& forecast, const std::strin
   if (has_limit) columns.push_back({"OVER %", true});
   Table table(columns);
   for (const UsageAhead& each : forecast.ahead) {
-    std::vector<std::string> row = {each.minutes < 60 ? fmt::format("{} min", each.minutes)
-                                                      : fmt::format("{} h", each.minutes / 60),
-                                    fmt::format("{:.4g}", each.value),
-                                    fmt::format("{:.4g}", each.low),
-                                    fmt::format("{:.4g}", each.high),
-                                    fmt::format("{:.3g}", each.error),
-                                    each.method};
+    std::vector<std::string> row = {
+        ahead_words(each.minutes),         fmt::format("{:.4g}", each.value),
+        fmt::format("{:.4g}", each.low),   fmt::format("{:.4g}", each.high),
+        fmt::format("{:.3g}", each.error), each.method};
     if (has_limit) row.push_back(fmt::format("{:.1f}", 100 * *each.over));
     table.add(row);
   }
@@ -113,6 +120,27 @@ std::string usage_forecast_json(const UsageForecast& forecast) {
     all["change"] = {{"at", forecast.changed_at}, {"rose", forecast.rose}};
   all["anomalies"] = json::value_from(forecast.anomalies);
   return json::serialize(all);
+}
+
+std::string zones_table(std::span<const place::ZoneForecast> forecasts) {
+  Table table({{"AHEAD", true},
+               {"ZONE"},
+               {"CORES", true},
+               {"DEMAND", true},
+               {"SD", true},
+               {"SPARE", true},
+               {"IF ONE FAILS", true},
+               {"WORST"}});
+  const auto cores = [](double value) { return fmt::format("{:.1f}", value); };
+  for (const place::ZoneForecast& each : forecasts)
+    for (const forecast::ZoneOutlook& zone : each.zones)
+      table.add({ahead_words(static_cast<uint32_t>(each.ahead_s / 60)),
+                 zone.zone.empty() ? "(none)" : zone.zone, cores(zone.capacity),
+                 cores(zone.demand.mean), cores(zone.demand.sd), cores(zone.spare),
+                 zone.worst_other.empty() ? "–" : cores(zone.spare_if_other_fails),
+                 zone.worst_other});
+  return table.text() +
+         "SPARE: cores that are left above the demand and 1.4 of its standard deviations\n";
 }
 
 }  // namespace forerun::cli

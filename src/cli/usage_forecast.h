@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "core/result.h"
+#include "place/zone_forecast.h"
 
 namespace forerun::cli {
 
@@ -29,11 +30,16 @@ struct UsageForecast {
   std::vector<double> anomalies;  // unix seconds, the last few
 };
 
+std::string ahead_words(uint32_t minutes);  // "30 min", "6 h"
+
 // `points`: unix time, mean and most of it, in order, about one per 300 s; gaps are filled forward.
-// ERRORS: kNotFound for fewer than two.
+// `events`: that change the series. What they brought is taken out of the past, and the season is
+// not learned from it; they are in what is foreseen. ERRORS: kNotFound for fewer than two.
 Result<UsageForecast> forecast_usage(std::span<const std::array<double, 3>> points,
-                                     std::optional<double> limit);
+                                     std::optional<double> limit,
+                                     std::span<const forecast::KnownEvent> events = {});
 std::string usage_forecast_table(const UsageForecast& forecast, const std::string& metric);
 std::string usage_forecast_json(const UsageForecast& forecast);
+std::string zones_table(std::span<const place::ZoneForecast> forecasts);
 
 }  // namespace forerun::cli

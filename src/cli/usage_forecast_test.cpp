@@ -41,6 +41,21 @@ TEST(UsageForecast, ALimitHasAProbability) {
   EXPECT_THAT(usage_forecast_json(*far), testing::HasSubstr("over_probability"));
 }
 
+TEST(UsageForecast, KnownEventsAreTakenOutOfThePastAndPutIntoWhatComes) {
+  Points points = wave(4);
+  const double last = points.back()[0];
+  // Twice as much for the last six hours, and again from three hours on for a day.
+  const std::vector<forecast::KnownEvent> events = {
+      {.from_s = last - 71 * 300, .to_s = last + 300, .factor = 2},
+      {.from_s = last + 3 * 3600, .to_s = last + 86'400, .factor = 2}};
+  for (size_t i = points.size() - 72; i < points.size(); ++i) points[i][1] *= 2;
+  const auto told = forecast_usage(points, std::nullopt, events);
+  const auto usual = forecast_usage(wave(4), std::nullopt);
+  ASSERT_TRUE(told && usual);
+  EXPECT_NEAR(told->ahead[2].value, usual->ahead[2].value, 1e-6) << "30 min";
+  EXPECT_NEAR(told->ahead[4].value, 2 * usual->ahead[4].value, 0.3) << "6 h";
+}
+
 TEST(UsageForecast, GapsAreFilledAndANewLevelIsSaid) {
   Points points;
   for (int i = 0; i < 300; ++i)

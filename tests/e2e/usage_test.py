@@ -5,6 +5,7 @@ import time
 import unittest
 
 import lab
+import remote_read
 
 MIB = 6
 
@@ -63,6 +64,81 @@ class UsageTest(unittest.TestCase):
         self.assertEqual(asked["points"][0][1:], [3, 3])
         young = self.daemon.cli("usage", "forecast", "web", "queue", check=False)
         self.assertIn("fewer than two points", young.stderr)
+
+    def test_history_is_filled_from_a_prometheus(self):
+        end = int(time.time()) // 60 * 60
+        times = range(end - 3 * 3600, end + 60, 60)
+        queue = {"__name__": "queue_length", "vm": "web"}
+        keeper = remote_read.Server([
+            (queue, [(at, 5) for at in times]),
+            ({"__name__": "node_memory_MemTotal_bytes"}, [(at, 100e6) for at in times]),
+            ({"__name__": "node_memory_MemAvailable_bytes"}, [(at, 30e6) for at in times]),
+            ({"__name__": "node_cpu_seconds_total", "mode": "user"}, [(at, 2 * (at - times[0])) for at in times]),
+            ({"__name__": "node_cpu_seconds_total", "mode": "idle"}, [(at, 0) for at in times])])
+        self.addCleanup(keeper.close)
+        refused = self.daemon.cli("usage", "import", check=False)
+        self.assertIn("prometheus_url is not set", refused.stderr)
+        done = self.daemon.cli("usage", "import", "--prometheus", keeper.url, "--last", "3h")
+        self.assertIn("points of", done.stdout)
+        # What this host measures itself begins later than this.
+        begin = end - 2 * 3600
+        for metric, value in (("host/memory_bytes", 70e6), ("host/cpu_cores", 2)):
+            points = self.daemon.get(f"/api/v1/usage/{metric}?resolution=5m&last_seconds=14400")["points"]
+            past = [point[1] for point in points if begin <= point[0] < begin + 3600]
+            self.assertEqual(len(past), 12)
+            self.assertAlmostEqual(past[0], value, delta=value / 1000)
+        queries = os.path.join(self.daemon.folder, "queries.json")
+        with open(queries, "w", encoding="utf-8") as out:
+            json.dump({"queries": [{"metric": "queue", "select": "queue_length", "vm_label": "vm"}]}, out)
+        self.daemon.cli("usage", "import", "--prometheus", keeper.url, "--last", "3h", "--queries", queries)
+        self.assertIn("5", self.daemon.cli("usage", "show", "web", "queue", "--last", "2h").stdout)
+        forecast = self.daemon.cli("usage", "forecast", "web", "queue").stdout
+        self.assertIn("90 % are expected", forecast)
+        contention = json.loads(self.daemon.cli("usage", "forecast", "host", "contention", "-o", "json").stdout)
+        self.assertEqual([each["minutes"] for each in contention["ahead"]], [5, 15, 30, 60, 360, 720])
+        self.assertIn("IF ONE FAILS", self.daemon.cli("usage", "forecast", "--zones").stdout)
+        with open(queries, "w", encoding="utf-8") as out:
+            out.write('{"queries": [{"metric": "queue", "select": "rate(x)"}]}')
+        wrong = self.daemon.cli("usage", "import", "--queries", queries, check=False)
+        self.assertIn("queries[0]: selector goes on", wrong.stderr)
+
+        # Its answers are judged, and none of it kills the daemon.
+        for status, body, why in ((200, b"<html>", "not an answer to remote read"),
+                                  (400, b"too many samples\nx", "400: too many samples"),
+                                  (503, b"", "answers 503"), (200, b"\xff\xff\xff\xff\x0f", "read at most")):
+            keeper.status, keeper.body = status, body
+            failed = self.daemon.cli("usage", "import", "--prometheus", keeper.url, "--last", "1h", check=False)
+            self.assertNotEqual(failed.returncode, 0)
+            self.assertIn(why, failed.stderr)
+
+    def test_history_is_filled_without_being_asked(self):
+        end = int(time.time()) // 60 * 60
+        keeper = remote_read.Server([({"__name__": "node_memory_MemTotal_bytes"},
+                                      [(at, 100e6) for at in range(end - 86400, end, 300)])])
+        self.addCleanup(keeper.close)
+        token = os.path.join(self.daemon.folder, "token")
+        with open(token, "w", encoding="utf-8") as out:
+            out.write("secret\n")
+        self.daemon.stop()
+        queries = os.path.join(self.daemon.folder, "queries.json")
+        with open(queries, "w", encoding="utf-8") as out:
+            json.dump({"queries": [{"metric": "memory_total_bytes", "select": "node_memory_MemTotal_bytes"}]}, out)
+        self.daemon.config += (f'[history]\nprometheus_url = "{keeper.url}"\nprometheus_token_file = "{token}"\n'
+                               f'prometheus_queries = "{queries}"\n')
+        self.daemon.start()
+        state = os.path.join(self.daemon.state_dir, "usage_import")
+        deadline = time.monotonic() + 60
+        while not os.path.exists(state):
+            self.assertLess(time.monotonic(), deadline, self.daemon.log())
+            time.sleep(0.1)
+        points = self.daemon.get("/api/v1/usage/host/memory_total_bytes?resolution=1h&last_seconds=86400")["points"]
+        self.assertGreater(len(points), 20)
+        self.assertEqual(keeper.headers[0]["Authorization"], "Bearer secret")
+        # Another server is not told the secret.
+        other = remote_read.Server([])
+        self.addCleanup(other.close)
+        self.daemon.cli("usage", "import", "--prometheus", other.url, "--last", "1h")
+        self.assertNotIn("Authorization", other.headers[0])
 
     def test_what_is_not_kept_is_refused(self):
         absent = self.daemon.cli("usage", "show", "web", "mood", check=False)
