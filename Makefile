@@ -1,5 +1,5 @@
 # The two commands of the README: `make demo` and `make test`. The rest serves developers.
-.PHONY: demo test test-s3 build packages clean bench-boot bench-boot-replay bench-nbd bench-observe bench-launches bench-map bench-compose bench-storm bench-fairness bench-gate bench-history bench-dedup bench-tier bench-predict bench-agent bench-patterns deb bench-pollution bench-migrate bench-pull bench-place
+.PHONY: demo test test-s3 build packages clean bench-boot bench-boot-replay bench-nbd bench-observe bench-launches bench-map bench-compose bench-storm bench-fairness bench-gate bench-history bench-dedup bench-tier bench-predict bench-agent bench-patterns deb bench-pollution bench-migrate bench-pull bench-place bench-ramp
 
 BUILD := build/release
 JOBS  := 2
@@ -76,6 +76,10 @@ bench-launches: build
 # DAYS: a folder of days of PlanetLab, or an archive of one (docs/simulate.md).
 bench-place: build
 	bench/place $(if $(DAYS),--data $(DAYS)) --out build/bench/place.json
+
+# Real guests in the lab; needs root. RAMP: more arguments (bench/ramp --help).
+bench-ramp: build
+	bench/ramp $(RAMP) --out build/bench/ramp.json
 
 # BLOCKS: traces of block requests (docs/replay.md).
 bench-predict: build
