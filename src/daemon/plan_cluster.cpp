@@ -83,11 +83,18 @@ Status PlanCluster::publish(uint64_t token, std::string json) {
   return {};
 }
 
-Result<std::optional<std::string>> PlanCluster::moves() {
+Result<std::optional<std::string>> PlanCluster::memory(const std::string& name) {
   FR_CHECK(parts_.answers());
-  FR_TRY(auto kept, parts_.state.get_memory(kMoves));
+  FR_TRY(auto kept, parts_.state.get_memory(name));
   if (!kept) return std::nullopt;
   return std::optional(std::move(kept->json));
+}
+
+Status PlanCluster::keep_affinity(uint64_t token, std::string json) {
+  const ClusterState::LeaderChange change{ClusterState::LeaderChange::Of::kMemory, "affinity",
+                                          std::move(json)};
+  FR_CHECK(parts_.state.change_as_leader(token, {&change, 1}));
+  return {};
 }
 
 Result<std::map<std::string, PlanPlacement>> PlanCluster::placements() {

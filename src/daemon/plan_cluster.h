@@ -60,13 +60,17 @@ class PlanCluster {
   // Keeps a plan that is about to be carried out.
   Status publish(uint64_t token, std::string json);
   // Returns what was kept of the moves; nothing: none were.
-  Result<std::optional<std::string>> moves();
+  Result<std::optional<std::string>> moves() { return memory("moves"); }
   Result<std::map<std::string, PlanPlacement>> placements();
   using Changes = std::map<std::string, std::optional<PlanPlacement>>;  // by VM; nothing: removed
+  // Keeps what is known of workloads and hosts (AffinityWatch::encode).
+  Status keep_affinity(uint64_t token, std::string json);
+  Result<std::optional<std::string>> affinity() { return memory("affinity"); }
   // Keeps moves and the first of the placements at once; further placements follow.
   Status keep(uint64_t token, std::optional<std::string> moves, const Changes& changes);
 
  private:
+  Result<std::optional<std::string>> memory(const std::string& name);
   const Parts parts_;
 };
 

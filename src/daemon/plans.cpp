@@ -231,9 +231,11 @@ Result<Plans::Fleet> Plans::fleet() {
   if (is_auto_) fleet.auto_hosts.push_back(name);
   std::sort(fleet.auto_hosts.begin(), fleet.auto_hosts.end());
   if (keeps_account) settle(fleet.snapshot);
-  if (affinity_.look(fleet.snapshot, now))
+  if (affinity_.look(fleet.snapshot, now)) {
+    has_learned_ = true;
     if (const Status saved = save("plan_affinity.json", affinity_.encode()); !saved)
       log::warn("workloads are not kept: {}", saved.error().message);
+  }
   ledger_.tell(fleet.snapshot, now);
   const uint32_t made = ledger_.count_since(now - kHour_s);
   fleet.snapshot.moves_max -= std::min(made, fleet.snapshot.moves_max);
@@ -420,6 +422,8 @@ void Plans::round() {
   if (!seen) return tell("no plan: " + seen.error().message);
   if (const Status kept = share_placements(seen->snapshot); !kept)
     return tell("no plan: " + kept.error().message);
+  if (const Status kept = share_affinity(); !kept)
+    log::warn("plan: affinities are not kept for the next leader: {}", kept.error().message);
   const std::string planner = planner_of(*seen);
   {
     const std::lock_guard lock(mutex_);

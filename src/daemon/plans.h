@@ -105,6 +105,8 @@ class Plans final : public api::PlanService {
   Status share(const PlanCluster::Changes& changes);
   // Keeps where VMs were seen.
   Status share_placements(const place::FleetSnapshot& seen);
+  // Keeps what was learned of workloads and hosts, now and then.
+  Status share_affinity();
   std::string vms_last_seen_on(const std::string& host);
 
   // Makes the moves of the plan, one after the other. Returns what came of it, for people.
@@ -140,6 +142,8 @@ class Plans final : public api::PlanService {
   cluster::Revision policy_revision_ = 0;
   uint64_t taken_token_ = 0;
   bool must_share_ = false;
+  bool has_learned_ = false;  // of affinities, since they were shared
+  int64_t affinity_shared_at_ = 0;
   std::map<std::string, PlanPlacement> placements_;
   bool must_look_ = false;
   bool is_stopping_ = false;

@@ -10,6 +10,7 @@ namespace {
 // Of the moves, the newest; a store takes a MiB in a value.
 constexpr size_t kSharedBytesMax = 256 << 10;
 constexpr size_t kNamedMax = 20;
+constexpr int64_t kAffinityShared_s = 600;  // it changes every tick, and slowly
 
 }  // namespace
 
@@ -39,6 +40,7 @@ Status Plans::take_moves(bool leads, uint64_t token) {
     if (!leads) taken_token_ = 0;
   }
   FR_TRY(const auto kept, parts_.cluster->moves());
+  FR_TRY(const auto affinity, parts_.cluster->affinity());
   std::map<std::string, PlanPlacement> placements;
   if (leads) {
     FR_TRY(placements, parts_.cluster->placements());
@@ -51,6 +53,10 @@ Status Plans::take_moves(bool leads, uint64_t token) {
     if (!ledger) return std::unexpected(std::move(ledger.error()).within("the cluster's moves"));
     ledger_ = std::move(*ledger);
   }
+  // Learned again, if it is damaged.
+  if (affinity)
+    if (const Status read = affinity_.decode(*affinity); !read)
+      log::warn("the cluster's affinities: {}", read.error().message);
   if (!leads) return {};
   taken_token_ = token;
   placements_ = std::move(placements);
@@ -107,6 +113,23 @@ Status Plans::share_placements(const place::FleetSnapshot& seen) {
       if (answers(placement.host) && answers(placement.to)) changes[vm] = std::nullopt;
   }
   return share(changes);
+}
+
+Status Plans::share_affinity() {
+  if (!parts_.cluster) return {};
+  const int64_t now = parts_.unix_seconds();
+  std::string text;
+  uint64_t token = 0;
+  {
+    const std::lock_guard lock(mutex_);
+    if (!has_learned_ || now - affinity_shared_at_ < kAffinityShared_s) return {};
+    has_learned_ = false;
+    affinity_shared_at_ = now;
+    text = affinity_.encode();
+    token = taken_token_;
+  }
+  if (text.size() > kSharedBytesMax) return {};  // each learns its own
+  return parts_.cluster->keep_affinity(token, std::move(text));
 }
 
 std::string Plans::vms_last_seen_on(const std::string& host) {

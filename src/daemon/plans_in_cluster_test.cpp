@@ -215,6 +215,19 @@ TEST_F(PlansInClusterTest, VmsOfAHostThatDoesNotAnswerAreNamed) {
                                              "there: web"));
 }
 
+TEST_F(PlansInClusterTest, WhatWasLearnedOfWorkloadsIsTheNextLeadersToo) {
+  place::AffinityWatch learned;
+  learned.book().observe("b", "bursty", 100, 50, kNow);
+  ASSERT_TRUE(a_.cluster->keep_affinity(token_, learned.encode()));
+  ASSERT_TRUE(b_.plans->plan({}));  // reads it
+  EXPECT_EQ(*b_.cluster->affinity(), learned.encode());
+  EXPECT_EQ(b_.cluster->keep_affinity(token_ - 1, "{}").error().code, ErrorCode::kDenied);
+  ASSERT_TRUE(state_.change_as_leader(
+      token_, std::vector<cluster::ClusterState::LeaderChange>{
+                  {cluster::ClusterState::LeaderChange::Of::kMemory, "affinity", "7"}}));
+  EXPECT_TRUE(b_.plans->plan({}));  // damaged: learned again
+}
+
 TEST_F(PlansInClusterTest, WhatTheClusterKeepsAndIsDamagedIsSaid) {
   cluster::Document policy;
   policy.json = R"({"mode":"perhaps"})";
