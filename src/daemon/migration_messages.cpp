@@ -10,10 +10,11 @@ namespace {
 
 namespace json = boost::json;
 
-constexpr std::array<std::string_view, 24> kNames{
-    "ping",     "pong",     "prepare", "prepared",   "frozen", "ready",   "commit",  "running",
-    "progress", "complete", "abort",   "failed",     "resume", "resumed", "ask",     "outcome",
-    "relay",    "relayed",  "fleet",   "fleet_told", "order",  "ordered", "measure", "measured"};
+constexpr std::array<std::string_view, 25> kNames{
+    "ping",    "pong",     "prepare",  "prepared", "frozen", "ready",      "commit",
+    "running", "progress", "complete", "abort",    "failed", "resume",     "resumed",
+    "ask",     "outcome",  "relay",    "relayed",  "fleet",  "fleet_told", "order",
+    "ordered", "measure",  "measured", "returned"};
 
 // A member that is left out has its default.
 struct Member {

@@ -40,6 +40,7 @@ enum class PeerMessageKind : uint8_t {
   kOrdered,    // ← it was
   kMeasure,    // → what does the link carry: pong, then data comes
   kMeasured,   // ← so much
+  kReturned,   // ← it never ran here, and never will: it is the source's again
 };
 std::string_view peer_message_name(PeerMessageKind kind);
 

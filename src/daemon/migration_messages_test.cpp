@@ -34,7 +34,7 @@ TEST(PeerMessage, NamesAVersionThatIsNotKnown) {
 }
 
 TEST(PeerMessage, EveryKindHasItsName) {
-  for (int kind = 0; kind <= static_cast<int>(PeerMessageKind::kMeasured); ++kind) {
+  for (int kind = 0; kind <= static_cast<int>(PeerMessageKind::kReturned); ++kind) {
     PeerMessage message;
     message.kind = PeerMessageKind(kind);
     EXPECT_EQ(parse_peer_message(encode(message))->kind, message.kind);

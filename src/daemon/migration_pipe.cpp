@@ -54,6 +54,30 @@ void MigrationPipe::close() {
   listener_.reset();
 }
 
+void MigrationPipe::throw_away() {
+  connection_.cut({ErrorCode::kUnavailable, "the migration is taken back"});
+}
+
+void MigrationPipe::say_if_all_arrived() {
+  {
+    const std::lock_guard lock(mutex_);
+    const bool is_quiet = std::exchange(tail_seen_, tail_.bytes()) == tail_.bytes();
+    if (!qemu_ || is_all_said_ || !is_quiet || !tail_.is_end()) return;
+    is_all_said_ = true;
+  }
+  Buffer word;
+  migrate::write_all_arrived(word);
+  const std::lock_guard lock(qemu_write_mutex_);
+  // Refused: the target itself has said it, and QEMU has ended its stream.
+  [[maybe_unused]] const Status said = qemu_->write_bytes(word);
+}
+
+void MigrationPipe::note_read(ByteView bytes) {
+  if (side_ == Side::kTarget) return;
+  const std::lock_guard lock(mutex_);
+  tail_.feed(bytes);
+}
+
 std::optional<Error> MigrationPipe::failure() const {
   const std::lock_guard lock(mutex_);
   return failure_;
@@ -100,6 +124,7 @@ Status MigrationPipe::pass_from_qemu() {
   for (;;) {
     FR_TRY(const size_t got, qemu_->read_some(chunk));
     if (got == 0) break;
+    note_read(ByteView(chunk).first(got));
     if (side_ == Side::kSource) qemu_bytes_ += got;
     FR_CHECK(filtered([&](MigrationFilter::Output& out) {
       return filter_.from_qemu(ByteView(chunk).first(got), out);
@@ -144,6 +169,7 @@ void MigrationPipe::from_qemu() {
   while (side_ == Side::kSource && qemu_ && !is_closing_) {
     const auto got = qemu_->read_some(chunk);
     if (!got || *got == 0) return;
+    note_read(ByteView(chunk).first(*got));
   }
 }
 

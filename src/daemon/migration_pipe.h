@@ -14,6 +14,7 @@
 #include "core/bytes.h"
 #include "core/result.h"
 #include "migrate/memory_sender.h"
+#include "migrate/stand_in_target.h"
 #include "net/peer_connection.h"
 #include "os/socket.h"
 
@@ -60,6 +61,11 @@ class MigrationPipe {
   Status open(const std::string& socket_path);
   // Ends both ways and QEMU's socket.
   void close();
+  // Source: ends the way to the other host; what QEMU still sends is thrown away.
+  void throw_away();
+  // After it: tells QEMU that all arrived, if it has sent all and waits for that. To be called
+  // again and again until QEMU says that it is over.
+  void say_if_all_arrived();
 
   uint64_t qemu_bytes() const { return qemu_bytes_.load(); }  // of the forward stream
   // Returns why it does not go on, if it does not. The end of QEMU's stream is no failure.
@@ -75,6 +81,7 @@ class MigrationPipe {
   void tick();
   Status pass_from_qemu();
   Status pass_from_peer();
+  void note_read(ByteView bytes);
   // Has the filter do a step, and sends what it gave.
   Status filtered(const std::function<Status(MigrationFilter::Output&)>& step);
   void fail_with(Error why);
@@ -92,8 +99,11 @@ class MigrationPipe {
   std::mutex filter_mutex_;  // guards pending_ and calls of filter_
   MigrationFilter::Output pending_;
   std::mutex peer_write_mutex_, qemu_write_mutex_;
-  mutable std::mutex mutex_;  // guards failure_ and qemu_ until it is set
+  mutable std::mutex mutex_;  // guards what follows, and qemu_ until it is set
   std::optional<Error> failure_;
+  migrate::StreamTail tail_;  // of what QEMU sent
+  uint64_t tail_seen_ = 0;    // its bytes when it was last looked at
+  bool is_all_said_ = false;
   std::condition_variable closing_;  // is_closing_ changed
   std::jthread qemu_reader_, peer_reader_, ticker_;
 };

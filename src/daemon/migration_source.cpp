@@ -2,6 +2,7 @@
 
 #include "core/log.h"
 #include "daemon/memory_dry_run.h"
+#include "daemon/take_back.h"
 #include "os/clock.h"
 
 namespace forerun::daemon {
@@ -9,18 +10,9 @@ namespace {
 
 constexpr Nanos kLook = std::chrono::milliseconds(20);
 constexpr Nanos kPrepareTimeout = std::chrono::minutes(3);  // images may have to be fetched
-constexpr Nanos kAnswerTimeout = std::chrono::seconds(30);
 constexpr Nanos kProfilePatience = std::chrono::seconds(5);
-constexpr Nanos kCancelTimeout = std::chrono::seconds(20);  // amid a last part over a slow link
-constexpr Nanos kReadyTimeout = std::chrono::minutes(1);    // of what takes milliseconds
-constexpr Nanos kPauseTimeout = std::chrono::seconds(30);
-constexpr Nanos kRetryMin = std::chrono::milliseconds(200), kRetryMax = std::chrono::seconds(5);
-
-// Returns QEMU's socket of a migration, in the folder of its other sockets.
-std::string socket_path(const vmm::VmRecord& record) {
-  const std::string& qmp = record.qemu.qmp_socket;
-  return qmp.substr(0, qmp.rfind('/')) + "/migrate.sock";
-}
+constexpr Nanos kAbortTimeout = std::chrono::milliseconds(500);
+constexpr Nanos kReadyTimeout = std::chrono::minutes(1);  // of what takes milliseconds
 
 std::string mib(uint64_t bytes) {
   return fmt::format("{:.1f} MiB", static_cast<double>(bytes) / kMiB);
@@ -29,6 +21,11 @@ std::string mib(uint64_t bytes) {
 }  // namespace
 
 MigrationSource::~MigrationSource() { let_go(); }
+
+std::string MigrationSource::socket_path() const {
+  const std::string& qmp = leaving_.record.qemu.qmp_socket;
+  return qmp.substr(0, qmp.rfind('/')) + "/migrate.sock";
+}
 
 PeerMessage MigrationSource::message(PeerMessageKind kind) const {
   PeerMessage made;
@@ -58,8 +55,10 @@ Result<std::string> MigrationSource::run() {
   if (!decided) {
     if (const auto now = parts_.vms.migrating(vm_, id_); now && !now->is_alive)
       decided = fail(ErrorCode::kUnavailable,
-                     fmt::format("QEMU ended here: {}", vmm::last_words(now->log_path)));
-    roll_back();
+                     fmt::format("QEMU ended here, and its guest with it; start it again: {}",
+                                 vmm::last_words(now->log_path)));
+    if (const std::string stands = roll_back(); !stands.empty())
+      decided.error().message += "; " + stands;
     parts_.ledger.fail(id_, decided.error().message);
     return std::unexpected(std::move(decided.error()));
   }
@@ -165,7 +164,7 @@ Status MigrationSource::profile_memory() {
   if (request_.is_stock) return {};
   control_.report(0, 0, "learns what the guest writes");
   const Time began = parts_.clock.now();
-  auto profile = dry_run(*qemu_, socket_path(leaving_.record), kProfilePatience, parts_.clock);
+  auto profile = dry_run(*qemu_, socket_path(), kProfilePatience, parts_.clock);
   dry_run_ = parts_.clock.now() - began;
   if (profile) {
     profile_ = std::move(*profile);
@@ -194,7 +193,7 @@ Status MigrationSource::start_memory() {
     filter_ = std::move(sender);
   }
   pipe_ = std::make_unique<MigrationPipe>(MigrationPipe::Side::kSource, *connection_, *filter_);
-  FR_CHECK(pipe_->open(socket_path(leaving_.record)));
+  FR_CHECK(pipe_->open(socket_path()));
   // Cancelled before the switch, QEMU keeps the disks; amid it, 7.2 may let the guest run on
   // without them, and ends by an assertion at its next write.
   std::vector<std::string> capabilities{"events", "return-path", "pause-before-switchover"};
@@ -202,7 +201,7 @@ Status MigrationSource::start_memory() {
   FR_CHECK(qemu_->set_capabilities(capabilities));
   FR_CHECK(qemu_->set_parameters({request_.rate_bytes_per_s_max, request_.downtime_ms_max}));
   memory_began_ = parts_.clock.now();
-  return qemu_->start(socket_path(leaving_.record));
+  return qemu_->start(socket_path());
 }
 
 Status MigrationSource::switch_if_due(const vmm::MigrationStatus& status) {
@@ -288,188 +287,37 @@ void MigrationSource::report(const vmm::MigrationStatus& status) {
 
 // The guest may have been stopped by then, and the target may have all of it; it does not run it
 // without this host's word.
-void MigrationSource::roll_back() {
+std::string MigrationSource::roll_back() {
   // First of all: QEMU may let the guest run on by itself. Nobody else has run it.
   if (frozen_) leaving_.disk->thaw();
   if (connection_) {
     if (!send(*connection_, message(PeerMessageKind::kAbort)))
       log::info("VM {}: host {} is not told that the VM stays", vm_, request_.to);
   }
-  // QEMU's socket is still open: a post-copy can be cancelled only then.
-  const auto run_on = [this]() -> Status {
-    if (!qemu_) return {};
-    FR_CHECK(qemu_->cancel());
-    const Time deadline = parts_.clock.now() + kCancelTimeout;
-    FR_TRY(auto status, qemu_->status_of_cancelled());
-    while (!status.is_over() && status.state != "none" && parts_.clock.now() < deadline) {
-      control_.wait(kLook);
-      FR_TRY(status, qemu_->status_of_cancelled());
-    }
-    return qemu_->run_on([&] { return parts_.clock.now() < deadline; });
-  };
-  const Status runs = run_on();
-  if (!runs) log::error("VM {} cannot be let run again: {}", vm_, runs.error().message);
+  // It hears that before the connection is cut, and ends its side of it then.
+  if (goes_over_ && is_postcopy_ && connection_) [[maybe_unused]]
+    const auto ended = connection_->receive_message(kAbortTimeout);
+  Status runs;
+  if (qemu_)
+    runs = take_back({.qemu = *qemu_,
+                      .pipe = pipe_.get(),
+                      .socket_path = socket_path(),
+                      .may_cancel = !goes_over_ || !is_postcopy_,
+                      .clock = parts_.clock,
+                      .wait = [this] { control_.wait(kLook); }});
   qemu_.reset();
   let_go();
   frozen_.reset();
-  if (const Status stays = parts_.vms.stay(vm_, id_); !stays)
+  std::string stands;
+  const auto now = parts_.vms.migrating(vm_, id_);
+  if (!runs && now && now->is_alive) {
+    stands = fmt::format("its guest stands still, and has to be stopped and started again: {}",
+                         runs.error().message);
+    log::error("VM {}: {}", vm_, stands);
+  }
+  if (const Status stays = parts_.vms.stay(vm_, id_, stands); !stays)
     log::error("VM {}: {}", vm_, stays.error().message);
-}
-
-Result<std::string> MigrationSource::to_end() {
-  Nanos pause = kRetryMin;
-  bool has_connection = connection_ != nullptr;
-  for (;;) {
-    const Status gone = has_connection ? go_on() : resume();
-    if (gone) break;
-    log::warn("VM {}, which is host {}'s: {}", vm_, request_.to, gone.error().message);
-    control_.report(0, 0,
-                    fmt::format("the way to host {} is cut; it is tried again: {}", request_.to,
-                                gone.error().message));
-    parts_.vms.set_migration_detail(
-        vm_, id_,
-        fmt::format("host {} still needs what is here: {}", request_.to, gone.error().message));
-    let_go();
-    has_connection = false;
-    was_cut_ = true;
-    FR_TRY(const auto now, parts_.vms.migrating(vm_, id_));
-    leaving_.record = now.record;
-    leaving_.is_alive = now.is_alive;
-    if (is_lost_) return note_loss(gone.error().message);
-    if (leaving_.record.migration.is_postcopy && !leaving_.is_alive)
-      return note_loss("QEMU ended here before all of its memory was there");
-    if (!control_.wait(pause))
-      return fail(ErrorCode::kUnavailable,
-                  fmt::format("the daemon is stopping; VM {} is host {}'s", vm_, request_.to));
-    pause = std::min(pause * 2, kRetryMax);
-  }
-  qemu_.reset();
-  let_go();
-  FR_CHECK(parts_.vms.end_leaving(vm_, id_));
-  score();
-  log::info("VM {}: {}", vm_, outcome());
-  return outcome();
-}
-
-std::unexpected<Error> MigrationSource::note_loss(const std::string& why) {
-  if (const Status noted = parts_.vms.note_memory(vm_, id_); !noted)
-    log::error("VM {}: {}", vm_, noted.error().message);
-  return fail(ErrorCode::kCorrupt,
-              fmt::format("VM {}, which is host {}'s, is lost: {}; its disk follows once it is "
-                          "started there",
-                          vm_, request_.to, why));
-}
-
-void MigrationSource::note_running() {
-  if (runs_there_) return;
-  ran_ = parts_.clock.now();
-  runs_there_ = true;
-  const auto& forwards = leaving_.record.qemu.forwards;
-  if (qemu_ && !forwards.empty())
-    if (const Status removed = qemu_->remove_forwards(forwards); !removed)
-      log::warn("VM {}: its ports are not free here: {}", vm_, removed.error().message);
-  control_.on_running();
-}
-
-// What follows the decision, over the connection that there is.
-Status MigrationSource::go_on() {
-  if (!runs_there_) {
-    FR_CHECK(send(*connection_, message(PeerMessageKind::kCommit)));
-    FR_CHECK(receive(*connection_, {PeerMessageKind::kRunning}, kAnswerTimeout));
-    note_running();
-  }
-  for (;;) {
-    const auto complete =
-        receive(*connection_, {PeerMessageKind::kComplete, PeerMessageKind::kProgress}, kLook);
-    if (complete && memory_ended_ == Time{} &&
-        (complete->has_memory || complete->kind == PeerMessageKind::kComplete))
-      memory_ended_ = parts_.clock.now();
-    if (complete && complete->kind == PeerMessageKind::kComplete) {
-      blocktime_ms_ = complete->blocktime_ms;
-      return {};
-    }
-    if (complete) {
-      disk_left_bytes_ = complete->disk_bytes;
-      if (complete->has_memory) FR_CHECK(parts_.vms.note_memory(vm_, id_));
-    }
-    if (!complete && complete.error().code != ErrorCode::kTimedOut)
-      return std::unexpected(complete.error());
-    if (pipe_)
-      if (const auto failure = pipe_->failure()) return std::unexpected(*failure);
-    if (!control_.wait(Nanos::zero()))
-      return fail(ErrorCode::kUnavailable, "the daemon is stopping");
-    if (!qemu_) continue;
-    FR_TRY(last_, qemu_->status());
-    if (last_.state == "postcopy-paused")
-      return fail(ErrorCode::kUnavailable, "the stream of its memory was cut");
-    if (last_.state == "completed" && memory_ended_ == Time{}) memory_ended_ = parts_.clock.now();
-    report(last_);
-  }
-}
-
-Status MigrationSource::wait_paused() {
-  const Time deadline = parts_.clock.now() + kPauseTimeout;
-  while (parts_.clock.now() < deadline) {
-    FR_TRY(last_, qemu_->status());
-    if (last_.state == "postcopy-paused" || last_.state == "completed") return {};
-    if (!control_.wait(kLook)) return fail(ErrorCode::kUnavailable, "the daemon is stopping");
-  }
-  // QEMU 7.2 that waits for the target's last word after its own is not paused by the end of its
-  // socket, and cannot be told to send anything again.
-  is_lost_ = last_.state == "postcopy-active";
-  return fail(ErrorCode::kTimedOut,
-              fmt::format("QEMU does not pause its migration: {}", last_.state));
-}
-
-Status MigrationSource::resume() {
-  if (is_postcopy_ && !qemu_) {
-    FR_TRY(qemu_, vmm::MigrationControl::connect(leaving_.record.qemu.qmp_socket));
-  }
-  FR_TRY(connection_, parts_.peers.connect(request_.to));
-  PeerMessage asked = message(PeerMessageKind::kResume);
-  asked.ownership = leaving_.record.ownership;  // raised by the decision
-  FR_CHECK(serve_disk());
-  FR_CHECK(send(*connection_, asked));
-  const auto resumed = receive(*connection_, {PeerMessageKind::kResumed}, kAnswerTimeout);
-  if (!resumed) {
-    is_lost_ = is_postcopy_ && resumed.error().code == ErrorCode::kCorrupt;
-    return std::unexpected(resumed.error());
-  }
-  note_running();
-  if (resumed->is_complete) return {};
-  if (!is_postcopy_ || resumed->has_memory) return go_on();
-  FR_CHECK(wait_paused());
-  if (last_.state == "postcopy-paused") {
-    filter_ = std::make_unique<PlainFilter>();
-    pipe_ = std::make_unique<MigrationPipe>(MigrationPipe::Side::kSource, *connection_, *filter_);
-    FR_CHECK(pipe_->open(socket_path(leaving_.record)));
-    FR_CHECK(qemu_->start(socket_path(leaving_.record), true));
-    log::info("VM {}: its memory goes on to host {}", vm_, request_.to);
-  }
-  return go_on();
-}
-
-Result<std::string> MigrationSource::take_up(const vmm::VmRecord& record) {
-  began_ = stopped_ = parts_.clock.now();
-  FR_TRY(leaving_, parts_.vms.migrating(vm_, id_));
-  is_postcopy_ = leaving_.record.migration.is_postcopy;
-  if (record.migration.is_decided) {
-    FR_TRY(leaving_, parts_.vms.open_given_disk(vm_, id_));
-    return to_end();
-  }
-  if (leaving_.is_alive) {
-    FR_TRY(qemu_, vmm::MigrationControl::connect(record.qemu.qmp_socket));
-    FR_TRY(last_, qemu_->status());
-    if (last_.state == "postcopy-paused" || last_.state == "postcopy-active") {
-      // The guest has gone over, and QEMU cannot take that back; nobody else can have run it.
-      is_postcopy_ = true;
-      FR_CHECK(parts_.vms.give_away(vm_, id_, true));
-      FR_TRY(leaving_, parts_.vms.open_given_disk(vm_, id_));
-      return to_end();
-    }
-  }
-  roll_back();
-  return fmt::format("VM {} stays: the daemon ended amid its migration", vm_);
+  return stands;
 }
 
 std::string MigrationSource::outcome() const {

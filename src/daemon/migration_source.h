@@ -75,18 +75,25 @@ class MigrationSource {
   Status switch_if_due(const vmm::MigrationStatus& status);
   // Gives the disk as it is now to the other host, over the connection that there is.
   Status serve_disk();
-  void roll_back();
+  // Returns what is to be said of the guest, if it cannot be let run.
+  std::string roll_back();
   Result<std::string> to_end();
   Status go_on();
   Status resume();
+  // The target returns it without having run it: it goes on here.
+  Result<std::string> come_back(const Error& why);
+  // ERRORS: it is returned.
+  Status note_answer(const PeerMessage& told);
   void note_running();
-  Status wait_paused();
+  Status wait_paused(Nanos patience);
   // What is left of a guest that is lost is its disk: a later attempt brings that.
   std::unexpected<Error> note_loss(const std::string& why);
   void let_go();
   void report(const vmm::MigrationStatus& status);
   PeerMessage message(PeerMessageKind kind) const;
   std::string outcome() const;
+  // Returns QEMU's socket of the migration, in the folder of its other sockets.
+  std::string socket_path() const;
   // What came of the forecast.
   void score();
 
@@ -109,8 +116,9 @@ class MigrationSource {
   bool has_switched_ = false;  // the guest has stopped here
   bool goes_over_ = false;     // and it is too late to cancel
   bool runs_there_ = false;
-  bool is_lost_ = false;  // the guest: its memory was at both hosts, and one part is gone
-  bool was_cut_ = false;  // the connection, amid it
+  bool is_returned_ = false;  // by the target, which never ran it
+  bool is_lost_ = false;      // the guest: its memory was at both hosts, and one part is gone
+  bool was_cut_ = false;      // the connection, amid it
   Time began_{}, stopped_{}, ran_{};
   Time memory_began_{}, memory_ended_{};
   uint64_t memory_bytes_ = 0;  // on the wire

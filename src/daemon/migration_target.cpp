@@ -11,6 +11,7 @@ namespace {
 constexpr Nanos kLook = std::chrono::milliseconds(10);
 constexpr Nanos kPauseTimeout = std::chrono::seconds(10);
 constexpr auto kEndedEarly = "QEMU ended there before all of its memory was there";
+constexpr Nanos kTakenBackTimeout = std::chrono::seconds(10);
 constexpr Nanos kStateTimeout = std::chrono::milliseconds(500);
 
 std::string incoming_path(const vmm::VmRecord& record, std::string_view name) {
@@ -69,10 +70,13 @@ MigrationTarget::End MigrationTarget::prepare(const PeerMessage& asked) {
   if (is_complete_) return End::kOurs;
   if (is_ours_) return End::kRests;
   if (is_ready_) return End::kInDoubt;
-  if (!is_taken_in_) return End::kGone;
+  if (is_taken_in_) drop();
+  return End::kGone;
+}
+
+void MigrationTarget::drop() {
   if (const Status dropped = parts_.vms.drop_coming(vm_, id_); !dropped)
     log::error("VM {}, which does not come: {}", vm_, dropped.error().message);
-  return End::kGone;
 }
 
 Status MigrationTarget::take_in(const PeerMessage& asked) {
@@ -200,9 +204,31 @@ Status MigrationTarget::look_if_ready() {
 Status MigrationTarget::run() {
   FR_CHECK(parts_.vms.take_over(vm_, id_, ownership_, is_postcopy_));
   is_ours_ = true;
-  FR_CHECK(qemu_->resume());
+  if (const auto now = parts_.vms.migrating(vm_, id_); now && !now->is_alive)
+    return give_back({ErrorCode::kUnavailable,
+                      fmt::format("QEMU ended there: {}", vmm::last_words(now->log_path))});
+  if (Status runs = qemu_->resume(); !runs) {
+    // Refused; whatever else went wrong, it may have run.
+    if (runs.error().code == ErrorCode::kInvalid) return give_back(runs.error());
+    return runs;
+  }
   log::info("VM {} runs here, from host {}, as its owner {}", vm_, host_, ownership_);
   return say(PeerMessageKind::kRunning);
+}
+
+std::unexpected<Error> MigrationTarget::give_back(const Error& why) {
+  qemu_.reset();
+  if (Status returned = parts_.vms.return_coming(vm_, id_); !returned)
+    return std::unexpected(std::move(returned.error()));
+  is_ours_ = false;
+  PeerMessage message = failure_message(why);
+  message.kind = PeerMessageKind::kReturned;
+  message.id = id_;
+  if (Status told = send(connection_, message); !told)
+    return std::unexpected(std::move(told.error()));
+  const auto order = receive(connection_, {PeerMessageKind::kAbort}, kTakenBackTimeout);
+  is_ready_ = !order;  // else the source has it
+  return std::unexpected(why);
 }
 
 Status MigrationTarget::tell_progress() {
@@ -258,6 +284,10 @@ MigrationTarget::End MigrationTarget::resume(const PeerMessage& asked) {
     parts_.vms.set_migration_detail(vm_, id_, "");
     resumed = rest();
   }
+  if (!resumed && is_taken_in_ && !is_ready_) {
+    drop();
+    return End::kGone;
+  }
   if (!resumed) {
     log::warn("VM {} of host {}: {}", vm_, host_, resumed.error().message);
     [[maybe_unused]] const Status told = send(connection_, failure_message(resumed.error()));
@@ -282,6 +312,9 @@ Status MigrationTarget::resume_memory() {
   if (coming_.record.migration.peer != host_)
     return fail(ErrorCode::kDenied, fmt::format("VM {} comes from another host", vm_));
   const bool lacks_memory = coming_.record.migration.is_postcopy;
+  is_taken_in_ = is_ready_ = !coming_.record.migration.is_decided;
+  if (!coming_.is_alive && is_ready_)
+    return give_back({ErrorCode::kUnavailable, "QEMU ended there before it ran the guest"});
   if (!coming_.is_alive && lacks_memory && is_postcopy_)
     return fail(ErrorCode::kCorrupt, kEndedEarly);
   if (!coming_.is_alive)

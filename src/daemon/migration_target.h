@@ -43,6 +43,8 @@ class MigrationTarget {
   Status until_committed();
   Status look_if_ready();
   Status run();
+  // It did not run here, and will not: has the source take it back.
+  std::unexpected<Error> give_back(const Error& why);
   // What the disk held where it comes from; from now on it is read there.
   Status learn_disk();
   void pull_disk();
@@ -59,6 +61,7 @@ class MigrationTarget {
   Status see_it_run();
   Status say(PeerMessageKind kind);
   void end_pipe();
+  void drop();
 
   const MigrationParts parts_;
   const std::string host_;

@@ -129,10 +129,13 @@ class VmManager {
                                   const std::string& peer);
   // It is the peer's: its disk takes no more writes, and it never runs here again.
   Status give_away(const std::string& name, const std::string& id, bool is_postcopy);
+  // The peer has returned it without having run it: ours again, as an owner of its own. Its disk is
+  // served again. REQUIRES: nobody holds the disk that was given away.
+  Result<Migrating> take_back(const std::string& name, const std::string& id);
   // Opens the disk that was given away again, for the peer to read what it still lacks of it.
   Result<Migrating> open_given_disk(const std::string& name, const std::string& id);
-  // It stays: nothing is left of the migration.
-  Status stay(const std::string& name, const std::string& id);
+  // It stays: nothing is left of the migration. `detail`: what people are told of it, if anything.
+  Status stay(const std::string& name, const std::string& id, std::string detail = {});
   // The peer needs nothing more: ends QEMU, and deletes the VM's own writes.
   Status end_leaving(const std::string& name, const std::string& id);
 
@@ -152,6 +155,8 @@ class VmManager {
   // It is ours; whoever calls lets it run.
   Status take_over(const std::string& name, const std::string& id, uint64_t ownership,
                    bool is_postcopy);
+  // It cannot be run here, and was not: its QEMU is ended, and it is the peer's once more.
+  Status return_coming(const std::string& name, const std::string& id);
   // Of either side: nothing is waited for of the memory any more; it has come, or is lost.
   Status note_memory(const std::string& name, const std::string& id);
   // Of a guest that is lost: its QEMU is ended; its disk comes once it is started again.

@@ -143,6 +143,26 @@ Status VmManager::give_away(const std::string& name, const std::string& id, bool
   return {};
 }
 
+Result<VmManager::Migrating> VmManager::take_back(const std::string& name, const std::string& id) {
+  FR_TRY(const auto vm, find_migrating(name, id));
+  {
+    const std::lock_guard lock(vm->mutex);
+    if (!vm->record.migration.is_decided)
+      return Migrating{vm->record, vm->disk, vm->layout, true, {}};
+    vmm::VmRecord record = vm->record;
+    record.migration.is_decided = record.migration.is_postcopy = false;
+    record.moved_to.clear();
+    ++record.ownership;
+    record.should_run = true;
+    FR_CHECK(vmm::save_vm_record(records_folder(), record));
+    vm->record = std::move(record);
+    vm->disk.reset();
+    FR_CHECK(open_disk(*vm, false));
+    log::info("VM {} is ours again, as its owner {}", name, vm->record.ownership);
+  }
+  return migrating(name, id);
+}
+
 Result<VmManager::Migrating> VmManager::open_given_disk(const std::string& name,
                                                         const std::string& id) {
   FR_TRY(const auto vm, find_migrating(name, id));
@@ -155,11 +175,12 @@ Result<VmManager::Migrating> VmManager::open_given_disk(const std::string& name,
   return migrating(name, id);
 }
 
-Status VmManager::stay(const std::string& name, const std::string& id) {
+Status VmManager::stay(const std::string& name, const std::string& id, std::string detail) {
   FR_TRY(const auto vm, find_migrating(name, id));
   const std::lock_guard lock(vm->mutex);
   FR_ASSERT(!vm->record.migration.is_decided);
   vm->record.migration = {};
+  if (!detail.empty()) vm->detail = std::move(detail);
   return vmm::save_vm_record(records_folder(), vm->record);
 }
 
@@ -352,6 +373,19 @@ Status VmManager::take_over(const std::string& name, const std::string& id, uint
   vm->record = std::move(record);
   vm->state = api::VmState::kRunning;
   vm->detail.clear();
+  return {};
+}
+
+Status VmManager::return_coming(const std::string& name, const std::string& id) {
+  FR_TRY(const auto vm, find_migrating(name, id));
+  const std::lock_guard lock(vm->mutex);
+  FR_CHECK(kill(*vm));
+  vmm::VmRecord record = vm->record;
+  record.migration.is_decided = record.migration.is_postcopy = false;
+  record.should_run = false;
+  FR_CHECK(vmm::save_vm_record(records_folder(), record));
+  vm->record = std::move(record);
+  vm->state = api::VmState::kIncoming;
   return {};
 }
 

@@ -50,6 +50,11 @@ struct MemorySender::Impl final : StreamVisitor, ReturnPathVisitor {
   Status on_memory_end() override;
   Status on_bytes(Piece piece, ByteView bytes) override;
   // The return path.
+  // A QEMU that hears that the target failed closes its stream for good: it is not told.
+  Status on_shut(uint32_t status) override {
+    if (status == 0) return {};
+    return fail(ErrorCode::kIo, fmt::format("the target's QEMU gave up ({})", status));
+  }
   Status on_request(const PageRequest& request) override;
   Status on_known(uint32_t taken, const std::vector<uint32_t>& failed) override;
   Status on_bytes(ReturnMessage message, ByteView bytes) override;

@@ -1,6 +1,8 @@
 #include "vmm/migration_control.h"
 
 #include <boost/json.hpp>
+#include <charconv>
+#include <sstream>
 
 namespace forerun::vmm {
 namespace {
@@ -63,6 +65,30 @@ Result<MigrationStatus> parse_migration_status(std::string_view answer) {
       number_of<double>(memory, "dirty-pages-rate") * number_of<double>(memory, "page-size");
   status.rate_bytes_per_s = number_of<double>(memory, "mbps") * 1e6 / 8;
   return status;
+}
+
+// A head, then a line each: name, page size and its unit, offset, used, most.
+Result<std::vector<MemoryBlock>> parse_memory_blocks(std::string_view text) {
+  std::vector<MemoryBlock> blocks;
+  std::istringstream lines{std::string(text)};
+  std::string line;
+  std::getline(lines, line);
+  while (std::getline(lines, line)) {
+    if (line.find_first_not_of(" \r") == std::string::npos) continue;
+    std::istringstream fields(line);
+    MemoryBlock block;
+    std::string page, unit, offset, used;
+    fields >> block.name >> page >> unit >> offset >> used;
+    const auto digits = std::string_view(used).substr(std::min<size_t>(used.size(), 2));
+    const auto read =
+        std::from_chars(digits.data(), digits.data() + digits.size(), block.used_bytes, 16);
+    if (!fields || !used.starts_with("0x") || read.ec != std::errc{} ||
+        read.ptr != digits.data() + digits.size())
+      return fail(ErrorCode::kCorrupt, fmt::format("QEMU says of its memory: {}", line));
+    blocks.push_back(std::move(block));
+  }
+  if (blocks.empty()) return fail(ErrorCode::kCorrupt, "QEMU names no memory");
+  return blocks;
 }
 
 Result<std::unique_ptr<MigrationControl>> MigrationControl::connect(const std::string& qmp_socket,
@@ -161,6 +187,16 @@ Status MigrationControl::remove_forwards(const std::vector<Forward>& forwards) {
             json::value{{"command-line", fmt::format("hostfwd_remove net0 tcp:{}:{}",
                                                      forward.host_address, forward.host_port)}})));
   return {};
+}
+
+Result<std::vector<MemoryBlock>> MigrationControl::memory_blocks() {
+  FR_TRY(const std::string answer,
+         qmp_->execute("human-monitor-command", R"({"command-line":"info ramblock"})"));
+  json::error_code error;
+  const json::value value = json::parse(answer, error);
+  if (error || !value.is_string())
+    return fail(ErrorCode::kCorrupt, "QEMU does not name its memory");
+  return parse_memory_blocks(value.as_string());
 }
 
 Status MigrationControl::run_on(const std::function<bool()>& may_wait) {

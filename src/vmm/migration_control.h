@@ -31,6 +31,15 @@ struct MigrationStatus {
 // ERRORS: kCorrupt: not what query-migrate answers.
 Result<MigrationStatus> parse_migration_status(std::string_view answer);
 
+// Of the guest's memory, as a migration names it.
+struct MemoryBlock {
+  std::string name;
+  uint64_t used_bytes = 0;
+  bool operator==(const MemoryBlock&) const = default;
+};
+// Reads what QEMU's monitor says of them ("info ramblock"). ERRORS: kCorrupt: it is something else.
+Result<std::vector<MemoryBlock>> parse_memory_blocks(std::string_view text);
+
 struct MigrationParameters {
   uint64_t rate_bytes_per_s_max = 0;  // 0: none
   uint64_t downtime_ms_max = 300;     // REQUIRES: at least 1; QEMU ends at once with 0
@@ -73,6 +82,7 @@ class MigrationControl {
   // Lets the guest go on, if it stands still, after a migration that left it here. For a moment
   // QEMU refuses ("Migration is not finalized yet"): it is asked again while `may_wait` says so.
   Status run_on(const std::function<bool()>& may_wait);
+  Result<std::vector<MemoryBlock>> memory_blocks();
   Status quit() { return qmp_->quit(); }
 
  private:

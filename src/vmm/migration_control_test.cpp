@@ -43,6 +43,25 @@ TEST(MigrationStatus, RefusesWhatIsNoObject) {
   EXPECT_FALSE(parse_migration_status("{"));
 }
 
+TEST(MemoryBlocks, AreReadAsQemuTellsThem) {
+  const auto blocks = parse_memory_blocks(
+      "              Block Name    PSize              Offset               Used              "
+      "Total\n"
+      "                  pc.ram    4 KiB  0x0000000000000000 0x000000000c002000 "
+      "0x000000000c002000\r\n"
+      "    /rom@etc/acpi/tables    4 KiB  0x000000000c0c0000 0x0000000000020000 "
+      "0x0000000000200000\r\n");
+  ASSERT_TRUE(blocks) << blocks.error().message;
+  EXPECT_THAT(*blocks, testing::ElementsAre(MemoryBlock{"pc.ram", 0xc002000},
+                                            MemoryBlock{"/rom@etc/acpi/tables", 0x20000}));
+}
+
+TEST(MemoryBlocks, RefusesWhatIsNoTable) {
+  EXPECT_FALSE(parse_memory_blocks("unknown command: 'info ramblock'\n"));
+  EXPECT_FALSE(parse_memory_blocks("head\n pc.ram 4 KiB 0x0 many 0x1\n"));
+  EXPECT_FALSE(parse_memory_blocks("head\n pc.ram 4 KiB\n"));
+}
+
 // Whoever is cancelled may stand still, waiting to be told to go on.
 TEST(MigrationControl, TellsACancelledOneToGoOn) {
   std::string written;
