@@ -21,7 +21,7 @@ struct Member {
   std::string_view name;
   std::variant<std::string PeerMessage::*, uint64_t PeerMessage::*, bool PeerMessage::*> field;
 };
-const std::array<Member, 21> kMembers{{{"id", &PeerMessage::id},
+const std::array<Member, 24> kMembers{{{"id", &PeerMessage::id},
                                        {"vm", &PeerMessage::vm},
                                        {"code", &PeerMessage::code},
                                        {"text", &PeerMessage::text},
@@ -36,6 +36,9 @@ const std::array<Member, 21> kMembers{{{"id", &PeerMessage::id},
                                        {"port", &PeerMessage::port},
                                        {"rate_bytes_per_s", &PeerMessage::rate_bytes_per_s},
                                        {"history_bytes", &PeerMessage::history_bytes},
+                                       {"loaded_us", &PeerMessage::loaded_us},
+                                       {"disk_known_us", &PeerMessage::disk_known_us},
+                                       {"took_us", &PeerMessage::took_us},
                                        {"is_postcopy", &PeerMessage::is_postcopy},
                                        {"is_decided", &PeerMessage::is_decided},
                                        {"is_complete", &PeerMessage::is_complete},

@@ -60,6 +60,9 @@ struct PeerMessage {
   uint64_t port = 0;              // of the host, that is forwarded
   uint64_t rate_bytes_per_s = 0;  // kMeasured; 0: too little came
   uint64_t history_bytes = 0;     // kPrepare: of what was learned of the VM, which follows
+  // How long it took there: kReady: from kFrozen until the devices were loaded, and until it was
+  // known what of the disk is missing; kRunning: from kCommit.
+  uint64_t loaded_us = 0, disk_known_us = 0, took_us = 0;
   bool is_postcopy = false, is_decided = false, is_complete = false, has_memory = false;
   bool without_forwards = false;
   bool is_plain = false;  // QEMU's stream comes as it is

@@ -12,11 +12,6 @@ constexpr Nanos kLook = std::chrono::milliseconds(20);
 constexpr Nanos kPrepareTimeout = std::chrono::minutes(3);  // images may have to be fetched
 constexpr Nanos kProfilePatience = std::chrono::seconds(5);
 constexpr Nanos kAbortTimeout = std::chrono::milliseconds(500);
-constexpr Nanos kReadyTimeout = std::chrono::minutes(1);  // of what takes milliseconds
-
-std::string mib(uint64_t bytes) {
-  return fmt::format("{:.1f} MiB", static_cast<double>(bytes) / kMiB);
-}
 
 }  // namespace
 
@@ -98,18 +93,6 @@ void MigrationSource::choose() {
   is_postcopy_ = choice_.mode != migrate::MigrationMode::kPrecopy;
 }
 
-void MigrationSource::score() {
-  if (!choice_.forecast) return;
-  api::MigrationFigures actual;
-  // A pre-copy ends as the guest runs there.
-  actual.total_s =
-      to_seconds((is_postcopy_ ? std::max(memory_ended_, ran_) : ran_) - memory_began_);
-  actual.downtime_s = to_seconds(ran_ - stopped_);
-  actual.blocked_s = static_cast<double>(blocktime_ms_) / 1000;
-  actual.bytes = static_cast<double>(memory_bytes_);
-  parts_.ledger.end(id_, actual, !was_cut_ && !request_.is_stock, outcome());
-}
-
 Status MigrationSource::to_decision() {
   FR_TRY(connection_, parts_.peers.connect(request_.to));
   FR_TRY(qemu_, vmm::MigrationControl::connect(leaving_.record.qemu.qmp_socket));
@@ -125,7 +108,9 @@ Status MigrationSource::to_decision() {
   FR_CHECK(start_memory());
   FR_CHECK(until_ready());
   FR_CHECK(go_over());
-  return parts_.vms.give_away(vm_, id_, is_postcopy_ && !last_.is_over());
+  FR_CHECK(parts_.vms.give_away(vm_, id_, is_postcopy_ && !last_.is_over()));
+  downtime_.end_step("decide", parts_.clock.now());
+  return {};
 }
 
 Status MigrationSource::prepare() {
@@ -155,7 +140,7 @@ Buffer MigrationSource::history_to_send() {
   auto history = parts_.vms.history_of(vm_);
   if (history && history->size() <= kHistoryBytesMax) return std::move(*history);
   log::warn("VM {}: what was learned of it stays behind: {}", vm_,
-            history ? fmt::format("it takes {}", mib(history->size())) : history.error().message);
+            history ? fmt::format("it takes {} bytes", history->size()) : history.error().message);
   return {};
 }
 
@@ -200,89 +185,10 @@ Status MigrationSource::start_memory() {
   if (is_postcopy_) capabilities.emplace_back("postcopy-ram");
   FR_CHECK(qemu_->set_capabilities(capabilities));
   FR_CHECK(qemu_->set_parameters({request_.rate_bytes_per_s_max, request_.downtime_ms_max}));
+  FR_CHECK(parts_.vms.prepare_to_give(vm_, id_, is_postcopy_));
+  FR_CHECK(qemu_->take_events());  // those of the dry run
   memory_began_ = parts_.clock.now();
   return qemu_->start(socket_path());
-}
-
-Status MigrationSource::switch_if_due(const vmm::MigrationStatus& status) {
-  if (!is_postcopy_ || status.state != "active") return {};
-  const bool is_at_once = choice_.mode == migrate::MigrationMode::kPostcopy;
-  // The first pass over the memory ends when its changes are looked for the second time.
-  if (!is_at_once && !(sender_ ? sender_->first_pass_is_done() : status.rounds >= 2)) return {};
-  if (is_at_once && status.transferred_bytes == 0) return {};
-  return qemu_->start_postcopy();  // again and again does no harm
-}
-
-Status MigrationSource::serve_disk() {
-  if (!frozen_) {
-    // Named by the migration: the same for a daemon that is started again amid it.
-    FR_TRY(frozen_, leaving_.disk->freeze(sha256(as_bytes(id_)).prefix() | 1));
-  }
-  disk_server_ = std::make_unique<PeerOverlayServer>(*connection_, frozen_);
-  return {};
-}
-
-// QEMU has stopped the guest and flushed its disk, and waits for a word.
-Status MigrationSource::note_switch() {
-  if (has_switched_ || last_.state != "pre-switchover") return {};
-  has_switched_ = true;
-  stopped_ = parts_.clock.now();
-  FR_CHECK(serve_disk());
-  FR_CHECK(send(*connection_, message(PeerMessageKind::kFrozen)));
-  // QEMU 7.2 cancelled in post-copy shuts its socket before it notes that it is cancelled: a thread
-  // of its that sees the one and not the other pauses for good.
-  if (is_postcopy_) FR_CHECK(go_over());
-  return qemu_->leave_pre_switchover();
-}
-
-Status MigrationSource::go_over() {
-  if (!goes_over_ && !control_.may_go_over())
-    return fail(ErrorCode::kUnavailable, "it was cancelled");
-  goes_over_ = true;
-  return {};
-}
-
-Status MigrationSource::look(bool& is_ready) {
-  if (!goes_over_ && control_.should_cancel())
-    return fail(ErrorCode::kUnavailable, "it was cancelled");
-  if (goes_over_ && parts_.clock.now() > stopped_ + kReadyTimeout)
-    return fail(ErrorCode::kTimedOut, fmt::format("host {} does not get ready", request_.to));
-  if (!has_switched_) FR_CHECK(qemu_->wait(kLook));
-  const auto ready = receive(*connection_, {PeerMessageKind::kReady}, has_switched_ ? 2ms : 0ms);
-  is_ready = ready.has_value();
-  if (!ready && ready.error().code != ErrorCode::kTimedOut)
-    return std::unexpected(Error(ready.error()).within("host " + request_.to));
-  FR_TRY(last_, qemu_->status());
-  if (last_.has_failed())
-    return fail(ErrorCode::kIo,
-                fmt::format("QEMU's migration {}: {}", last_.state,
-                            last_.error.empty() ? "it does not say why" : last_.error));
-  if (const auto failure = pipe_->failure()) return std::unexpected(*failure);
-  FR_CHECK(switch_if_due(last_));
-  FR_CHECK(note_switch());
-  report(last_);
-  return {};
-}
-
-Status MigrationSource::until_ready() {
-  for (bool is_ready = false; !is_ready;) FR_CHECK(look(is_ready));
-  return {};
-}
-
-void MigrationSource::report(const vmm::MigrationStatus& status) {
-  const uint64_t done = pipe_ ? pipe_->qemu_bytes() : 0;
-  std::string text;
-  if (runs_there_)
-    text = fmt::format("runs on {}, the rest of its memory and disk follows, {} and {} left",
-                       request_.to, mib(status.remaining_bytes), mib(disk_left_bytes_));
-  else if (has_switched_)
-    text = "the guest goes over";
-  else
-    text = fmt::format("round {}, {}/s, {} left, {}/s written", status.rounds,
-                       mib(static_cast<uint64_t>(status.rate_bytes_per_s)),
-                       mib(status.remaining_bytes),
-                       mib(static_cast<uint64_t>(status.dirty_bytes_per_s)));
-  control_.report(done, done + status.remaining_bytes, std::move(text));
 }
 
 // The guest may have been stopped by then, and the target may have all of it; it does not run it
@@ -318,19 +224,6 @@ std::string MigrationSource::roll_back() {
   if (const Status stays = parts_.vms.stay(vm_, id_, stands); !stays)
     log::error("VM {}: {}", vm_, stays.error().message);
   return stands;
-}
-
-std::string MigrationSource::outcome() const {
-  const double total = to_seconds(parts_.clock.now() - began_);
-  std::string text = fmt::format(
-      "runs on {} since {:.0f} ms after it stopped here; {:.1f} s in "
-      "all, {} of memory in {} rounds, {} of disk, {} on the wire",
-      request_.to, to_seconds(ran_ - stopped_) * 1000, total, mib(last_.transferred_bytes),
-      last_.rounds, mib(disk_bytes_), mib(earlier_bytes_));
-  if (is_postcopy_)
-    text +=
-        fmt::format(", {} page requests, vCPUs waited {} ms", last_.page_requests, blocktime_ms_);
-  return text;
 }
 
 }  // namespace forerun::daemon

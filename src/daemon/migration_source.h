@@ -7,6 +7,7 @@
 #include <string>
 
 #include "api/service.h"
+#include "daemon/downtime_trail.h"
 #include "daemon/memory_filter.h"
 #include "daemon/migration_forecast.h"
 #include "daemon/migration_messages.h"
@@ -68,13 +69,21 @@ class MigrationSource {
   void choose();
   Status start_memory();
   Status until_ready();
-  Status look(bool& is_ready);
+  Status look();
+  // Takes in what QEMU has told.
+  Status heed_events();
+  // Notes that the target is ready, if it has said so meanwhile.
+  Status hear_ready(Nanos timeout);
+  // Returns whether QEMU can do nothing any more that lets the guest run here again.
+  bool has_let_go() const;
+  void flush_disk();
   // Gives up the disk once the guest has stopped, and lets QEMU go on from there.
   Status note_switch();
   Status go_over();
   Status switch_if_due(const vmm::MigrationStatus& status);
   // Gives the disk as it is now to the other host, over the connection that there is.
   Status serve_disk();
+  void close_disk();
   // Returns what is to be said of the guest, if it cannot be let run.
   std::string roll_back();
   Result<std::string> to_end();
@@ -115,14 +124,20 @@ class MigrationSource {
   bool is_postcopy_ = false;   // asked for
   bool has_switched_ = false;  // the guest has stopped here
   bool goes_over_ = false;     // and it is too late to cancel
+  bool is_ready_there_ = false;
   bool runs_there_ = false;
   bool is_returned_ = false;  // by the target, which never ran it
   bool is_lost_ = false;      // the guest: its memory was at both hosts, and one part is gone
   bool was_cut_ = false;      // the connection, amid it
+  bool is_disk_closed_ = false;
   Time began_{}, stopped_{}, ran_{};
+  Time first_pass_ended_{}, told_frozen_{};
+  DowntimeTrail downtime_;
   Time memory_began_{}, memory_ended_{};
   uint64_t memory_bytes_ = 0;  // on the wire
   uint64_t disk_left_bytes_ = 0, disk_bytes_ = 0, earlier_bytes_ = 0, blocktime_ms_ = 0;
+  uint64_t flushed_rounds_ = 0;  // of pre-copy
+  bool is_flushed_ = false;      // before the switch to post-copy
   vmm::MigrationStatus last_;
 };
 

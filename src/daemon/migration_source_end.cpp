@@ -19,6 +19,7 @@ Result<std::string> MigrationSource::to_end() {
   bool has_connection = connection_ != nullptr;
   for (;;) {
     const Status gone = has_connection ? go_on() : resume();
+    close_disk();
     if (gone) break;
     if (is_returned_) return come_back(gone.error());
     log::warn("VM {}, which is host {}'s: {}", vm_, request_.to, gone.error().message);
@@ -61,7 +62,7 @@ std::unexpected<Error> MigrationSource::note_loss(const std::string& why) {
 
 void MigrationSource::note_running() {
   if (runs_there_) return;
-  ran_ = parts_.clock.now();
+  ran_ = downtime_.has_begun() ? downtime_.last() : parts_.clock.now();
   runs_there_ = true;
   const auto& forwards = leaving_.record.qemu.forwards;
   if (qemu_ && !forwards.empty())
@@ -92,12 +93,15 @@ Result<std::string> MigrationSource::come_back(const Error& why) {
 // What follows the decision, over the connection that there is.
 Status MigrationSource::go_on() {
   if (!runs_there_) {
+    const Time sent = parts_.clock.now();
     FR_CHECK(send(*connection_, message(PeerMessageKind::kCommit)));
     FR_TRY(const PeerMessage told,
            receive(*connection_, {PeerMessageKind::kRunning, PeerMessageKind::kReturned},
                    kAnswerTimeout));
     FR_CHECK(note_answer(told));
+    downtime_.on_running(sent, told_length(told.took_us), parts_.clock.now());
     note_running();
+    close_disk();
   }
   for (;;) {
     const auto complete =
@@ -158,6 +162,7 @@ Status MigrationSource::resume() {
     return std::unexpected(resumed.error());
   }
   FR_CHECK(note_answer(*resumed));
+  if (!runs_there_) downtime_.end_step("run", parts_.clock.now());
   note_running();
   if (resumed->is_complete) return {};
   if (!is_postcopy_ || resumed->has_memory) return go_on();
@@ -174,6 +179,7 @@ Status MigrationSource::resume() {
 
 Result<std::string> MigrationSource::take_up(const vmm::VmRecord& record) {
   began_ = stopped_ = parts_.clock.now();
+  is_disk_closed_ = true;  // it is open for the other host alone
   FR_TRY(leaving_, parts_.vms.migrating(vm_, id_));
   is_postcopy_ = leaving_.record.migration.is_postcopy;
   if (record.migration.is_decided) {

@@ -9,6 +9,8 @@ namespace forerun::daemon {
 namespace {
 
 constexpr Nanos kLook = std::chrono::milliseconds(10);
+constexpr Nanos kLookBefore = std::chrono::milliseconds(100);  // nobody waits yet
+constexpr Nanos kLookAtSwitch = std::chrono::milliseconds(1);  // the guest stands still
 constexpr Nanos kPauseTimeout = std::chrono::seconds(10);
 constexpr auto kEndedEarly = "QEMU ended there before all of its memory was there";
 constexpr Nanos kTakenBackTimeout = std::chrono::seconds(10);
@@ -17,6 +19,10 @@ constexpr Nanos kStateTimeout = std::chrono::milliseconds(500);
 std::string incoming_path(const vmm::VmRecord& record, std::string_view name) {
   const std::string& qmp = record.qemu.qmp_socket;
   return fmt::format("{}/{}", qmp.substr(0, qmp.rfind('/')), name);
+}
+
+uint64_t to_us(Nanos time) {
+  return static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::microseconds>(time).count());
 }
 
 }  // namespace
@@ -40,6 +46,9 @@ Status MigrationTarget::say(PeerMessageKind kind) {
     if (const auto progress = coming_.disk->pull_progress())
       message.disk_bytes = progress->remote_bytes;
   message.blocktime_ms = blocktime_ms_;
+  message.loaded_us = to_us(loaded_);
+  message.disk_known_us = to_us(disk_known_);
+  message.took_us = to_us(took_);
   return send(connection_, message);
 }
 
@@ -156,7 +165,6 @@ Status MigrationTarget::learn_disk() {
   FR_TRY(const disk::OverlayContents contents, source->contents());
   FR_CHECK(coming_.disk->begin_pull(contents));
   coming_.disk->start_pull(std::move(source), [] {});
-  is_disk_known_ = true;
   return {};
 }
 
@@ -167,18 +175,31 @@ void MigrationTarget::pull_disk() {
 }
 
 Status MigrationTarget::until_committed() {
+  Status came = take_orders();
+  if (learning_.valid()) learning_.wait();
+  return came;
+}
+
+Status MigrationTarget::take_orders() {
   for (;;) {
+    const bool is_switching = heard_frozen_ != Time{} && !is_ready_;
     const auto order = receive(
         connection_, {PeerMessageKind::kFrozen, PeerMessageKind::kCommit, PeerMessageKind::kAbort},
-        is_disk_known_ ? 2ms : kLook);  // the guest stands still by then
+        is_switching ? kLookAtSwitch : kLookBefore);
     if (!order && order.error().code != ErrorCode::kTimedOut) return std::unexpected(order.error());
     if (order && order->kind == PeerMessageKind::kAbort) {
       is_ready_ = false;  // the source has said it: it stays there
       return fail(ErrorCode::kUnavailable, "the source has called it off");
     }
-    if (order && order->kind == PeerMessageKind::kFrozen) FR_CHECK(learn_disk());
+    if (order && order->kind == PeerMessageKind::kFrozen) {
+      if (heard_frozen_ != Time{})
+        return fail(ErrorCode::kCorrupt, "the source has frozen the disk twice");
+      heard_frozen_ = parts_.clock.now();
+      learning_ = std::async(std::launch::async, [this] { return learn_disk(); });
+    }
     if (order && order->kind == PeerMessageKind::kCommit) {
       if (!is_ready_) return fail(ErrorCode::kCorrupt, "the source commits what is not ready");
+      heard_commit_ = parts_.clock.now();
       ownership_ = order->ownership;
       is_postcopy_ = order->is_postcopy;
       return {};
@@ -187,16 +208,30 @@ Status MigrationTarget::until_committed() {
   }
 }
 
-Status MigrationTarget::look_if_ready() {
-  if (should_stop_()) return fail(ErrorCode::kUnavailable, "the daemon is stopping");
+// QEMU tells no event when it has taken in the devices of a guest that it is not to run yet.
+Status MigrationTarget::look_if_loaded() {
+  FR_TRY(const std::string state, qemu_->run_state());
+  is_loaded_ = state != "inmigrate";
+  if (is_loaded_) {
+    loaded_ = parts_.clock.now() - heard_frozen_;
+    return {};
+  }
   FR_TRY(const vmm::MigrationStatus status, qemu_->status());
   if (status.has_failed())
     return fail(ErrorCode::kIo, fmt::format("QEMU's migration failed {}", status.error));
-  FR_TRY(const std::string state, qemu_->run_state());
-  const bool is_loaded = state != "inmigrate";
-  if (const auto failure = pipe_->failure(); failure && !is_loaded)
-    return std::unexpected(*failure);
-  if (!is_loaded || !is_disk_known_) return {};
+  if (const auto failure = pipe_->failure()) return std::unexpected(*failure);
+  return {};
+}
+
+Status MigrationTarget::look_if_ready() {
+  if (should_stop_()) return fail(ErrorCode::kUnavailable, "the daemon is stopping");
+  if (!is_loaded_) FR_CHECK(look_if_loaded());
+  if (learning_.valid() && learning_.wait_for(0s) == std::future_status::ready) {
+    disk_known_ = parts_.clock.now() - heard_frozen_;
+    FR_CHECK(learning_.get());
+    is_disk_known_ = true;
+  }
+  if (!is_loaded_ || !is_disk_known_) return {};
   is_ready_ = true;
   return say(PeerMessageKind::kReady);
 }
@@ -212,6 +247,7 @@ Status MigrationTarget::run() {
     if (runs.error().code == ErrorCode::kInvalid) return give_back(runs.error());
     return runs;
   }
+  took_ = parts_.clock.now() - heard_commit_;
   log::info("VM {} runs here, from host {}, as its owner {}", vm_, host_, ownership_);
   return say(PeerMessageKind::kRunning);
 }

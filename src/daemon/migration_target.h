@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <future>
 #include <memory>
 #include <string>
 #include <thread>
@@ -41,11 +42,14 @@ class MigrationTarget {
   Status start_qemu(const PeerMessage& asked);
   Status compare_qemu(const PeerMessage& asked);
   Status until_committed();
+  Status take_orders();
   Status look_if_ready();
+  Status look_if_loaded();
   Status run();
   // It did not run here, and will not: has the source take it back.
   std::unexpected<Error> give_back(const Error& why);
-  // What the disk held where it comes from; from now on it is read there.
+  // What the disk held where it comes from; from now on it is read there. On a thread of its own:
+  // the guest stands still meanwhile, and QEMU loads its devices.
   Status learn_disk();
   void pull_disk();
   Status rest();
@@ -77,7 +81,10 @@ class MigrationTarget {
   std::unique_ptr<vmm::MigrationControl> qemu_;
   std::unique_ptr<MigrationFilter> filter_;
   std::unique_ptr<MigrationPipe> pipe_;
-  bool is_disk_known_ = false, has_memory_ = false;
+  bool is_disk_known_ = false, is_loaded_ = false, has_memory_ = false;
+  Time heard_frozen_{}, heard_commit_{};
+  Nanos loaded_{}, disk_known_{}, took_{};  // after those
+  std::future<Status> learning_;            // learn_disk(); not valid before, and after its end
   Time told_{};
 };
 

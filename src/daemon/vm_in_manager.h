@@ -3,6 +3,7 @@
 
 #include "daemon/checkpoint_pacer.h"
 #include "daemon/vm_manager.h"
+#include "os/waiting_file.h"
 
 namespace forerun::daemon {
 
@@ -18,6 +19,11 @@ struct VmManager::Vm {
   std::string detail;
   bool is_removed = false;
   std::optional<CheckpointPacer> pacer;  // while it runs with automatic checkpoints
+  struct Prepared {
+    vmm::VmRecord record;
+    os::WaitingFile file;
+  };
+  std::optional<Prepared> prepared;  // what the record will say, before it may
   // Figures of the last session, kept after its end.
   std::shared_ptr<const ServedDisk::Figures> last_figures;
 };

@@ -127,8 +127,12 @@ class VmManager {
   // not run; kUnsupported: what it has cannot move; kExists: it is being migrated already.
   Result<Migrating> begin_leaving(const std::string& name, const std::string& id,
                                   const std::string& peer);
-  // It is the peer's: its disk takes no more writes, and it never runs here again.
+  // Does what give_away() can do before, while the guest stands still for other reasons.
+  Status prepare_to_give(const std::string& name, const std::string& id, bool is_postcopy);
+  // It is the peer's, and never runs here again. REQUIRES: its disk is frozen.
   Status give_away(const std::string& name, const std::string& id, bool is_postcopy);
+  // After it: closes the disk; the peer may still read what was frozen.
+  void close_given_disk(const std::string& name, const std::string& id);
   // The peer has returned it without having run it: ours again, as an owner of its own. Its disk is
   // served again. REQUIRES: nobody holds the disk that was given away.
   Result<Migrating> take_back(const std::string& name, const std::string& id);

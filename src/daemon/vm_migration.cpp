@@ -24,6 +24,16 @@ Result<std::string> digest_of_file(const std::string& path) {
   return sha256(bytes).hex();
 }
 
+// Returns what the record of a VM says once it is the other host's.
+vmm::VmRecord given(vmm::VmRecord record, bool is_postcopy) {
+  record.migration.is_decided = true;
+  record.migration.is_postcopy = is_postcopy;
+  record.moved_to = record.migration.peer;
+  ++record.ownership;
+  record.should_run = false;
+  return record;
+}
+
 // Returns whether the file at `path` is that one; no file is none.
 bool is_file(const std::string& path, const std::string& digest) {
   const auto found = digest_of_file(path);
@@ -125,22 +135,39 @@ Result<VmManager::Migrating> VmManager::begin_leaving(const std::string& name,
   return Migrating{vm->record, vm->disk, vm->layout, true, folder(name) + "/qemu.log"};
 }
 
+Status VmManager::prepare_to_give(const std::string& name, const std::string& id,
+                                  bool is_postcopy) {
+  FR_TRY(const auto vm, find_migrating(name, id));
+  const std::lock_guard lock(vm->mutex);
+  vmm::VmRecord record = given(vm->record, is_postcopy);
+  FR_TRY(os::WaitingFile file, os::WaitingFile::write(records_folder(), record.name + ".json",
+                                                      as_bytes(vmm::encode_vm_record(record))));
+  vm->prepared.emplace(std::move(record), std::move(file));
+  return {};
+}
+
 Status VmManager::give_away(const std::string& name, const std::string& id, bool is_postcopy) {
   FR_TRY(const auto vm, find_migrating(name, id));
   const std::lock_guard lock(vm->mutex);
   if (vm->record.migration.is_decided) return {};
-  vmm::VmRecord record = vm->record;
-  record.migration.is_decided = true;
-  record.migration.is_postcopy = is_postcopy;
-  record.moved_to = record.migration.peer;
-  ++record.ownership;
-  record.should_run = false;
-  FR_CHECK(vmm::save_vm_record(records_folder(), record));
+  vmm::VmRecord record = given(vm->record, is_postcopy);
+  const bool is_prepared = vm->prepared && vm->prepared->record == record;
+  Status saved =
+      is_prepared ? vm->prepared->file.take_place() : vmm::save_vm_record(records_folder(), record);
+  vm->prepared.reset();
+  FR_CHECK(std::move(saved));
   vm->record = std::move(record);
-  close_disk(*vm);
   log::info("VM {} is host {}'s from now on, as its owner {}", name, vm->record.moved_to,
             vm->record.ownership);
   return {};
+}
+
+void VmManager::close_given_disk(const std::string& name, const std::string& id) {
+  const auto vm = find_migrating(name, id);
+  if (!vm) return;
+  const std::lock_guard lock((*vm)->mutex);
+  FR_ASSERT((*vm)->record.migration.is_decided);
+  close_disk(**vm);
 }
 
 Result<VmManager::Migrating> VmManager::take_back(const std::string& name, const std::string& id) {
@@ -179,6 +206,7 @@ Status VmManager::stay(const std::string& name, const std::string& id, std::stri
   FR_TRY(const auto vm, find_migrating(name, id));
   const std::lock_guard lock(vm->mutex);
   FR_ASSERT(!vm->record.migration.is_decided);
+  vm->prepared.reset();
   vm->record.migration = {};
   if (!detail.empty()) vm->detail = std::move(detail);
   return vmm::save_vm_record(records_folder(), vm->record);

@@ -132,6 +132,11 @@ void PeerConnection::limit(PeerChannel channel, uint32_t bytes) {
   mux_.limit(channel, bytes);
 }
 
+uint64_t PeerConnection::under_way_bytes(PeerChannel channel) const {
+  const std::lock_guard lock(mutex_);
+  return mux_.under_way_bytes(channel);
+}
+
 void PeerConnection::end(PeerChannel channel) {
   const std::lock_guard lock(mutex_);
   mux_.end(channel);

@@ -41,6 +41,7 @@ class PeerConnection {
   void end(PeerChannel channel);
   // See PeerMux.
   void limit(PeerChannel channel, uint32_t bytes);
+  uint64_t under_way_bytes(PeerChannel channel) const;
 
   // Messages are texts of at most kMessageBytesMax bytes. ERRORS: also kTimedOut: none came, try
   // again; kCorrupt.

@@ -73,6 +73,12 @@ class PeerMux {
     return in(channel).is_ended && in(channel).queue.size() == 0;
   }
   uint64_t sent_bytes(PeerChannel channel) const { return out(channel).sent_bytes; }
+  // Returns how much of what was sent the peer has not told that it took; it tells what it takes in
+  // pieces, so of a channel that it has read whole up to kToldLate bytes may be left.
+  uint64_t under_way_bytes(PeerChannel channel) const {
+    return out(channel).queue.size() + window_bytes(channel) - out(channel).credit_bytes;
+  }
+  static constexpr uint32_t kToldLate = 32 * 1024;
 
  private:
   // Bytes in order; what was taken is dropped in large pieces.

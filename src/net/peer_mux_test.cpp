@@ -112,6 +112,18 @@ TEST(PeerMux, AChannelKeepsToItsLimitAndGoesOnAsItIsRead) {
   EXPECT_EQ(d.received_bytes(PeerChannel::kForward), PeerMux::kLimitMin);
 }
 
+TEST(PeerMux, KnowsWhatIsUnderWay) {
+  PeerMux a, b;
+  EXPECT_EQ(a.under_way_bytes(PeerChannel::kForward), 0u);
+  a.send(PeerChannel::kForward, filled(40 * kKiB, 'f'));
+  EXPECT_EQ(a.under_way_bytes(PeerChannel::kForward), 40 * kKiB);
+  pass(a, b);
+  EXPECT_EQ(a.under_way_bytes(PeerChannel::kForward), 40 * kKiB);
+  take_all(b, PeerChannel::kForward);
+  pass(b, a);  // credit
+  EXPECT_LE(a.under_way_bytes(PeerChannel::kForward), PeerMux::kToldLate);
+}
+
 TEST(PeerMux, RefusesMoreThanTheWindow) {
   PeerMux b;
   const Buffer payload = filled(kFramePayloadBytesMax, 'x');

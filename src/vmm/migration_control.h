@@ -74,8 +74,11 @@ class MigrationControl {
   Status remove_forwards(const std::vector<Forward>& forwards);
   Result<MigrationStatus> status();
 
-  // Waits until QEMU tells an event, or so long.
+  // Waits until QEMU has told an event that was not taken, or so long.
   Status wait(Nanos timeout);
+  // Returns what it told since, in order; waits for nothing. With the capability "events" on, a
+  // "MIGRATION" tells each state the moment it begins.
+  Result<std::vector<QmpEvent>> take_events() { return qmp_->take_events(); }
 
   Result<std::string> run_state() { return qmp_->run_state(); }
   Status resume() { return qmp_->resume(); }

@@ -1,5 +1,7 @@
 #include "vmm/qmp.h"
 
+#include <poll.h>
+
 #include <boost/json.hpp>
 #include <random>
 
@@ -29,6 +31,29 @@ std::string text_of(const json::object& object, std::string_view key) {
 const json::object* object_of(const json::object& object, std::string_view key) {
   const json::value* value = object.if_contains(key);
   return value ? value->if_object() : nullptr;
+}
+
+// Returns whether there is something to read now, or an end.
+bool is_readable(int fd) {
+  pollfd wait{fd, POLLIN, 0};
+  return fd >= 0 && ::poll(&wait, 1, 0) == 1;
+}
+
+int64_t integer_of(const json::object& object, std::string_view key) {
+  const json::value* value = object.if_contains(key);
+  const int64_t* number = value ? value->if_int64() : nullptr;
+  return number ? *number : 0;
+}
+
+// REQUIRES: `line` is an event's.
+QmpEvent event_of(const json::object& line) {
+  QmpEvent event;
+  event.name = text_of(line, "event");
+  if (const json::object* data = object_of(line, "data")) event.status = text_of(*data, "status");
+  if (const json::object* at = object_of(line, "timestamp"))
+    event.at = std::chrono::seconds(integer_of(*at, "seconds")) +
+               std::chrono::microseconds(integer_of(*at, "microseconds"));
+  return event;
 }
 
 }  // namespace
@@ -135,26 +160,54 @@ Result<std::string> QmpClient::ask(std::string_view verb, std::string_view comma
     if (!answer.contains("event")) {
       return fail(ErrorCode::kCorrupt, "QEMU sent neither an answer nor an event");
     }
+    keep(event_of(answer));
   }
   return fail(ErrorCode::kTooLarge, fmt::format("over {} events came before the answer to {}",
                                                 limits_.events_skipped_max, command));
 }
 
-Result<bool> QmpClient::wait_for_event(Nanos timeout) {
-  if (pending_.find('\n') == std::string::npos) {
-    const Nanos before = may_wait_ ? std::min(timeout_, kAskAgain) : timeout_;
-    FR_CHECK(stream_->set_timeout(timeout));
-    std::array<std::byte, 4096> chunk;
-    const auto got = stream_->read_some(chunk);
-    FR_CHECK(stream_->set_timeout(before));
-    if (!got && got.error().code == ErrorCode::kTimedOut) return false;
-    if (!got) return std::unexpected(got.error());
-    if (*got == 0) return fail(ErrorCode::kUnavailable, "QEMU closed its QMP socket");
-    pending_ += as_text(ByteView(chunk).first(*got));
-    if (pending_.find('\n') == std::string::npos) return false;
+void QmpClient::keep(QmpEvent event) {
+  if (events_.size() >= limits_.events_kept_max) events_.pop_front();
+  events_.push_back(std::move(event));
+}
+
+Status QmpClient::read_pending() {
+  while (pending_.find('\n') != std::string::npos) {
+    FR_TRY(const std::string line, read_line());
+    FR_TRY(const json::object told, parse_object(line));
+    if (told.contains("event")) keep(event_of(told));  // else an answer that nobody waits for
   }
-  FR_CHECK(read_line());
-  return true;
+  return {};
+}
+
+Result<bool> QmpClient::wait_for_event(Nanos timeout) {
+  FR_CHECK(read_pending());
+  if (!events_.empty()) return true;
+  const Nanos before = may_wait_ ? std::min(timeout_, kAskAgain) : timeout_;
+  FR_CHECK(stream_->set_timeout(timeout));
+  std::array<std::byte, 4096> chunk;
+  const auto got = stream_->read_some(chunk);
+  FR_CHECK(stream_->set_timeout(before));
+  if (!got && got.error().code == ErrorCode::kTimedOut) return false;
+  if (!got) return std::unexpected(got.error());
+  if (*got == 0) return fail(ErrorCode::kUnavailable, "QEMU closed its QMP socket");
+  pending_ += as_text(ByteView(chunk).first(*got));
+  FR_CHECK(read_pending());
+  return !events_.empty();
+}
+
+Result<std::vector<QmpEvent>> QmpClient::take_events() {
+  std::array<std::byte, 4096> chunk;
+  while (pending_.size() < limits_.line_bytes_max && is_readable(stream_->fd())) {
+    FR_TRY(const size_t count, stream_->read_some(chunk));
+    if (count == 0) return fail(ErrorCode::kUnavailable, "QEMU closed its QMP socket");
+    pending_ += as_text(ByteView(chunk).first(count));
+    FR_CHECK(read_pending());
+  }
+  FR_CHECK(read_pending());
+  std::vector<QmpEvent> taken(events_.begin(), events_.end());
+  events_.clear();
+  return taken;
 }
 
 Result<std::string> QmpClient::run_state() {

@@ -68,6 +68,32 @@ TEST(Qmp, AnEventEndsAWait) {
   EXPECT_EQ((*client)->execute("x"), "3");
 }
 
+TEST(Qmp, EventsThatComeBeforeAnAnswerAreKeptInTheirOrder) {
+  auto client =
+      talk(R"({"timestamp": {"seconds": 1790000000, "microseconds": 250000}, "event": "STOP"})"
+           "\n"
+           R"({"timestamp": {"seconds": 1790000000, "microseconds": 260000}, "event": "MIGRATION",)"
+           R"( "data": {"status": "pre-switchover"}})"
+           "\n{\"return\": 1}\n{\"return\": 2}\n");
+  ASSERT_TRUE(client);
+  ASSERT_EQ((*client)->execute("x"), "1");
+  EXPECT_EQ((*client)->wait_for_event(1ms), true);
+  const Nanos second = std::chrono::seconds(1'790'000'000);
+  EXPECT_EQ((*client)->take_events(),
+            (std::vector<QmpEvent>{{"STOP", "", second + 250ms},
+                                   {"MIGRATION", "pre-switchover", second + 260ms}}));
+  EXPECT_EQ((*client)->take_events(), std::vector<QmpEvent>());
+}
+
+TEST(Qmp, OfMoreEventsThanAreKeptTheOldestAreForgotten) {
+  auto client =
+      talk("{\"event\": \"A\"}\n{\"event\": \"B\"}\n{\"event\": \"C\"}\n{\"return\": 1}\n",
+           {.events_kept_max = 2});
+  ASSERT_TRUE(client);
+  ASSERT_EQ((*client)->execute("x"), "1");
+  EXPECT_EQ((*client)->take_events(), (std::vector<QmpEvent>{{"B", "", {}}, {"C", "", {}}}));
+}
+
 TEST(Qmp, RefusalCarriesTheWordsOfQemuAndIsNotFatal) {
   auto client = talk(
       "{\"error\": {\"class\": \"GenericError\", \"desc\": \"no such thing\"}}\n{\"return\": 5}\n");

@@ -1,6 +1,7 @@
 """What a migration will take is told before it, without moving anything; it comes about as told; what figures were off by corrects
 the next forecast; and what was learned of the VM travels with it."""
 import os
+import re
 import unittest
 
 import migrate_test
@@ -61,6 +62,10 @@ class MigrateForecastTest(migrate_test.MigrateTest):
         self.assertEqual((one["state"], one["is_mode_asked"], one["forecast"]["mode"]), ("moved", True, "hybrid"))
         for figure in FIGURES[:2] + FIGURES[3:]:
             self.assertGreater(one["actual"][figure], 0, figure)
+        # The steps are the downtime, in the order in which they happened.
+        steps = re.findall(r"(\w+) ([\d.]+)", re.search(r"it stood still, in ms, for ([^;]+)", one["detail"]).group(1))[:8]
+        self.assertEqual([step for step, _ in steps], ["stop", "notice", "freeze", "load", "disk", "ready", "decide", "run"])
+        self.assertAlmostEqual(sum(float(took) for _, took in steps), 1000 * one["actual"]["downtime_s"], delta=1)
         # Bytes are no matter of the machine's load.
         expected = self.of_mode(one["forecast"], "hybrid")["bytes"]["expected"]
         self.assertLess(abs(one["actual"]["bytes"] - expected), 0.5 * expected)
