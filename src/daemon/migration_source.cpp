@@ -184,7 +184,9 @@ Status MigrationSource::start_memory() {
   std::vector<std::string> capabilities{"events", "return-path", "pause-before-switchover"};
   if (is_postcopy_) capabilities.emplace_back("postcopy-ram");
   FR_CHECK(qemu_->set_capabilities(capabilities));
-  FR_CHECK(qemu_->set_parameters({request_.rate_bytes_per_s_max, request_.downtime_ms_max}));
+  // One that switches is not to end in pre-copy, while much of what was written is held back.
+  const uint64_t downtime_ms = is_postcopy_ ? 1 : request_.downtime_ms_max;
+  FR_CHECK(qemu_->set_parameters({request_.rate_bytes_per_s_max, downtime_ms}));
   FR_CHECK(parts_.vms.prepare_to_give(vm_, id_, is_postcopy_));
   FR_CHECK(qemu_->take_events());  // those of the dry run
   memory_began_ = parts_.clock.now();
