@@ -138,10 +138,14 @@ json::object isolation_case(std::string_view policy, const Link& link) {
     const double p50 = percentile(latencies(done, 0), 0.5),
                  p99 = percentile(latencies(done, 0), 0.99);
     if (aggressors == 0) alone_p50 = p50, alone_p99 = p99;
-    result[fmt::format("aggressors_{}", aggressors)] = {{"p50_ms", number(p50)},
-                                                        {"p99_ms", number(p99)},
-                                                        {"p50_ratio", number(p50 / alone_p50)},
-                                                        {"p99_ratio", number(p99 / alone_p99)}};
+    double bytes = 0;
+    for (size_t client = 0; client < clients.size(); ++client) bytes += bytes_of(done, client);
+    result[fmt::format("aggressors_{}", aggressors)] = {
+        {"p50_ms", number(p50)},
+        {"p99_ms", number(p99)},
+        {"p50_ratio", number(p50 / alone_p50)},
+        {"p99_ratio", number(p99 / alone_p99)},
+        {"used_of_link", bytes / 60 / link.bytes_per_s}};
   }
   return result;
 }

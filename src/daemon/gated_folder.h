@@ -27,6 +27,10 @@ class GatedFile final : public StorageFile {
   Result<uint64_t> size() override { return file_->size(); }
 
  private:
+  // Calls act(from, part) for all of `bytes`, each part in a turn.
+  template <class View>
+  Status in_turns(iosched::IoClass io_class, View bytes, auto&& act);
+
   const std::unique_ptr<StorageFile> file_;
   DiskGate& gate_;
   const VmId vm_;

@@ -1,6 +1,7 @@
 #include "daemon/peer_overlay.h"
 
 #include "core/big_endian.h"
+#include "daemon/disk_gate.h"
 
 namespace forerun::daemon {
 namespace {
@@ -205,8 +206,9 @@ Status PeerOverlayServer::answer_one(PeerChannel channel, const Request& request
     if (request.kind != kRead || request.range.length > disk::OverlaySource::kReadMax)
       return fail(ErrorCode::kInvalid, "no such request");
     data.resize(request.range.length);
-    return source_->read(request.range, data,
-                         channel == PeerChannel::kDisk ? IoClass::kCritical : IoClass::kBackground);
+    const auto io_class = channel == PeerChannel::kDisk ? IoClass::kCritical : IoClass::kBackground;
+    const DiskGate::Purpose purpose(VmId{}, io_class);  // at this host's disk too
+    return source_->read(request.range, data, io_class);
   }();
   if (!read) {
     const ByteView text = as_bytes(read.error().message);

@@ -90,7 +90,7 @@ Result<std::shared_ptr<ServedDisk>> VmManager::make_disk(Vm& vm, bool is_observe
     vm.id = VmId{next_id_++};
   }
   parts_.fetches.set_share(vm.id, vm.record.share);
-  parts_.gate.set_weight(vm.id, vm.record.share.weight);
+  parts_.gate.set_share(vm.id, {.weight = vm.record.share.weight});
   auto gated = std::make_unique<GatedFolder>(std::move(storage), parts_.gate, vm.id);
   return ServedDisk::open({vm.layout, std::move(gated), parts_.owner_token, boot_token(), vm.id,
                            is_observed, vm.record.disk_bytes, vm.record.tenant},

@@ -39,7 +39,7 @@ Result<api::VmInfo> VmManager::set_share(const std::string& name, const api::Sha
   }
   if (vm->disk) {
     parts_.fetches.set_share(vm->id, share);
-    parts_.gate.set_weight(vm->id, share.weight);
+    parts_.gate.set_share(vm->id, {.weight = share.weight});
   }
   return info(*vm);
 }

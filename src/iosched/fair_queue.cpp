@@ -106,15 +106,15 @@ void FairQueue::take(const Next& next, Time now) {
   const size_t gone = flow.line.erase(next.place);
   FR_ASSERT(gone == 1, "what is served is not queued");
   --size_;
-  const auto bytes = static_cast<double>(next.place.bytes);
   Shares::Vm* known = shares_.find(next.vm);
   const Share share = known == nullptr ? Share{} : known->share;
   if (next.is_reserved)
-    flow.reserved_tag += from_seconds(bytes / share.reserved_bytes_per_s);
+    flow.reserved_tag +=
+        from_seconds(static_cast<double>(next.place.rated_bytes) / share.reserved_bytes_per_s);
   else
     virtual_ = std::max(virtual_, flow.start);
-  flow.start += bytes / share.weight;
-  if (known != nullptr) known->charge(next.place.bytes, now);
+  flow.start += static_cast<double>(next.place.bytes) / share.weight;
+  if (known != nullptr) known->charge(next.place.rated_bytes, now);
   if (flow.line.empty())
     idle_.insert({flow.start, vm});
   else

@@ -8,6 +8,7 @@
 // Reservations and limits: mClock, Gulati, Merchant, Varman, OSDI 2010.
 #pragma once
 
+#include <limits>
 #include <map>
 #include <optional>
 #include <set>
@@ -26,6 +27,7 @@ class FairQueue {
     uint64_t sequence = 0;  // unique
     uint64_t key = 0;
     uint64_t bytes = 0;
+    uint64_t rated_bytes = bytes;  // of these: that count for what is reserved and limited
     auto operator<=>(const Place&) const = default;
   };
   struct Next {
@@ -43,10 +45,35 @@ class FairQueue {
   void erase(VmId vm, const Place& place);
   // Returns what goes next, or nothing: it is empty, or all who wait are at their limits.
   std::optional<Next> peek(Time now);
-  // Takes it out, and charges its VM. REQUIRES: peek() just gave it.
+  // Returns the first by weight among the VMs of which `is_one` says so, though it is not the first
+  // of all: if it would be once that one had its request. So the bound holds but for one request
+  // more. What is reserved is not looked at. O(VMs).
+  template <class Predicate>
+  std::optional<Next> peek_ahead(Time now, Predicate is_one) {
+    release_held(now);
+    double start_max = std::numeric_limits<double>::infinity();
+    for (const auto& [start, vm] : by_start_) {
+      if (start > start_max) break;
+      Shares::Vm* const known = shares_.find(VmId{vm});
+      if (known != nullptr && known->allowed_at() > now) continue;
+      const Place& place = *flows_.at(vm).line.begin();
+      if (is_one(VmId{vm})) return Next{VmId{vm}, place, false};
+      // One that its limit held back may be far behind.
+      start_max = std::min(start_max, std::max(start, virtual_) +
+                                          static_cast<double>(place.bytes) /
+                                              (known ? known->share.weight : kWeightDefault));
+    }
+    return std::nullopt;
+  }
+  // Takes it out, and charges its VM. REQUIRES: peek() or peek_ahead() just gave it.
   void take(const Next& next, Time now);
   // Returns when peek() gives something if nothing changes; kTimeNever: empty.
   Time ready_at(Time now);
+  // Returns when a limit lets a VM go that it holds back now; kTimeNever: it holds none.
+  Time released_at(Time now) {
+    release_held(now);
+    return held_.empty() ? kTimeNever : held_.begin()->first;
+  }
   bool is_empty() const { return size_ == 0; }
   size_t size() const { return size_; }
   // The VM's share was changed: it starts level with the others.

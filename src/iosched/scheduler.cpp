@@ -6,6 +6,7 @@
 
 #include "core/result.h"
 #include "iosched/fair_queue.h"
+#include "iosched/light_flows.h"
 #include "iosched/link_estimator.h"
 
 namespace forerun::iosched {
@@ -70,6 +71,7 @@ struct Scheduler::Impl {
   uint32_t in_flight = 0;
   uint64_t in_flight_bytes = 0;
   Readers readers;
+  LightFlows light;                                           // of critical requests
   std::unordered_map<uint32_t, uint32_t> critical_in_flight;  // of each VM that has any
 
   static size_t index(IoClass io_class) { return static_cast<size_t>(io_class); }
@@ -83,6 +85,8 @@ struct Scheduler::Impl {
   // Returns whether the link idles unless `bytes` more are under way. What it holds and half a
   // request: with less it idles whenever an answer is a moment late, more only lengthens the queue
   // that a guest's read waits behind (bench/fairness tried 0 to 1 request, and 1.0 to 1.3 windows).
+  // Without the half a guest that waits for each read has a tenth less p99, and the link is used to
+  // 98 % by requests of mixed lengths, but to 60 to 85 % by those of one length.
   bool has_room(uint64_t bytes, Time now) const {
     if (in_flight_bytes == 0) return true;
     if (estimator.wants_probe(now)) return false;
@@ -117,8 +121,23 @@ struct Scheduler::Impl {
 
   // More of this VM would only stand before other guests' reads.
   bool crowds(const FairQueue::Next& next, Time now) const {
-    return !next.is_reserved && readers.are_several() && !has_room(next.place.bytes, now) &&
-           (critical_in_flight.contains(next.vm.value) || estimator.wants_probe(now));
+    if (next.is_reserved || !readers.are_several()) return false;
+    const bool is_light = light.is_light(next.vm);
+    const uint32_t kept = is_light ? 0 : std::min(light.at_once(now), kCriticalReserve);
+    if (in_flight + kept >= options.in_flight_max) return true;
+    return !has_room(next.place.bytes, now) &&
+           ((!is_light && light.at_once(now) > 0) || critical_in_flight.contains(next.vm.value) ||
+            estimator.wants_probe(now));
+  }
+  std::optional<Choice> next_critical(Time now) {
+    const auto next = next_of(0, now);
+    if (!next || !crowds(next->next, now)) return next;
+    const auto ahead = queues[0].peek_ahead(now, [this](VmId vm) { return light.is_light(vm); });
+    return ahead && !crowds(*ahead, now) ? std::optional<Choice>({0, *ahead}) : std::nullopt;
+  }
+  void see_critical(VmId vm, Time now) {
+    readers.see(vm, now);
+    light.arrive(vm, now);
   }
   // A critical request went out (+1) or came back (-1).
   void count_critical(VmId vm, int by) {
@@ -141,8 +160,7 @@ struct Scheduler::Impl {
     for (size_t i = kIoClassCount; i-- > 1 && has_place_below_critical();)
       if (auto choice = next_of(i, now); choice && owed_bytes[i] >= choice->next.place.bytes)
         return choice;
-    if (auto critical = next_of(0, now))
-      return crowds(critical->next, now) ? std::nullopt : critical;
+    if (next_of(0, now)) return next_critical(now);
     if (!has_place_below_critical()) return std::nullopt;
     const auto below = first_of(1, now);
     return below && has_room(below->next.place.bytes, now) ? below : std::nullopt;
@@ -178,6 +196,7 @@ void Scheduler::set_share(VmId vm, const Share& share, Time now) {
 
 void Scheduler::forget(VmId vm, Time now) {
   impl_->shares.forget(vm);
+  impl_->light.forget(vm);
   for (FairQueue& queue : impl_->queues) queue.on_share(vm, now);
 }
 
@@ -189,7 +208,7 @@ bool Scheduler::push(const Request& request, Time now) {
   const auto [place, is_new] = impl_->entries.emplace(request.key, entry);
   FR_ASSERT(is_new, "two requests of one key");
   const size_t index = Impl::index(request.io_class);
-  if (index == 0) impl_->readers.see(request.vm, now);
+  if (index == 0) impl_->see_critical(request.vm, now);
   impl_->queues[index].push(request.vm, entry.place, now);
   ++impl_->stats[index].queued;
   return true;
@@ -203,13 +222,17 @@ void Scheduler::promote(uint64_t key, IoClass io_class, VmId vm, Time now) {
   const size_t to = Impl::index(io_class);
   entry.request.io_class = io_class;
   ++impl_->stats[to].promoted;
-  if (to == 0) impl_->readers.see(vm, now);
   if (entry.in_flight) {
     --impl_->stats[from].in_flight;
     impl_->stats[from].in_flight_bytes -= entry.request.bytes;
     ++impl_->stats[to].in_flight;
     impl_->stats[to].in_flight_bytes += entry.request.bytes;
-    if (to == 0) impl_->count_critical(entry.request.vm, 1);
+    if (to == 0) {
+      impl_->readers.see(vm, now);
+      impl_->light.arrive(entry.request.vm, now);
+      impl_->light.start(entry.request.vm);
+      impl_->count_critical(entry.request.vm, 1);
+    }
     return;
   }
   impl_->queues[from].erase(entry.request.vm, entry.place);
@@ -218,6 +241,7 @@ void Scheduler::promote(uint64_t key, IoClass io_class, VmId vm, Time now) {
   entry.queued_at = now;
   entry.place.sequence = impl_->sequence++;
   if (io_class == IoClass::kCritical) entry.place.due = kTimeZero;
+  if (to == 0) impl_->see_critical(vm, now);
   impl_->queues[to].push(vm, entry.place, now);
   ++impl_->stats[to].queued;
 }
@@ -226,6 +250,7 @@ bool Scheduler::cancel(uint64_t key) {
   const auto found = impl_->entries.find(key);
   if (found == impl_->entries.end() || found->second.in_flight) return false;
   const Request& request = found->second.request;
+  if (request.io_class == IoClass::kCritical) return false;
   const size_t index = Impl::index(request.io_class);
   impl_->queues[index].erase(request.vm, found->second.place);
   --impl_->stats[index].queued;
@@ -252,7 +277,10 @@ std::optional<Request> Scheduler::pull(Time now) {
   stats.waited_seconds += to_seconds(now - entry.queued_at);
   ++impl_->in_flight;
   impl_->in_flight_bytes += entry.request.bytes;
-  if (chosen->index == 0) impl_->count_critical(entry.request.vm, 1);
+  if (chosen->index == 0) {
+    impl_->light.start(entry.request.vm);
+    impl_->count_critical(entry.request.vm, 1);
+  }
   impl_->charge(chosen->index, entry.request.bytes);
   return entry.request;
 }
@@ -272,7 +300,10 @@ void Scheduler::on_complete(uint64_t key, uint64_t received_bytes, Time now) {
             "completion of what is not in flight");
   const Entry& entry = found->second;
   ClassStats& stats = impl_->stats[Impl::index(entry.request.io_class)];
-  if (entry.request.io_class == IoClass::kCritical) impl_->count_critical(entry.request.vm, -1);
+  if (entry.request.io_class == IoClass::kCritical) {
+    impl_->light.finish(entry.request.vm, now);
+    impl_->count_critical(entry.request.vm, -1);
+  }
   --stats.in_flight;
   stats.in_flight_bytes -= entry.request.bytes;
   ++stats.done;
