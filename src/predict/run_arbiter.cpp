@@ -91,13 +91,13 @@ void RunArbiter::ask(const trace::Access& access, auto&& question, size_t propos
 
 void RunArbiter::hear(uint8_t model, const Candidate& candidate, const trace::Access& access) {
   if (candidate.block_count == 0) return;
+  const uint64_t missing = this->missing(candidate);
+  if (missing == 0) return;
   const Judge& judge = judges_[model];
   const WordOdds::Traits traits = odds_.traits_of(model, candidate, access);
   const float probability = odds_.probability(
       model, traits, judge.calibration.probability(candidate.context, candidate.confidence));
   const bool is_worth = probability >= worth_from(candidate) && !judge.gate.muted();
-  const uint64_t missing = this->missing(candidate);
-  if (missing == 0) return;
   // Any of the missing blocks, each as likely.
   auto skip =
       (reads_ * 0x9e3779b97f4a7c15 >> 32) * static_cast<uint64_t>(std::popcount(missing)) >> 32;
