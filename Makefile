@@ -18,7 +18,7 @@ demo: build
 	demo/move
 
 test: build
-	cd $(BUILD) && ctest --output-on-failure
+	cd $(BUILD) && ctest --output-on-failure -j $(JOBS)
 
 # The S3 driver against a real radosgw (Ceph), which this installs: 64 MB.
 test-s3: build
