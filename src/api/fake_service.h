@@ -188,7 +188,13 @@ class FakeService : public Service {
   }
   Result<CheckpointPolicy> checkpoint_policy(const std::string& name) override {
     asked_name = name;
-    return or_error(CheckpointPolicy{name, true, 0.02, 3, {4, 5}, 12.5, "it is at rest"});
+    return or_error(
+        CheckpointPolicy{name, true, 0.02, 3, {4, 5}, "b", {"b", "c"}, "", 12.5, "it is at rest"});
+  }
+  Result<OperationInfo> copy_checkpoint(const std::string& name, uint64_t number,
+                                        const CheckpointCopyRequest& request) override {
+    asked_name = fmt::format("{} {} {} {}", name, number, request.to, request.rate_bytes_per_s_max);
+    return or_error(operation);
   }
   Result<VmInfo> restore_vm(const std::string& name, const RestoreRequest& request) override {
     asked_name = fmt::format("{} {}", name, request.checkpoint);

@@ -397,6 +397,9 @@ Result<RunRequest> parse_run_request(std::string_view body) {
                   {"observe", PrefetchMode::kObserve},
                   {"off", PrefetchMode::kOff}});
   members.flag("disk_only", request.disk_only);
+  bool is_auto = false;
+  members.choice("checkpoint", is_auto, {{"auto", true}, {"off", false}});
+  if (members.find("checkpoint")) request.checkpoint_auto = is_auto;
   FR_CHECK(members.status());
   FR_CHECK(check_one_disk(request));
   if (const json::value* list = members.find("forwards")) {
@@ -422,26 +425,6 @@ Result<CollectRequest> parse_collect_request(std::string_view body) {
   CollectRequest request;
   members.text("id", request.id, 32);
   members.flag("end", request.ends);
-  FR_CHECK(members.status());
-  return request;
-}
-
-Result<CheckpointPolicyRequest> parse_checkpoint_policy_request(std::string_view body) {
-  FR_TRY(const json::object object, parse_object(body));
-  Members members(object, "");
-  CheckpointPolicyRequest request;
-  if (members.find("auto")) members.flag("auto", request.is_auto.emplace());
-  members.number("budget_ratio", request.budget_ratio);
-  if (members.find("keep")) members.whole<uint64_t>("keep", request.keep.emplace(), 1, 1000);
-  FR_CHECK(members.status());
-  return request;
-}
-
-Result<RestoreRequest> parse_restore_request(std::string_view body) {
-  FR_TRY(const json::object object, parse_object(body));
-  Members members(object, "");
-  RestoreRequest request;
-  members.whole("checkpoint", request.checkpoint, uint64_t{0}, uint64_t{INT64_MAX});
   FR_CHECK(members.status());
   return request;
 }

@@ -29,6 +29,7 @@ Result<UsageRequest> parse_usage_request(std::string entity, std::string_view me
 Result<UsageImportRequest> parse_usage_import_request(std::string_view body);
 Result<PushRequest> parse_push_request(std::string_view body);
 Result<ShareRequest> parse_share_request(std::string_view body);
+Result<CheckpointCopyRequest> parse_checkpoint_copy_request(std::string_view body);
 Result<CheckpointPolicyRequest> parse_checkpoint_policy_request(std::string_view body);
 Result<LaunchImportRequest> parse_launch_import_request(std::string_view body);
 Result<CollectRequest> parse_collect_request(std::string_view body);

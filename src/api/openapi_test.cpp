@@ -112,6 +112,7 @@ std::string body_for(std::string_view operation_id) {
   if (operation_id == "collectRecording") return R"({"id":"r-1"})";
   if (operation_id == "setPlanPolicy") return R"({"mode":"auto"})";
   if (operation_id == "setCheckpointPolicy") return R"({"auto":true})";
+  if (operation_id == "copyCheckpoint") return R"({"to":"b"})";
   if (operation_id == "restoreVm") return R"({"checkpoint":3})";
   if (operation_id == "exportHistory") return R"({"path":"/d"})";
   if (operation_id == "importHistory") return R"({"source_path":"/d"})";
@@ -166,7 +167,7 @@ TEST(OpenApi, EveryDocumentedOperationAnswersAsDocumented) {
       }
     }
   }
-  EXPECT_EQ(operations, 62u);
+  EXPECT_EQ(operations, 63u);
 }
 
 TEST(OpenApi, ProblemsAreAsDocumented) {

@@ -352,8 +352,16 @@ HttpResponse Router::checkpoints(const HttpRequest& request, const Segments& pat
   uint64_t number = 0;
   const std::string_view digits = path[3];
   const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), number);
-  if (path.size() != 4 || error != std::errc{} || end != digits.data() + digits.size())
+  const bool copies = path.size() == 5 && path[4] == "copy";
+  if ((path.size() != 4 && !copies) || error != std::errc{} || end != digits.data() + digits.size())
     return no_such_path(request);
+  if (copies) {
+    if (request.method != "POST") return wrong_method(request, "POST");
+    if (!is_json(request)) return no_json(request);
+    const auto asked = parse_checkpoint_copy_request(request.body);
+    if (!asked) return problem(request, asked.error());
+    return started(request, service_.copy_checkpoint(name, number, *asked));
+  }
   if (request.method != "DELETE") return wrong_method(request, "DELETE");
   return removed(request, service_.remove_checkpoint(name, number));
 }

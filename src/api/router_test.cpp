@@ -193,6 +193,15 @@ TEST_F(RouterTest, GetNeverActs) {
   EXPECT_FALSE(service_.stop_request.force);
 }
 
+TEST_F(RouterTest, ACheckpointIsCopiedToAHost) {
+  const std::string path = "/api/v1/vms/web-1/checkpoints/3/copy";
+  EXPECT_EQ(send("POST", path, R"({"to":"b","rate_bytes_per_s_max":1000})").status, 202);
+  EXPECT_EQ(service_.asked_name, "web-1 3 b 1000");
+  EXPECT_EQ(send("POST", path, "{}").status, 400);
+  EXPECT_EQ(send("POST", path, R"({"to":"../b"})").status, 400);
+  EXPECT_EQ(send("DELETE", path, "").status, 405);
+}
+
 TEST_F(RouterTest, ACheckpointPolicyIsChangedByWhatIsSaid) {
   const std::string path = "/api/v1/vms/web-1/checkpoint-policy";
   EXPECT_EQ(send("PATCH", path, R"({"auto":true,"budget_ratio":0.05})").status, 200);

@@ -198,7 +198,9 @@ struct RunRequest {
   std::vector<std::string> pmem_images;
   DiskBus disk_bus = DiskBus::kVirtio;
   PrefetchMode prefetch = PrefetchMode::kOn;
-  bool disk_only = false;  // export the disk, start no QEMU: some other client uses it
+  bool disk_only = false;               // export the disk, start no QEMU: some other client uses it
+  std::optional<bool> checkpoint_auto;  // whether checkpoints are made by themselves; not said: as
+                                        // before, or not
 };
 
 // What is to change of a VM's share of links; what is not said stays.
@@ -494,6 +496,10 @@ class Service {
   virtual Result<CheckpointPolicy> set_checkpoint_policy(
       const std::string& vm, const CheckpointPolicyRequest& request) = 0;
   virtual Result<CheckpointPolicy> checkpoint_policy(const std::string& vm) = 0;
+  // Has another host keep a copy; 0: of the newest one. Its operation's kind is "checkpoint_copy".
+  // ERRORS: kNotFound: no such VM, checkpoint or host.
+  virtual Result<OperationInfo> copy_checkpoint(const std::string& vm, uint64_t number,
+                                                const CheckpointCopyRequest& request) = 0;
   // Starts a stopped VM as it was at a checkpoint. ERRORS: kNotFound, kExists (it runs), kCorrupt,
   // as run_vm.
   virtual Result<VmInfo> restore_vm(const std::string& vm, const RestoreRequest& request) = 0;

@@ -6,6 +6,7 @@
 
 #include "cli/commands.h"
 #include "cli/fields.h"
+#include "cli/operation.h"
 #include "cli/text.h"
 
 namespace forerun::cli {
@@ -18,6 +19,7 @@ struct Arguments {
   uint64_t number = 0;
   std::string policy, budget;  // empty: as it is
   uint64_t keep = 0;           // 0: as it is
+  std::string to, rate;        // a host; empty: none was said
 };
 
 std::string path_of(const Arguments& arguments) {
@@ -37,6 +39,18 @@ Result<int> make_checkpoint(const Context& context, const Arguments& arguments) 
                     show_bytes(number_of(made, "stored_bytes")),
                     show_seconds(number_of(made, "pause_ms") / 1000)));
   return kExitOk;
+}
+
+Result<int> copy_checkpoint(const Context& context, const Arguments& arguments) {
+  FR_CHECK(Context::check_name(arguments.vm));
+  json::object request{{"to", arguments.to}};
+  if (!arguments.rate.empty()) {
+    FR_TRY(const uint64_t rate, parse_size(arguments.rate));
+    request["rate_bytes_per_s_max"] = rate;
+  }
+  return run_operation(context, fmt::format("{}/{}/copy", path_of(arguments), arguments.number),
+                       json::serialize(request), false,
+                       {arguments.vm, fmt::format("copy a checkpoint of {}", arguments.vm)});
 }
 
 Result<int> list_checkpoints(const Context& context, const Arguments& arguments) {
@@ -76,6 +90,7 @@ Result<json::object> policy_request(const Arguments& arguments) {
   json::object request;
   if (!arguments.policy.empty()) request["auto"] = arguments.policy == "auto";
   if (arguments.keep > 0) request["keep"] = arguments.keep;
+  if (!arguments.to.empty()) request["copies_to"] = arguments.to == "none" ? "" : arguments.to;
   if (arguments.budget.empty()) return request;
   double percent = 0;
   const char* const end = arguments.budget.data() + arguments.budget.size();
@@ -104,6 +119,15 @@ Result<int> checkpoint_policy(const Context& context, const Arguments& arguments
                     count_of(policy, "keep")));
   if (is_auto)
     print(fmt::format("next in    {}\n", show_seconds(number_of(policy, "next_in_seconds"))));
+  if (!text_of(policy, "copies_to").empty())
+    print(fmt::format("copies to  {}\n", text_of(policy, "copies_to")));
+  std::string copied;
+  for (const json::value& host : list_of(policy, "copied_to"))
+    if (host.is_string())
+      copied += fmt::format("{}{}", copied.empty() ? "" : ", ", std::string_view(host.as_string()));
+  if (!copied.empty()) print(fmt::format("copies at  {}\n", copied));
+  if (!text_of(policy, "foreseen_host").empty())
+    print(fmt::format("foreseen   a move to host {}\n", text_of(policy, "foreseen_host")));
   print(fmt::format("why        {}\n", text_of(policy, "why")));
   return kExitOk;
 }
@@ -132,10 +156,11 @@ void add_checkpoint_commands(CLI::App& vm, const Context& context, Command& chos
   CLI::App* make = checkpoint->add_subcommand("create", "Make one; the guest runs on");
   CLI::App* list = checkpoint->add_subcommand("list", "List them");
   CLI::App* remove = checkpoint->add_subcommand("rm", "Remove one");
+  CLI::App* copy = checkpoint->add_subcommand("copy", "Have another host keep a copy of one");
   CLI::App* policy = checkpoint->add_subcommand(
       "policy", "Have them made by themselves, or not; without options: how it is, and why");
   checkpoint->require_subcommand(1);
-  for (CLI::App* command : {make, list, remove, policy})
+  for (CLI::App* command : {make, list, remove, copy, policy})
     command->add_option("name", arguments->vm)->required();
   remove->add_option("number", arguments->number)->required();
   make->callback(choose(make_checkpoint));
@@ -147,6 +172,15 @@ void add_checkpoint_commands(CLI::App& vm, const Context& context, Command& chos
   policy->add_option("--keep", arguments->keep, "how many are kept; 3 at first")
       ->type_name("NUMBER")
       ->check(CLI::Range(1, 1000));
+  policy->add_option("--to", arguments->to, "a host that keeps a copy of the newest; or none")
+      ->type_name("HOST");
+  copy->add_option("--to", arguments->to, "a host of the configuration")
+      ->type_name("HOST")
+      ->required();
+  copy->add_option("--checkpoint", arguments->number, "the newest unless given")
+      ->type_name("NUMBER");
+  copy->add_option("--rate", arguments->rate, "at most so many bytes a second")->type_name("SIZE");
+  copy->callback(choose(copy_checkpoint));
   policy->callback(choose(checkpoint_policy));
   CLI::App* back = vm.add_subcommand("restore", "Start a stopped VM as it was at a checkpoint");
   back->add_option("name", arguments->vm)->required();

@@ -19,7 +19,7 @@ namespace json = boost::json;
 constexpr size_t kManifestBytesMax = 1024 * 1024;
 
 struct RunArguments {
-  std::string name, image, base, manifest, hostname, tenant, memory = "512M", disk_size;
+  std::string name, image, base, manifest, hostname, tenant, memory = "512M", disk_size, checkpoint;
   std::vector<std::string> with, pmem;
   unsigned cpus = 1;
   std::vector<std::string> forwards;
@@ -102,7 +102,8 @@ Result<std::string> run_request(const RunArguments& arguments) {
                   {"append", arguments.append},
                   {"disk_bus", arguments.disk_bus},
                   {"prefetch", arguments.no_prefetch ? "off" : arguments.prefetch},
-                  {"disk_only", arguments.disk_only}});
+                  {"disk_only", arguments.disk_only},
+                  {"checkpoint", named(arguments.checkpoint)}});
 }
 
 std::string show_forwards(const json::object& vm) {
@@ -280,6 +281,9 @@ void add_run(CLI::App* vm, const Context& context, Command& chosen) {
       ->delimiter(',')
       ->needs(base);
   run->add_option("--hostname", arguments->hostname, "of a guest with --base")->needs(base);
+  run->add_option("--checkpoint", arguments->checkpoint,
+                  "whether checkpoints are made by themselves; as before, or off")
+      ->check(CLI::IsMember({"auto", "off"}));
   run->add_option("--tenant", arguments->tenant, "whose VM it is: launches are foreseen by it");
   run->add_option("--manifest", arguments->manifest, "or: what its disk is composed of")
       ->type_name("FILE")

@@ -19,6 +19,7 @@ std::string seconds(Nanos time) { return fmt::format("{:.0f} s", to_seconds(time
 }  // namespace
 
 void CheckpointPacer::on_made(Nanos took, uint64_t stored_bytes, Time now) {
+  ahead_ = made_ == 0 ? Nanos{0} : std::max(last_at_ + interval() + ahead_ - now, Nanos{0});
   cost_ = made_ == 0 ? took
                      : from_seconds(to_seconds(cost_) * (1 - kMemory) + to_seconds(took) * kMemory);
   ++made_;
@@ -52,17 +53,24 @@ CheckpointPacer::Decision CheckpointPacer::decide(uint64_t written_bytes, Time n
   const Nanos interval = this->interval();
   const std::string cost = fmt::format("one takes {:.1f} s, {:.2g} % of the time is its budget",
                                        to_seconds(cost_), 100 * options_.budget_ratio);
-  if (written_bytes < kWrittenAtRest && stored_bytes_ < kStoredAtRest) {
+  if (foresees(now) && ahead_ == Nanos{0})
+    return at(last_at_ + options_.interval_min,
+              fmt::format("a move to another host is foreseen; the next one waits for as much "
+                          "longer ({})",
+                          cost));
+  if (!foresees(now) && written_bytes < kWrittenAtRest && stored_bytes_ < kStoredAtRest) {
     const Nanos rest = std::min(interval * kRestFactor, options_.interval_max);
     return at(last_at_ + rest,
               fmt::format("the guest is at rest: {} KiB of its disk were written since, the last "
                           "one stored {} KiB; every {} ({})",
                           written_bytes / kKiB, stored_bytes_ / kKiB, seconds(rest), cost));
   }
-  return at(last_at_ + interval,
-            fmt::format("{} KiB of the disk were written since, the last one stored {} KiB; every "
-                        "{} ({})",
-                        written_bytes / kKiB, stored_bytes_ / kKiB, seconds(interval), cost));
+  std::string why = fmt::format(
+      "{} KiB of the disk were written since, the last one stored {} KiB; every {} ({})",
+      written_bytes / kKiB, stored_bytes_ / kKiB, seconds(interval), cost);
+  if (ahead_ > Nanos{0})
+    why += fmt::format("; the last one was made {} ahead, for a move", seconds(ahead_));
+  return at(last_at_ + interval + ahead_, std::move(why));
 }
 
 }  // namespace forerun::daemon

@@ -60,5 +60,36 @@ TEST(CheckpointPacer, AFailureIsTriedAgainLessAndLessOften) {
   EXPECT_EQ(pacer.decide(kMuch, kBegin).next_in, 50s);
 }
 
+TEST(CheckpointPacer, AMoveThatIsForeseenHasOneMadeAheadAndTheNextPaysForIt) {
+  CheckpointPacer pacer({.budget_ratio = 0.02}, kBegin);
+  pacer.on_made(2s, kMuch, kBegin);  // every 100 s
+  pacer.foresee(kBegin + 30s);
+  const auto ahead = pacer.decide(kMuch, kBegin + 30s);
+  EXPECT_TRUE(ahead.is_due);
+  EXPECT_NE(ahead.why.find("a move to another host is foreseen"), std::string::npos);
+  pacer.on_made(2s, kMuch, kBegin + 30s);
+  EXPECT_FALSE(pacer.decide(kMuch, kBegin + 199s).is_due);
+  EXPECT_TRUE(pacer.decide(kMuch, kBegin + 200s).is_due);
+  pacer.on_made(2s, kMuch, kBegin + 200s);
+  EXPECT_TRUE(pacer.decide(kMuch, kBegin + 210s).is_due);
+}
+
+TEST(CheckpointPacer, AMoveThatDoesNotComeIsForgotten) {
+  CheckpointPacer pacer({.foreseen_for = 60s}, kBegin);
+  pacer.on_made(2s, kMuch, kBegin);
+  pacer.foresee(kBegin);
+  EXPECT_TRUE(pacer.foresees(kBegin + 59s));
+  EXPECT_FALSE(pacer.foresees(kBegin + 60s));
+  EXPECT_FALSE(pacer.decide(kMuch, kBegin + 61s).is_due);
+}
+
+TEST(CheckpointPacer, AGuestAtRestThatIsToMoveIsNotLeftAtRest) {
+  CheckpointPacer pacer({}, kBegin);
+  pacer.on_made(1s, 0, kBegin);  // every 50 s, at rest every 400 s
+  EXPECT_FALSE(pacer.decide(0, kBegin + 60s).is_due);
+  pacer.foresee(kBegin + 60s);
+  EXPECT_TRUE(pacer.decide(0, kBegin + 60s).is_due);
+}
+
 }  // namespace
 }  // namespace forerun::daemon

@@ -12,7 +12,7 @@ namespace forerun::daemon {
 namespace {
 
 constexpr int kZstdLevel = 1;  // a guest's memory: soon, rather than small
-constexpr std::string_view kIndexSuffix = ".checkpoint";
+constexpr std::string_view kIndexSuffix = ".checkpoint", kHashesSuffix = ".pages";
 
 std::optional<uint64_t> number_of(std::string_view file) {
   if (!file.ends_with(kIndexSuffix)) return std::nullopt;
@@ -33,11 +33,20 @@ Result<std::unique_ptr<CheckpointStore>> CheckpointStore::open(const std::string
   FR_TRY(const auto files, os::list_folder(folder));
   for (const std::string& file : files)
     if (file.ends_with(".tmp")) FR_CHECK(storage->remove(file));
-  return std::unique_ptr<CheckpointStore>(new CheckpointStore(folder, std::move(chunks)));
+  std::unique_ptr<CheckpointStore> store(new CheckpointStore(folder, std::move(chunks)));
+  // Copies that did not come to their end. Their chunks go with the next removal.
+  FR_TRY(const auto copies, store->copies());
+  for (const CheckpointShelf& shelf : copies) store->drop_copy(shelf);
+  return store;
 }
 
-std::string CheckpointStore::index_path(const std::string& vm, uint64_t number) const {
-  return fmt::format("{}/{}{}", index_folder(vm), number, kIndexSuffix);
+std::string CheckpointStore::index_folder(const CheckpointShelf& shelf) const {
+  return shelf.host.empty() ? fmt::format("{}/vms/{}", folder_, shelf.vm)
+                            : fmt::format("{}/copies/{}/{}", folder_, shelf.host, shelf.vm);
+}
+
+std::string CheckpointStore::index_path(const CheckpointShelf& shelf, uint64_t number) const {
+  return fmt::format("{}/{}{}", index_folder(shelf), number, kIndexSuffix);
 }
 
 Result<repository::ChunkRef> CheckpointStore::put(ByteView content, uint64_t& stored_bytes) {
@@ -52,10 +61,13 @@ Result<repository::ChunkRef> CheckpointStore::put(ByteView content, uint64_t& st
   return put.ref;
 }
 
+Result<Buffer> CheckpointStore::get_stored(const repository::ChunkRef& chunk) {
+  return chunks_->fetch(repository::chunk_path(chunk.id), repository::kStoredSizeMax);
+}
+
 Result<Buffer> CheckpointStore::get(const repository::ChunkRef& chunk) {
   if (chunk.is_zero()) return Buffer(chunk.size);
-  FR_TRY(const Buffer stored,
-         chunks_->fetch(repository::chunk_path(chunk.id), repository::kStoredSizeMax));
+  FR_TRY(const Buffer stored, get_stored(chunk));
   repository::ChunkRef ref = chunk;
   ref.stored_size = static_cast<uint32_t>(stored.size());
   FR_TRY(const auto decoded, repository::decode_chunk(ref, stored));
@@ -64,55 +76,68 @@ Result<Buffer> CheckpointStore::get(const repository::ChunkRef& chunk) {
 
 Status CheckpointStore::save(const disk::CheckpointIndex& index) {
   FR_CHECK(chunks_->flush());
-  FR_CHECK(os::make_folders(index_folder(index.vm)));
-  return os::write_file_atomic(index_path(index.vm, index.number), serialize(index));
+  const CheckpointShelf own{index.vm, ""};
+  FR_CHECK(os::make_folders(index_folder(own)));
+  return os::write_file_atomic(index_path(own, index.number), serialize(index));
 }
 
-Result<std::vector<uint64_t>> CheckpointStore::list(const std::string& vm) {
+Result<std::vector<uint64_t>> CheckpointStore::list(const CheckpointShelf& shelf) {
   std::vector<uint64_t> numbers;
-  if (!os::path_exists(index_folder(vm))) return numbers;
-  FR_TRY(const auto files, os::list_folder(index_folder(vm)));
+  if (!os::path_exists(index_folder(shelf))) return numbers;
+  FR_TRY(const auto files, os::list_folder(index_folder(shelf)));
   for (const std::string& file : files)
     if (const auto number = number_of(file)) numbers.push_back(*number);
   std::ranges::sort(numbers);
   return numbers;
 }
 
-Result<disk::CheckpointIndex> CheckpointStore::load(const std::string& vm, uint64_t number) {
-  const std::string path = index_path(vm, number);
+Result<disk::CheckpointIndex> CheckpointStore::load(const CheckpointShelf& shelf, uint64_t number) {
+  const std::string path = index_path(shelf, number);
   if (!os::path_exists(path))
-    return fail(ErrorCode::kNotFound, fmt::format("VM {} has no checkpoint {}", vm, number));
+    return fail(ErrorCode::kNotFound, fmt::format("VM {} has no checkpoint {}", shelf.vm, number));
   FR_TRY(const Buffer bytes, os::read_file(path, disk::kCheckpointBytesMax));
   auto index = disk::parse_checkpoint_index(bytes);
   if (!index)
     return std::unexpected(
-        std::move(index.error()).within(fmt::format("checkpoint {} of VM {}", number, vm)));
+        std::move(index.error()).within(fmt::format("checkpoint {} of VM {}", number, shelf.vm)));
   return index;
 }
 
-Status CheckpointStore::remove(const std::string& vm, const std::vector<uint64_t>& numbers) {
-  FR_TRY(const auto known, list(vm));
+Status CheckpointStore::remove(const CheckpointShelf& shelf, const std::vector<uint64_t>& numbers) {
+  FR_TRY(const auto known, list(shelf));
   for (const uint64_t number : numbers) {
     if (std::ranges::find(known, number) == known.end())
-      return fail(ErrorCode::kNotFound, fmt::format("VM {} has no checkpoint {}", vm, number));
+      return fail(ErrorCode::kNotFound,
+                  fmt::format("VM {} has no checkpoint {}", shelf.vm, number));
   }
   if (numbers.empty()) return {};
-  FR_TRY(const auto storage, os::PosixFolder::open(index_folder(vm)));
-  for (const uint64_t number : numbers)
+  FR_TRY(const auto storage, os::PosixFolder::open(index_folder(shelf)));
+  for (const uint64_t number : numbers) {
     FR_CHECK(storage->remove(fmt::format("{}{}", number, kIndexSuffix)));
+    const std::string hashes = fmt::format("{}{}", number, kHashesSuffix);
+    if (storage->exists(hashes)) FR_CHECK(storage->remove(hashes));
+  }
   return sweep();
 }
 
 // An index that cannot be read stops it: nobody knows what that one holds.
 Status CheckpointStore::sweep() {
   std::unordered_set<ChunkId> held;
-  FR_TRY(const auto vms, os::list_folder(folder_ + "/vms"));
-  for (const std::string& vm : vms) {
-    FR_TRY(const auto numbers, list(vm));
+  const auto hold_all = [&](const disk::CheckpointIndex& index) {
+    for_each_chunk(index, [&](const repository::ChunkRef& chunk) { held.insert(chunk.id); });
+  };
+  FR_TRY(const auto all, shelves());
+  for (const CheckpointShelf& shelf : all) {
+    FR_TRY(const auto numbers, list(shelf));
     for (const uint64_t number : numbers) {
-      FR_TRY(const auto index, load(vm, number));
-      for_each_chunk(index, [&](const repository::ChunkRef& chunk) { held.insert(chunk.id); });
+      FR_TRY(const auto index, load(shelf, number));
+      hold_all(index);
     }
+    // What is coming.
+    if (!os::path_exists(partial_path(shelf))) continue;
+    FR_TRY(const Buffer bytes, os::read_file(partial_path(shelf), disk::kCheckpointBytesMax));
+    FR_TRY(const auto index, disk::parse_checkpoint_index(bytes));
+    hold_all(index);
   }
   std::unordered_set<std::string> held_paths;
   for (const ChunkId& id : held) held_paths.insert(repository::chunk_path(id));

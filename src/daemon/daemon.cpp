@@ -1,6 +1,8 @@
+// Over 500 lines: every part is built here, in the order in which they need each other.
 #include "daemon/daemon.h"
 
 #include <charconv>
+#include <functional>
 
 #include "api/router.h"
 #include "core/log.h"
@@ -396,6 +398,7 @@ Status Daemon::Parts::build_plans() {
     FR_TRY(const auto connection, peers->connect(host));
     return measure_link(*connection, clock);
   };
+  parts.foresee = std::bind_front(&VmManager::foresee_move, vms.get());
   parts.start = [this](Operations::Work work) {
     return service->operations().start("plan_apply", "plan", std::move(work));
   };

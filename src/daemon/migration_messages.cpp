@@ -10,18 +10,18 @@ namespace {
 
 namespace json = boost::json;
 
-constexpr std::array<std::string_view, 25> kNames{
-    "ping",    "pong",     "prepare",  "prepared", "frozen", "ready",      "commit",
-    "running", "progress", "complete", "abort",    "failed", "resume",     "resumed",
-    "ask",     "outcome",  "relay",    "relayed",  "fleet",  "fleet_told", "order",
-    "ordered", "measure",  "measured", "returned"};
+constexpr std::array<std::string_view, 31> kNames{
+    "ping",     "pong",     "prepare", "prepared",   "frozen", "ready",   "commit",  "running",
+    "progress", "complete", "abort",   "failed",     "resume", "resumed", "ask",     "outcome",
+    "relay",    "relayed",  "fleet",   "fleet_told", "order",  "ordered", "measure", "measured",
+    "returned", "keep",     "lacks",   "kept",       "drop",   "dropped", "foresee"};
 
 // A member that is left out has its default.
 struct Member {
   std::string_view name;
   std::variant<std::string PeerMessage::*, uint64_t PeerMessage::*, bool PeerMessage::*> field;
 };
-const std::array<Member, 24> kMembers{{{"id", &PeerMessage::id},
+const std::array<Member, 28> kMembers{{{"id", &PeerMessage::id},
                                        {"vm", &PeerMessage::vm},
                                        {"code", &PeerMessage::code},
                                        {"text", &PeerMessage::text},
@@ -44,7 +44,11 @@ const std::array<Member, 24> kMembers{{{"id", &PeerMessage::id},
                                        {"is_complete", &PeerMessage::is_complete},
                                        {"has_memory", &PeerMessage::has_memory},
                                        {"without_forwards", &PeerMessage::without_forwards},
-                                       {"is_plain", &PeerMessage::is_plain}}};
+                                       {"is_plain", &PeerMessage::is_plain},
+                                       {"takes_known", &PeerMessage::takes_known},
+                                       {"known_pages", &PeerMessage::known_pages},
+                                       {"checkpoint", &PeerMessage::checkpoint},
+                                       {"checkpoint_bytes", &PeerMessage::checkpoint_bytes}}};
 
 void read(const json::value& value, std::string& out, bool& is_good) {
   is_good = value.is_string();

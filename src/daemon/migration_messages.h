@@ -41,6 +41,12 @@ enum class PeerMessageKind : uint8_t {
   kMeasure,    // → what does the link carry: pong, then data comes
   kMeasured,   // ← so much
   kReturned,   // ← it never ran here, and never will: it is the source's again
+  kKeep,       // → keep this checkpoint of a VM of mine
+  kLacks,      // ← these of its chunks are not here
+  kKept,       // ← it is here, durably
+  kDrop,       // → the VM is no more: keep none of it
+  kDropped,    // ← none is kept
+  kForesee,    // → a VM of yours is likely to move soon; pong is the answer
 };
 std::string_view peer_message_name(PeerMessageKind kind);
 
@@ -65,7 +71,11 @@ struct PeerMessage {
   uint64_t loaded_us = 0, disk_known_us = 0, took_us = 0;
   bool is_postcopy = false, is_decided = false, is_complete = false, has_memory = false;
   bool without_forwards = false;
-  bool is_plain = false;  // QEMU's stream comes as it is
+  bool is_plain = false;          // QEMU's stream comes as it is
+  bool takes_known = false;       // kPrepare: pages may be told by what the target has
+  uint64_t known_pages = 0;       // kPrepared: whose hashes follow
+  uint64_t checkpoint = 0;        // kKeep: its number
+  uint64_t checkpoint_bytes = 0;  // kKeep: of its index, which follows
 
   bool operator==(const PeerMessage&) const = default;
 };

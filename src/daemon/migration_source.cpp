@@ -38,6 +38,7 @@ void MigrationSource::let_go() {
   if (pipe_) memory_bytes_ += pipe_->peer_bytes();
   disk_server_.reset();
   pipe_.reset();
+  if (sender_) sent_ = sender_->stats();
   sender_ = nullptr;
   filter_.reset();
   connection_.reset();
@@ -119,6 +120,7 @@ Status MigrationSource::prepare() {
   asked.record = vmm::encode_vm_record(leaving_.record);
   asked.without_forwards = request_.without_forwards;
   asked.is_plain = request_.is_stock;
+  asked.takes_known = is_postcopy_ ? choice_.mode == migrate::MigrationMode::kHybrid : true;
   const vmm::QemuOptions& options = leaving_.record.qemu;
   FR_TRY(asked.kernel_digest, VmManager::boot_file_digest(options.kernel));
   FR_TRY(asked.initrd_digest, VmManager::boot_file_digest(options.initrd));
@@ -133,7 +135,7 @@ Status MigrationSource::prepare() {
   if (!prepared)
     return std::unexpected(
         Error(prepared.error()).within(fmt::format("host {} cannot take VM {}", request_.to, vm_)));
-  return {};
+  return take_known(*prepared);
 }
 
 Buffer MigrationSource::history_to_send() {
@@ -173,7 +175,9 @@ Status MigrationSource::start_memory() {
     options.link_bytes_per_s = choice_.forecast
                                    ? choice_.forecast->link_bytes_per_s
                                    : static_cast<double>(request_.rate_bytes_per_s_max);
-    auto sender = std::make_unique<SenderFilter>(options, std::move(profile_), parts_.clock);
+    options.known = std::move(known_);
+    auto sender =
+        std::make_unique<SenderFilter>(std::move(options), std::move(profile_), parts_.clock);
     sender_ = sender.get();
     filter_ = std::move(sender);
   }

@@ -67,6 +67,10 @@ class MigrationSource {
   Status profile_memory();
   // Measures the link and chooses the mode.
   void choose();
+  // Takes what the target says that it has of the memory.
+  Status take_known(const PeerMessage& prepared);
+  // Waits until the target has all that it was told to have: before the guest goes over.
+  Status settle_known();
   Status start_memory();
   Status until_ready();
   Status look();
@@ -134,7 +138,10 @@ class MigrationSource {
   Time first_pass_ended_{}, told_frozen_{};
   DowntimeTrail downtime_;
   Time memory_began_{}, memory_ended_{};
-  uint64_t memory_bytes_ = 0;  // on the wire
+  uint64_t memory_bytes_ = 0;             // on the wire
+  std::vector<migrate::PageHash> known_;  // of pages that the target has
+  std::string known_words_;               // of what, for people
+  migrate::SenderStats sent_;             // once the sender has ended
   uint64_t disk_left_bytes_ = 0, disk_bytes_ = 0, earlier_bytes_ = 0, blocktime_ms_ = 0;
   uint64_t flushed_rounds_ = 0;  // of pre-copy
   bool is_flushed_ = false;      // before the switch to post-copy

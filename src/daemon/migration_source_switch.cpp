@@ -35,6 +35,8 @@ Status MigrationSource::switch_if_due(const vmm::MigrationStatus& status) {
   if (sender_ && !is_at_once && !is_drained &&
       parts_.clock.now() < first_pass_ended_ + kDrainPatience)
     return {};
+  // So has all that the target was told to have: the guest would stand still for its answers.
+  if (sender_ && !sender_->settle()) return {};
   if (!std::exchange(is_flushed_, true)) flush_disk();
   return qemu_->start_postcopy();  // again and again does no harm
 }
@@ -75,6 +77,7 @@ Status MigrationSource::note_switch() {
   if (downtime_.steps().empty()) downtime_.end_step("stop", parts_.clock.now());
   stopped_ = downtime_.stopped();
   downtime_.end_step("notice", parts_.clock.now());
+  FR_CHECK(settle_known());
   FR_CHECK(serve_disk());
   FR_CHECK(send(*connection_, message(PeerMessageKind::kFrozen)));
   told_frozen_ = parts_.clock.now();

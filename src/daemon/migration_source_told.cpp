@@ -35,7 +35,7 @@ void MigrationSource::score() {
   actual.downtime_s = to_seconds(ran_ - stopped_);
   actual.blocked_s = static_cast<double>(blocktime_ms_) / 1000;
   actual.bytes = static_cast<double>(memory_bytes_);
-  parts_.ledger.end(id_, actual, !was_cut_ && !request_.is_stock, outcome());
+  parts_.ledger.end(id_, actual, !was_cut_ && !request_.is_stock && sent_.known == 0, outcome());
 }
 
 std::string MigrationSource::outcome() const {
@@ -45,6 +45,14 @@ std::string MigrationSource::outcome() const {
       "all, {} of memory in {} rounds, {} of disk, {} on the wire",
       request_.to, to_seconds(ran_ - stopped_) * 1000, total, mib(last_.transferred_bytes),
       last_.rounds, mib(disk_bytes_), mib(earlier_bytes_));
+  if (sent_.known > 0) {
+    text +=
+        fmt::format(", {} were there already, of {}",
+                    mib((sent_.known - sent_.known_failed) * migrate::kPageBytes), known_words_);
+    if (sent_.known_failed > 0)
+      text += fmt::format(" ({} pages of it could not be read there, and went again)",
+                          sent_.known_failed);
+  }
   if (!downtime_.steps().empty())
     text += fmt::format("; it stood still, in ms, for {}", downtime_.text());
   if (is_postcopy_)

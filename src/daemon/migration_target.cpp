@@ -108,6 +108,7 @@ Status MigrationTarget::take_in(const PeerMessage& asked) {
   coming.history.resize(asked.history_bytes);
   FR_CHECK(connection_.read_exact(net::PeerChannel::kForward, coming.history));
   log::info("VM {} comes from host {}", vm_, host_);
+  if (asked.takes_known && !asked.is_plain) known_ = parts_.vms.checkpoint_pages(vm_);
   FR_TRY(coming_, parts_.vms.begin_coming(coming));
   is_taken_in_ = true;
   return start_qemu(asked);
@@ -154,18 +155,36 @@ Status MigrationTarget::start_qemu(const PeerMessage& asked) {
   if (asked.is_plain)
     filter_ = std::make_unique<PlainFilter>();
   else
-    filter_ = std::make_unique<ReceiverFilter>();
+    filter_ = std::make_unique<ReceiverFilter>(known_.get());
   pipe_ = std::make_unique<MigrationPipe>(MigrationPipe::Side::kTarget, connection_, *filter_);
-  FR_CHECK(pipe_->open(path));
-  return say(PeerMessageKind::kPrepared);
+  PeerMessage prepared;
+  prepared.kind = PeerMessageKind::kPrepared;
+  prepared.id = id_;
+  prepared.vm = vm_;
+  if (known_) {
+    prepared.known_pages = known_->hashes().size();
+    prepared.text = known_->words();
+  }
+  FR_CHECK(send(connection_, prepared));
+  // Before anything of QEMU's in that channel.
+  if (known_)
+    FR_CHECK(
+        connection_.write(net::PeerChannel::kReturn, std::as_bytes(std::span(known_->hashes()))));
+  return pipe_->open(path);
 }
 
 Status MigrationTarget::learn_disk() {
-  auto source = std::make_shared<PeerOverlay>(held_);
+  const auto source = disk_source();
   FR_TRY(const disk::OverlayContents contents, source->contents());
   FR_CHECK(coming_.disk->begin_pull(contents));
-  coming_.disk->start_pull(std::move(source), [] {});
+  coming_.disk->start_pull(source, [] {});
   return {};
+}
+
+std::shared_ptr<disk::OverlaySource> MigrationTarget::disk_source() {
+  auto source = std::make_shared<PeerOverlay>(held_);
+  if (!known_) return source;
+  return std::make_shared<KnownOverlay>(std::move(source), known_->store(), known_->index());
 }
 
 // After a break: what is still missing, from the new connection.

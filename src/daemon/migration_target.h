@@ -51,6 +51,7 @@ class MigrationTarget {
   // What the disk held where it comes from; from now on it is read there. On a thread of its own:
   // the guest stands still meanwhile, and QEMU loads its devices.
   Status learn_disk();
+  std::shared_ptr<disk::OverlaySource> disk_source();
   void pull_disk();
   Status rest();
   Status tell_progress();
@@ -79,6 +80,7 @@ class MigrationTarget {
   uint64_t blocktime_ms_ = 0;
   VmManager::Migrating coming_;
   std::unique_ptr<vmm::MigrationControl> qemu_;
+  std::unique_ptr<CheckpointPages> known_;  // what a checkpoint here has of the memory
   std::unique_ptr<MigrationFilter> filter_;
   std::unique_ptr<MigrationPipe> pipe_;
   bool is_disk_known_ = false, is_loaded_ = false, has_memory_ = false;

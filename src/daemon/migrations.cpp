@@ -1,5 +1,7 @@
 #include "daemon/migrations.h"
 
+#include <algorithm>
+
 #include "core/log.h"
 #include "daemon/migration_forecast.h"
 #include "daemon/migration_source.h"
@@ -29,6 +31,16 @@ Status Migrations::start() {
     takers_.emplace_back([this, record] { take_up(record); });
   for (const vmm::VmRecord& record : parts_.vms.all_moved())
     if (record.migration.role == Role::kNone) relay_ports(record.name);
+  const auto copy = [this](const std::string& vm, uint64_t number,
+                           const std::string& to) -> Status {
+    const auto should_stop = [this] { return is_stopping_.load(); };
+    FR_CHECK(send_copy(vm, number, {to, 0}, should_stop, [](uint64_t, uint64_t) {}));
+    return {};
+  };
+  parts_.vms.copy_checkpoints_by(copy, [this](const std::string& host) {
+    const auto hosts = parts_.peers.hosts();
+    return std::ranges::find(hosts, host, &HostConfig::name) != hosts.end();
+  });
   return parts_.peers.listen([this](const std::string& host, const Peers::Connection& connection) {
     serve(host, connection);
   });
@@ -40,6 +52,7 @@ void Migrations::stop() {
     is_stopping_ = true;
   }
   stopping_.notify_all();
+  parts_.vms.copy_checkpoints_by({}, {});  // waits for one that is under way
   relays_.stop();
   parts_.peers.stop();
   std::unique_lock lock(mutex_);
@@ -70,6 +83,7 @@ Result<api::MigrationForecast> Migrations::forecast(const std::string& vm,
   control.may_go_over = [] { return false; };
   control.wait = [&](Nanos time) { return wait(time); };
   control.report = [](uint64_t, uint64_t, const std::string&) {};
+  parts_.vms.foresee_move(vm, request.to);  // who asks what it takes is likely to have it done
   auto told =
       MigrationSource(parts_, vm, new_id(vm, parts_.clock), request, std::move(control)).forecast();
   {
@@ -148,7 +162,8 @@ void Migrations::serve(const std::string& host, const Peers::Connection& connect
       receive(*connection,
               {PeerMessageKind::kPing, PeerMessageKind::kPrepare, PeerMessageKind::kResume,
                PeerMessageKind::kAsk, PeerMessageKind::kRelay, PeerMessageKind::kFleet,
-               PeerMessageKind::kOrder, PeerMessageKind::kMeasure},
+               PeerMessageKind::kOrder, PeerMessageKind::kMeasure, PeerMessageKind::kKeep,
+               PeerMessageKind::kDrop, PeerMessageKind::kForesee},
               kFirstMessageTimeout);
   if (!first) {
     log::warn("host {}: {}", host, first.error().message);
@@ -158,7 +173,10 @@ void Migrations::serve(const std::string& host, const Peers::Connection& connect
     return;
   }
   if (first->kind == PeerMessageKind::kRelay) return serve_relay(*first, connection);
-  if (first->kind == PeerMessageKind::kFleet || first->kind == PeerMessageKind::kOrder) {
+  if (first->kind == PeerMessageKind::kKeep || first->kind == PeerMessageKind::kDrop)
+    return serve_copies(host, *first, *connection);
+  if (first->kind == PeerMessageKind::kFleet || first->kind == PeerMessageKind::kOrder ||
+      first->kind == PeerMessageKind::kForesee) {
     [[maybe_unused]] const Status told =
         send(*connection, answer_ ? answer_(host, *first)
                                   : failure_message({ErrorCode::kUnsupported, "nobody plans"}));

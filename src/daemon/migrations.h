@@ -55,8 +55,13 @@ class Migrations {
   Result<api::MigrationForecast> forecast(const std::string& vm,
                                           const api::MigrateRequest& request);
   Status cancel(const std::string& vm);
-  // The VM is known here no more: its ports are free.
-  void forget(const std::string& vm) { relays_.close(vm); }
+  // The VM is known here no more: its ports are free, and these hosts need keep no copies of its
+  // checkpoints.
+  void forget(const std::string& vm, const std::vector<std::string>& copies_at);
+  // Has another host keep a copy of a VM's checkpoint; an operation's work.
+  Result<std::string> copy_checkpoint(const std::string& vm, uint64_t number,
+                                      const api::CheckpointCopyRequest& request,
+                                      Operations::Progress& progress);
   api::MigrationReport report() const { return parts_.ledger.report(); }
   std::vector<api::PeerInfo> list_peers();
 
@@ -65,6 +70,12 @@ class Migrations {
   void take_up(const vmm::VmRecord& record);
   // The VM is another host's: its ports follow it.
   void relay_ports(const std::string& vm);
+  // A host's wishes for copies of its VMs' checkpoints: kKeep, kDrop.
+  void serve_copies(const std::string& host, const PeerMessage& asked, net::PeerConnection& from);
+  Result<std::string> send_copy(const std::string& vm, uint64_t number,
+                                const api::CheckpointCopyRequest& request,
+                                const std::function<bool()>& should_stop,
+                                const std::function<void(uint64_t, uint64_t)>& report);
   void serve_relay(const PeerMessage& asked, const Peers::Connection& connection);
   // Returns whether the VM of a migration, which this host is in doubt about, is ours.
   std::optional<bool> ask_outcome(const vmm::VmRecord& record);

@@ -11,7 +11,7 @@ using net::PeerChannel;
 
 // A request: 8 bytes id, 1 kind, 1 class, 8 offset, 4 length. An answer: 8 id, 1 how, 8 checksum,
 // 4 length, and so many bytes.
-enum Kind : uint8_t { kContents = 1, kRead = 2 };
+enum Kind : uint8_t { kContents = 1, kRead = 2, kDigests = 3 };
 constexpr size_t kRequestBytes = 8 + 1 + 1 + 8 + 4;
 constexpr size_t kAnswerBytes = 8 + 1 + 8 + 4;
 constexpr size_t kContentsBytesMax = 256 << 20;
@@ -90,6 +90,14 @@ Result<uint64_t> PeerOverlay::read(ByteRange range, MutableByteView out, IoClass
   waiting.out = out;
   FR_CHECK(ask(kRead, range, io_class, waiting));
   return waiting.checksum;
+}
+
+Result<std::vector<Digest>> PeerOverlay::digests(ByteRange range) {
+  std::vector<Digest> digests((range.length + repository::kChunkSize - 1) / repository::kChunkSize);
+  Waiting waiting;
+  waiting.out = std::as_writable_bytes(std::span(digests));
+  FR_CHECK(ask(kDigests, range, IoClass::kBackground, waiting));
+  return digests;
 }
 
 void PeerOverlay::receive(PeerChannel channel) {
@@ -201,6 +209,15 @@ Status PeerOverlayServer::answer_one(PeerChannel channel, const Request& request
     if (request.kind == kContents) {
       FR_TRY(const disk::OverlayContents contents, source_->contents());
       data = disk::serialize(contents);
+      return 0;
+    }
+    if (request.kind == kDigests && channel == PeerChannel::kDiskBulk) {
+      if (!contents_) {
+        FR_TRY(contents_, source_->contents());
+      }
+      FR_TRY(const auto digests, part_digests(*source_, *contents_, request.range));
+      const ByteView bytes = std::as_bytes(std::span(digests));
+      data.assign(bytes.begin(), bytes.end());
       return 0;
     }
     if (request.kind != kRead || request.range.length > disk::OverlaySource::kReadMax)

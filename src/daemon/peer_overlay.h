@@ -11,13 +11,14 @@
 #include <optional>
 #include <thread>
 
+#include "daemon/known_overlay.h"
 #include "disk/overlay_source.h"
 #include "net/peer_connection.h"
 
 namespace forerun::daemon {
 
 // The side that asks. Thread-safe.
-class PeerOverlay final : public disk::OverlaySource {
+class PeerOverlay final : public DigestSource {
  public:
   explicit PeerOverlay(std::shared_ptr<net::PeerConnection> connection);
   // REQUIRES: the connection is cut, or may be.
@@ -25,6 +26,7 @@ class PeerOverlay final : public disk::OverlaySource {
 
   Result<disk::OverlayContents> contents() override;
   Result<uint64_t> read(ByteRange range, MutableByteView out, iosched::IoClass io_class) override;
+  Result<std::vector<Digest>> digests(ByteRange range) override;
   void stop() override { end_all({ErrorCode::kUnavailable, "the pull was stopped"}); }
 
  private:
@@ -69,6 +71,7 @@ class PeerOverlayServer {
 
   net::PeerConnection& connection_;
   const std::shared_ptr<disk::OverlaySource> source_;
+  std::optional<disk::OverlayContents> contents_;  // of the bulk worker, once digests were asked
   std::atomic<uint64_t> sent_bytes_{0};
   std::mutex mutex_;  // guards all below
   std::condition_variable changed_;

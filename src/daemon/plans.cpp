@@ -283,6 +283,8 @@ Result<std::string> Plans::plan(const api::PlanRequest& request) {
     FR_CHECK(place::suppose(fleet.snapshot, question));
   FR_TRY(const auto model, place::FleetModel::make(std::move(fleet.snapshot)));
   const place::Plan plan = place::Planner(model->options(true)).plan(model->state());
+  // Who looks at a plan of the fleet as it is may well have it carried out.
+  if (request.supposed.empty()) foresee(*model, plan, 0);
   return place::plan_json(*model, plan, request.supposed, os::format_utc(parts_.unix_seconds()),
                           fleet.notes);
 }
@@ -305,6 +307,13 @@ PeerMessage Plans::answer(const std::string& host, const PeerMessage& question) 
     answer.text = place::to_json(*own);
     const std::lock_guard lock(mutex_);
     answer.is_decided = is_auto_;
+    return answer;
+  }
+  if (question.kind == PeerMessageKind::kForesee) {
+    if (!is_valid_name(question.vm) || !is_valid_name(question.text))
+      return failure_message({ErrorCode::kInvalid, "a move without a VM and a host"});
+    if (parts_.foresee) parts_.foresee(question.vm, question.text);
+    answer.kind = PeerMessageKind::kPong;
     return answer;
   }
   const auto ordered = [&]() -> Result<std::string> {

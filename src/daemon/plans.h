@@ -46,6 +46,8 @@ class Plans final : public api::PlanService {
     MoveCosts& costs;
     // Measures the link to another host; blocks for seconds at most.
     std::function<Result<LinkFigures>(const std::string& host)> measure;
+    // A VM of this host is likely to move to that one.
+    std::function<void(const std::string& vm, const std::string& host)> foresee;
     // Starts an operation "plan_apply".
     std::function<Result<api::OperationInfo>(Operations::Work)> start;
     PlanCluster* cluster;  // null: there is none
@@ -117,6 +119,8 @@ class Plans final : public api::PlanService {
             Operations::Progress& progress);
   void try_to_move(place::MoveRecord& record, Operations::Progress& progress);
   Result<std::string> order(const place::MoveRecord& record, Operations::Progress& progress);
+  // Tells the hosts of what the plan will move, from its `first` move on.
+  void foresee(const place::FleetModel& model, const place::Plan& plan, size_t first);
   void settle(const place::FleetSnapshot& snapshot);
   Status save(const std::string& name, const std::string& text) const;
   void save_ledger();

@@ -11,6 +11,8 @@ using place::MoveState;
 
 constexpr Nanos kOrderTimeout = std::chrono::hours(2);
 constexpr uint32_t kAttemptsMax = 2;
+constexpr size_t kForeseenMax = 16;  // moves that are told of at once
+constexpr Nanos kForeseeTimeout = std::chrono::seconds(10);
 
 bool may_help_again(ErrorCode code) {
   return code == ErrorCode::kUnavailable || code == ErrorCode::kTimedOut || code == ErrorCode::kIo;
@@ -41,6 +43,7 @@ Result<std::string> Plans::carry_out(const Fleet& fleet, Operations::Progress& p
     FR_CHECK(parts_.cluster->publish(
         lead()->token,
         place::plan_json(*model, plan, {}, os::format_utc(parts_.unix_seconds()), fleet.notes)));
+  foresee(*model, plan, 1);
   size_t made = 0;
   for (const place::PlannedMove& move : plan.moves) {
     if (move.from < 0) continue;
@@ -53,6 +56,29 @@ Result<std::string> Plans::carry_out(const Fleet& fleet, Operations::Progress& p
                          : fmt::format("{} of {} moves made", made, plan.moves.size());
   if (made < plan.moves.size()) text += "; forerun explain vm says why not the others";
   return text;
+}
+
+void Plans::foresee(const place::FleetModel& model, const place::Plan& plan, size_t first) {
+  std::vector<std::jthread> telling;
+  for (size_t i = first; i < plan.moves.size() && telling.size() < kForeseenMax; ++i) {
+    if (plan.moves[i].from < 0) continue;
+    const MoveRecord move = place::record_of(model, plan.moves[i]);
+    if (move.from == own_name()) {
+      if (parts_.foresee) parts_.foresee(move.vm, move.to);
+      continue;
+    }
+    telling.emplace_back([this, move] {
+      PeerMessage told;
+      told.kind = PeerMessageKind::kForesee;
+      told.vm = move.vm;
+      told.text = move.to;
+      // A hint: who does not hear it has no checkpoint there when the move comes.
+      if (const auto heard = parts_.ask(move.from, told, PeerMessageKind::kPong, kForeseeTimeout);
+          !heard)
+        log::info("plan: host {} is not told that VM {} is to go to {}: {}", move.from, move.vm,
+                  move.to, heard.error().message);
+    });
+  }
 }
 
 bool Plans::make(const place::FleetModel& model, const place::PlannedMove& move,

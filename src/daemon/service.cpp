@@ -141,9 +141,24 @@ Result<api::OperationInfo> DaemonService::migrate_vm(const std::string& name,
                            });
 }
 
+Result<api::OperationInfo> DaemonService::copy_checkpoint(
+    const std::string& vm, uint64_t number, const api::CheckpointCopyRequest& request) {
+  FR_TRY(const auto known, parts_.vms.list_checkpoints(vm));
+  if (number == 0 && !known.empty()) number = known.back().number;
+  if (std::ranges::find(known, number, &api::CheckpointInfo::number) == known.end())
+    return fail(ErrorCode::kNotFound, number == 0
+                                          ? fmt::format("VM {} has no checkpoint", vm)
+                                          : fmt::format("VM {} has no checkpoint {}", vm, number));
+  return operations_.start(
+      "checkpoint_copy", vm, [this, vm, number, request](Operations::Progress& progress) {
+        return parts_.migrations.copy_checkpoint(vm, number, request, progress);
+      });
+}
+
 Status DaemonService::remove_vm(const std::string& name) {
+  const auto copies = parts_.vms.copy_hosts(name);
   FR_CHECK(parts_.vms.remove(name));
-  parts_.migrations.forget(name);
+  parts_.migrations.forget(name, copies);
   return parts_.composer.forget(name);
 }
 

@@ -124,6 +124,8 @@ class DaemonService final : public api::Service {
   Result<api::CheckpointPolicy> checkpoint_policy(const std::string& vm) override {
     return parts_.vms.checkpoint_policy(vm);
   }
+  Result<api::OperationInfo> copy_checkpoint(const std::string& vm, uint64_t number,
+                                             const api::CheckpointCopyRequest& request) override;
   Status remove_checkpoint(const std::string& vm, uint64_t number) override {
     return parts_.vms.remove_checkpoint(vm, number);
   }

@@ -1,5 +1,7 @@
 // Checkpoints that a VM's policy has made by themselves: when one is due, which are kept, and what
 // is told of that.
+#include <algorithm>
+
 #include "core/log.h"
 #include "daemon/vm_in_manager.h"
 #include "daemon/vm_info.h"
@@ -25,6 +27,8 @@ Result<api::CheckpointPolicy> VmManager::set_checkpoint_policy(
   if (asked.keep && (*asked.keep == 0 || *asked.keep > kKeepMax))
     return fail(ErrorCode::kInvalid,
                 fmt::format("{} checkpoints cannot be kept: 1 to {}", *asked.keep, kKeepMax));
+  if (asked.copies_to && !asked.copies_to->empty() && !knows_host(*asked.copies_to))
+    return fail(ErrorCode::kNotFound, fmt::format("no host {} is known", *asked.copies_to));
   const std::lock_guard lock(vm->mutex);
   if (vm->is_removed) return fail(ErrorCode::kNotFound, fmt::format("no VM {}", name));
   vmm::CheckpointSetting& setting = vm->record.checkpoints;
@@ -32,6 +36,7 @@ Result<api::CheckpointPolicy> VmManager::set_checkpoint_policy(
   setting.is_auto = asked.is_auto.value_or(setting.is_auto);
   setting.budget_ratio = asked.budget_ratio.value_or(setting.budget_ratio);
   setting.keep = asked.keep.value_or(setting.keep);
+  setting.copies_to = asked.copies_to.value_or(setting.copies_to);
   if (auto saved = vmm::save_vm_record(records_folder(), vm->record); !saved) {
     setting = before;
     return std::unexpected(std::move(saved.error()));
@@ -53,7 +58,9 @@ api::CheckpointPolicy VmManager::describe_policy(const Vm& vm) const {
                                .is_auto = setting.is_auto,
                                .budget_ratio = setting.budget_ratio,
                                .keep = setting.keep,
-                               .made = setting.made};
+                               .made = setting.made,
+                               .copies_to = setting.copies_to,
+                               .copied_to = setting.copied_to};
   if (!setting.is_auto) {
     policy.why = "none is made unless asked for";
   } else if (vm.state != api::VmState::kRunning || !vm.disk || !vm.pacer) {
@@ -62,6 +69,7 @@ api::CheckpointPolicy VmManager::describe_policy(const Vm& vm) const {
     const auto decision = vm.pacer->decide(vm.disk->written()->written_bytes(), parts_.clock.now());
     policy.next_in_seconds = to_seconds(decision.next_in);
     policy.why = decision.why;
+    if (vm.pacer->foresees(parts_.clock.now())) policy.foreseen_host = vm.foreseen_host;
   }
   return policy;
 }
@@ -77,14 +85,15 @@ void VmManager::keep_checkpoints() {
 
 void VmManager::make_due_checkpoint(Vm& vm) {
   std::string name, why;
+  std::vector<std::string> hosts;  // that are to have a copy of it
   {
     // A VM that is being started or stopped is looked at next time.
     const std::unique_lock own(vm.mutex, std::try_to_lock);
     if (!own) return;
     const vmm::CheckpointSetting& setting = vm.record.checkpoints;
+    if (!check_settled(vm)) return;  // a dry run of its migration, say
     const bool may_be = setting.is_auto && vm.state == api::VmState::kRunning && vm.process &&
-                        vm.disk && vm.disk->written() && vm.record.qemu.pmem.empty() &&
-                        check_settled(vm).has_value();
+                        vm.disk && vm.disk->written() && vm.record.qemu.pmem.empty();
     if (!may_be) return vm.pacer.reset();
     const Time now = parts_.clock.now();
     if (!vm.pacer) vm.pacer.emplace(CheckpointPacer::Options{setting.budget_ratio}, now);
@@ -93,10 +102,14 @@ void VmManager::make_due_checkpoint(Vm& vm) {
     if (!decision.is_due) return;
     name = vm.record.name;
     why = decision.why;
+    if (!setting.copies_to.empty()) hosts.push_back(setting.copies_to);
+    if (vm.pacer->foresees(now) && vm.foreseen_host != setting.copies_to)
+      hosts.push_back(vm.foreseen_host);
   }
   log::info("VM {}: an automatic checkpoint is due: {}", name, why);
   const Time begin = parts_.clock.now();
   const auto made = checkpoint(name);
+  if (made) send_copies(name, made->number, hosts);
   const Time end = parts_.clock.now();
   const std::lock_guard own(vm.mutex);
   if (!vm.pacer) return;

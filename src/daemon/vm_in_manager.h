@@ -24,6 +24,7 @@ struct VmManager::Vm {
     os::WaitingFile file;
   };
   std::optional<Prepared> prepared;  // what the record will say, before it may
+  std::string foreseen_host;             // where it is likely to move, while the pacer foresees it
   // Figures of the last session, kept after its end.
   std::shared_ptr<const ServedDisk::Figures> last_figures;
 };

@@ -194,6 +194,7 @@ Result<api::VmInfo> VmManager::run(const api::RunRequest& asked) {
   vm->pmem = std::move(pmem);
   vm->record.prefetch = prefetch_word(request.prefetch);
   if (!request.tenant.empty()) vm->record.tenant = request.tenant;
+  if (request.checkpoint_auto) vm->record.checkpoints.is_auto = *request.checkpoint_auto;
   vm->record.should_run = true;
   vm->record.started_unix_seconds = os::unix_seconds();
   vm->record.process = {};
@@ -266,14 +267,14 @@ Status VmManager::remove(const std::string& name) {
   return remove(*vm);
 }
 
-Status VmManager::remove(Vm& known) {
+Status VmManager::remove(Vm& known, bool keep_checkpoints) {
   // `known` lives while the map or a caller has it: it is erased last.
   const auto vm = &known;
   const std::string name = vm->record.name;
   vm->is_removed = true;
   parts_.agents.forget(name);
   parts_.histories.remove(name);
-  FR_CHECK(forget_checkpoints(name));
+  if (!keep_checkpoints) FR_CHECK(forget_checkpoints(name));
   if (auto removed = vmm::remove_vm_record(records_folder(), name);
       !removed && removed.error().code != ErrorCode::kNotFound)
     return removed;

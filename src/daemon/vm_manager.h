@@ -15,6 +15,7 @@
 #include "api/service.h"
 #include "core/time.h"
 #include "daemon/agent_ports.h"
+#include "daemon/checkpoint_pages.h"
 #include "daemon/checkpoint_store.h"
 #include "daemon/config.h"
 #include "daemon/disk_gate.h"
@@ -104,6 +105,24 @@ class VmManager {
   Result<api::CheckpointPolicy> set_checkpoint_policy(const std::string& name,
                                                       const api::CheckpointPolicyRequest& asked);
   Result<api::CheckpointPolicy> checkpoint_policy(const std::string& name);
+  // The store, opened when it is needed first. ERRORS: of CheckpointStore::open.
+  Result<CheckpointStore*> checkpoint_store();
+  // Has checkpoints copied to other hosts by `copy`; with none, they are not.
+  using CopyCheckpoint =
+      std::function<Status(const std::string& vm, uint64_t number, const std::string& host)>;
+  // `knows`: whether there is such a host.
+  void copy_checkpoints_by(CopyCheckpoint copy, std::function<bool(const std::string& host)> knows);
+  // A copy of a VM's checkpoint is at that host now. Returns the hosts that have one.
+  std::vector<std::string> note_copy(const std::string& name, const std::string& host);
+  std::vector<std::string> copy_hosts(const std::string& name);
+  // ERRORS: kExists: this host has a VM of that name itself.
+  Status may_keep_copy(const std::string& name);
+  // The VM is likely to move to that host soon: its policy sends a checkpoint ahead.
+  void foresee_move(const std::string& name, const std::string& host);
+  // The copies that this host keeps for another one's VM go.
+  void forget_copies(const std::string& name, const std::string& host);
+  // Returns what a checkpoint that is here knows of a VM that comes; null: nothing.
+  std::unique_ptr<CheckpointPages> checkpoint_pages(const std::string& name);
   // Starts a stopped VM as it was then, its disk too. ERRORS: kNotFound; kExists: it runs;
   // kCorrupt; as run().
   Result<api::VmInfo> restore(const std::string& name, const api::RestoreRequest& request);
@@ -197,12 +216,13 @@ class VmManager {
   Result<bool> recover_migrating(Vm& vm);
   // What cannot be taken up is only said: the VM is worth more.
   void take_up_history(const Coming& coming, const ImageCatalog::Layout& layout);
-  Status make_room_for(const Coming& coming);
+  // Returns the checkpoints of `made` of a VM that comes back: they are here still.
+  Result<std::vector<uint64_t>> make_room_for(const Coming& coming);
   Result<vmm::QemuOptions> incoming_options(const Coming& coming,
                                             const ImageCatalog::Layout& layout);
   Status start_coming(Vm& vm);
   // Deletes the VM. REQUIRES: its lock is held, and it does not run.
-  Status remove(Vm& vm);
+  Status remove(Vm& vm, bool keep_checkpoints = false);
   std::shared_ptr<Vm> find(const std::string& name);
   std::vector<std::shared_ptr<Vm>> all();
   // Returns the VM's own disk if it exists, otherwise that of the image named.
@@ -228,7 +248,6 @@ class VmManager {
   Status recover_one(const std::string& name);
   // What a start that failed leaves: nothing runs, and the record says so.
   void fail_start(Vm& vm, const Error& error);
-  Result<CheckpointStore*> checkpoint_store();
   Result<disk::CheckpointIndex> make_checkpoint(Vm& vm, CheckpointStore& store);
   Status restore_disk(Vm& vm, const disk::CheckpointIndex& index, CheckpointStore& store);
   Status start_restored(Vm& vm, const disk::CheckpointIndex& index, CheckpointStore& store);
@@ -241,6 +260,8 @@ class VmManager {
   void keep_checkpoints();
   void make_due_checkpoint(Vm& vm);
   void keep_newest_checkpoints(Vm& vm, uint64_t made);
+  bool knows_host(const std::string& host);
+  void send_copies(const std::string& name, uint64_t number, const std::vector<std::string>& hosts);
   api::CheckpointPolicy describe_policy(const Vm& vm) const;
   vmm::QemuOptions qemu_options(const api::RunRequest& request) const;
   api::VmInfo info(const Vm& vm) const;
@@ -259,8 +280,11 @@ class VmManager {
   std::map<std::string, std::shared_ptr<Vm>> vms_;
   uint32_t next_id_ = 1;
 
-  std::mutex checkpoints_mutex_;  // guards checkpoints_, which is opened when it is needed
+  std::mutex checkpoints_mutex_;  // guards knows_host_, and checkpoints_, opened when it is needed
+  std::function<bool(const std::string& host)> knows_host_;
   std::unique_ptr<CheckpointStore> checkpoints_;
+  std::mutex copy_mutex_;  // guards copy_, and is held while it copies
+  CopyCheckpoint copy_;
 
   std::mutex watch_mutex_;  // guards is_stopping_
   std::condition_variable watch_changed_;

@@ -164,6 +164,15 @@ void decode_checkpoints(Reader& reader, CheckpointSetting& setting) {
     setting.made.push_back(number.to_number<uint64_t>(wrong));
     if (wrong) return reader.blame("checkpoints");
   }
+  // Records from before there were copies have neither.
+  if (member.find("copies_to") != nullptr) member.read("copies_to", setting.copies_to);
+  const json::value* const copied = member.find("copied_to");
+  if (!member.status() || (copied != nullptr && !copied->is_array()))
+    return reader.blame("checkpoints");
+  for (const json::value& host : copied == nullptr ? json::array() : copied->as_array()) {
+    if (!host.is_string()) return reader.blame("checkpoints");
+    setting.copied_to.emplace_back(host.as_string());
+  }
 }
 
 // Records from before there was any have no such member.
@@ -263,7 +272,10 @@ std::string encode_vm_record(const VmRecord& record) {
        {{"is_auto", record.checkpoints.is_auto},
         {"budget_ratio", record.checkpoints.budget_ratio},
         {"keep", record.checkpoints.keep},
-        {"made", json::array(record.checkpoints.made.begin(), record.checkpoints.made.end())}}},
+        {"made", json::array(record.checkpoints.made.begin(), record.checkpoints.made.end())},
+        {"copies_to", record.checkpoints.copies_to},
+        {"copied_to",
+         json::array(record.checkpoints.copied_to.begin(), record.checkpoints.copied_to.end())}}},
       {"disk_bytes", record.disk_bytes},
       {"should_run", record.should_run},
       {"boot_id", record.boot_id},

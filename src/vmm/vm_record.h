@@ -30,9 +30,11 @@ struct MigrationRecord {
 // Checkpoints that are made by themselves.
 struct CheckpointSetting {
   bool is_auto = false;
-  double budget_ratio = 0.02;  // of time, that they may take
-  uint64_t keep = 3;           // so many; older ones go
-  std::vector<uint64_t> made;  // the numbers of those that are kept, oldest first
+  double budget_ratio = 0.02;          // of time, that they may take
+  uint64_t keep = 3;                   // so many; older ones go
+  std::vector<uint64_t> made;          // the numbers of those that are kept, oldest first
+  std::string copies_to;               // the host that is to keep a copy of the newest; empty: none
+  std::vector<std::string> copied_to;  // hosts that keep a copy of one
   bool operator==(const CheckpointSetting&) const = default;
 };
 

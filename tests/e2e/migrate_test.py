@@ -5,6 +5,7 @@ The guest is its own checker: it keeps random data in memory (tmpfs) and on its 
 round, and compares all of it with what it remembers; a page or block that the move lost or brought too old is a
 GUEST-ERROR on its console, as is a kernel that stumbles.
 """
+import glob
 import json
 import os
 import shutil
@@ -153,13 +154,29 @@ class MigrateTest(unittest.TestCase):
         frozen = self.beats(source)
         self.wait_for_beat(target, max(before, frozen) + 12)
         self.assertEqual(self.beats(source), frozen, "the guest runs on at its source")
+        return done.stdout
+
+    def damage_chunks(self, daemon):
+        """Loses every fifth chunk of the checkpoints that a host has."""
+        chunks = sorted(glob.glob(os.path.join(daemon.state_dir, "checkpoints/store/chunks/*/*")))
+        self.assertGreater(len(chunks), 50)
+        for chunk in chunks[::5]:
+            os.remove(chunk)
 
     def test_there_and_back_again(self):
         self.run_guest(self.a)
         self.assertIn("yes", self.a.cli("host", "list").stdout)
+        self.a.cli("vm", "checkpoint", "create", "m")
         self.move(self.a, self.b, "b", "postcopy")
-        self.move(self.b, self.a, "a", "precopy", "--max-downtime", "3s")
-        self.move(self.a, self.b, "b", "hybrid")
+        # What host a has of the guest, of a checkpoint, does not come again.
+        back = self.move(self.b, self.a, "a", "precopy", "--max-downtime", "3s")
+        self.assertRegex(back, r"[1-9][0-9.]* MiB were there already, of checkpoint 1[;,]")
+        self.a.cli("vm", "checkpoint", "create", "m")
+        self.assertRegex(self.a.cli("vm", "checkpoint", "copy", "m", "--to", "b").stdout, "checkpoint 2 is at host b: [1-9]")
+        self.damage_chunks(self.b)
+        there = self.move(self.a, self.b, "b", "hybrid")
+        self.assertRegex(there, r"were there already, of checkpoint 2 of host a \([1-9]\d* pages of it could not be read")
+        self.assertEqual(glob.glob(os.path.join(self.b.state_dir, "checkpoints/copies/a/m/*")), [])
         listed = self.a.cli("vm", "list").stdout
         self.assertIn("moved → b", listed)
         again = self.a.cli("vm", "run", "m", check=False)

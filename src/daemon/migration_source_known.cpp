@@ -1,0 +1,36 @@
+// What a migration's source has to do with what the target knows already.
+#include "daemon/migration_source.h"
+
+namespace forerun::daemon {
+namespace {
+
+// Of reading some thousand pages, and asking for those that cannot be read.
+constexpr Nanos kSettleTimeout = std::chrono::seconds(30);
+
+}  // namespace
+
+Status MigrationSource::take_known(const PeerMessage& prepared) {
+  if (prepared.known_pages == 0) return {};
+  if (prepared.known_pages > migrate::kKnownPagesMax)
+    return fail(ErrorCode::kTooLarge, fmt::format("host {} says that it has {} pages of VM {}",
+                                                  request_.to, prepared.known_pages, vm_));
+  known_words_ = prepared.text;
+  known_.resize(prepared.known_pages);
+  return connection_->read_exact(net::PeerChannel::kReturn,
+                                 std::as_writable_bytes(std::span(known_)));
+}
+
+Status MigrationSource::settle_known() {
+  const Time deadline = parts_.clock.now() + kSettleTimeout;
+  while (sender_ != nullptr && !sender_->settle()) {
+    if (const auto failure = pipe_->failure()) return std::unexpected(*failure);
+    if (control_.should_cancel()) return fail(ErrorCode::kUnavailable, "it was cancelled");
+    if (parts_.clock.now() > deadline)
+      return fail(ErrorCode::kTimedOut,
+                  fmt::format("host {} does not say which pages it has", request_.to));
+    control_.wait(1ms);
+  }
+  return {};
+}
+
+}  // namespace forerun::daemon
