@@ -7,7 +7,7 @@
 #include <filesystem>
 #include <thread>
 
-#include "core/rng.h"
+#include "core/random_bytes.h"
 #include "daemon/checkpoint_pages.h"
 #include "daemon/known_overlay.h"
 
@@ -16,13 +16,6 @@ namespace {
 
 using migrate::kPageBytes;
 using repository::kChunkSize;
-
-Buffer random_bytes(size_t size, uint64_t seed) {
-  Rng rng(seed);
-  Buffer bytes(size);
-  for (std::byte& byte : bytes) byte = static_cast<std::byte>(rng.next());
-  return bytes;
-}
 
 // Two hosts with a store each, and a connection.
 class CheckpointCopiesTest : public testing::Test {

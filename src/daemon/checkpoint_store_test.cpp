@@ -4,7 +4,7 @@
 
 #include <filesystem>
 
-#include "core/rng.h"
+#include "core/random_bytes.h"
 #include "daemon/checkpoint_disk.h"
 #include "daemon/checkpoint_memory.h"
 #include "disk/overlay_testing.h"
@@ -17,13 +17,6 @@ namespace {
 using migrate::kPageBytes;
 using migrate::PageRecord;
 using repository::kChunkSize;
-
-Buffer random_bytes(size_t size, uint64_t seed) {
-  Rng rng(seed);
-  Buffer bytes(size);
-  for (std::byte& byte : bytes) byte = static_cast<std::byte>(rng.next());
-  return bytes;
-}
 
 class CheckpointStoreTest : public testing::Test {
  protected:

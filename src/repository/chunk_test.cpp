@@ -4,17 +4,11 @@
 #include <gtest/gtest.h>
 #include <zstd.h>
 
+#include "core/random_bytes.h"
 #include "core/rng.h"
 
 namespace forerun::repository {
 namespace {
-
-Buffer random_bytes(size_t size, uint64_t seed) {
-  Rng rng(seed);
-  Buffer bytes(size);
-  for (auto& byte : bytes) byte = static_cast<std::byte>(rng.next());
-  return bytes;
-}
 
 // Compressible, and different for each seed.
 Buffer text_bytes(size_t size, uint64_t seed) {
