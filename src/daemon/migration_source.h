@@ -71,6 +71,8 @@ class MigrationSource {
   Status take_known(const PeerMessage& prepared);
   // Waits until the target has all that it was told to have: before the guest goes over.
   Status settle_known();
+  // ERRORS: it was waited for since `began`, for too long.
+  Status wait_known(Time began) const;
   Status start_memory();
   Status until_ready();
   Status look();

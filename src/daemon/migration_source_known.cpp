@@ -20,14 +20,18 @@ Status MigrationSource::take_known(const PeerMessage& prepared) {
                                  std::as_writable_bytes(std::span(known_)));
 }
 
+Status MigrationSource::wait_known(Time began) const {
+  if (parts_.clock.now() <= began + kSettleTimeout) return {};
+  return fail(ErrorCode::kTimedOut,
+              fmt::format("host {} does not say which pages it has", request_.to));
+}
+
 Status MigrationSource::settle_known() {
-  const Time deadline = parts_.clock.now() + kSettleTimeout;
+  const Time began = parts_.clock.now();
   while (sender_ != nullptr && !sender_->settle()) {
     if (const auto failure = pipe_->failure()) return std::unexpected(*failure);
     if (control_.should_cancel()) return fail(ErrorCode::kUnavailable, "it was cancelled");
-    if (parts_.clock.now() > deadline)
-      return fail(ErrorCode::kTimedOut,
-                  fmt::format("host {} does not say which pages it has", request_.to));
+    FR_CHECK(wait_known(began));
     control_.wait(1ms);
   }
   return {};

@@ -36,7 +36,7 @@ Status MigrationSource::switch_if_due(const vmm::MigrationStatus& status) {
       parts_.clock.now() < first_pass_ended_ + kDrainPatience)
     return {};
   // So has all that the target was told to have: the guest would stand still for its answers.
-  if (sender_ && !sender_->settle()) return {};
+  if (sender_ && !sender_->settle()) return wait_known(first_pass_ended_);
   if (!std::exchange(is_flushed_, true)) flush_disk();
   return qemu_->start_postcopy();  // again and again does no harm
 }
